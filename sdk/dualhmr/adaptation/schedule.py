@@ -1,0 +1,93 @@
+"""What to do at test time, as data: phases of losses, optimiser and steps, and when to stop."""
+
+from dataclasses import dataclass, replace
+
+from dualhmr.adaptation.optimisers import Adam, GradientDescent, Optimiser
+
+MAX_STEPS = 14
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some steps of one optimiser on the sum of some losses."""
+
+    optimiser: Optimiser
+    steps: int
+    losses: tuple[str, ...] | None = None
+    """Names of the losses that count; None is all that the objective has."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Phases in order. It stops early once two consecutive losses differ by less than `tolerance`.
+
+    The loss that is watched, reported, and compared to find the best iterate, is the last phase's.
+    """
+
+    name: str
+    phases: tuple[Phase, ...]
+    tolerance: float
+
+    @property
+    def max_steps(self) -> int:
+        """The most steps that are taken."""
+        return sum(phase.steps for phase in self.phases)
+
+    @property
+    def watched_losses(self) -> tuple[str, ...] | None:
+        """Names of the losses whose sum is watched; None is all."""
+        return self.phases[-1].losses
+
+    def limited_to(self, max_steps: int) -> "Schedule":
+        """The same schedule, cut after `max_steps` steps, or with its last phase drawn out to them.
+
+        Raises ValueError for a negative number.
+        """
+        if max_steps < 0:
+            raise ValueError(f"max_steps is {max_steps}, expected 0 or more")
+        phases, left = [], max_steps
+        for phase in self.phases:
+            is_last = phase is self.phases[-1]
+            phases.append(replace(phase, steps=left if is_last else min(phase.steps, left)))
+            left -= phases[-1].steps
+        return replace(self, phases=tuple(phases))
+
+
+def paper_schedule(*, adam_rate: float = 1e-5, tolerance: float = 2e-5) -> Schedule:
+    """Algorithm 1: Eq. 9 at every step - 2D keypoints and pseudo mesh - with Adam."""
+    return Schedule("paper", (Phase(Adam(adam_rate), MAX_STEPS),), tolerance)
+
+
+def release_schedule(
+    *, adam_rate: float = 1e-5, descent_rate: float = 1e-5, tolerance: float = 2e-5
+) -> Schedule:
+    """The authors' code: one plain step of Eq. 9, then Adam on the 2D keypoints alone.
+
+    The release adapts one set of parameters per batch, and the whole network from its second step
+    on. Here every person has a set of their own, and `scope` says which parameters move.
+    """
+    plain = Phase(GradientDescent(descent_rate), 1)
+    keypoints_only = Phase(Adam(adam_rate), MAX_STEPS - 1, losses=("keypoints_2d",))
+    return Schedule("release", (plain, keypoints_only), tolerance)
+
+
+def eft_schedule(*, adam_rate: float = 1e-5, tolerance: float = 2e-5) -> Schedule:
+    """EFT (Joo et al., 3DV 2021; Eq. 4-5): Adam on the 2D keypoints, no pseudo mesh."""
+    only_keypoints = Phase(Adam(adam_rate), MAX_STEPS, losses=("keypoints_2d",))
+    return Schedule("eft", (only_keypoints,), tolerance)
+
+
+SCHEDULE_NAMES = ("paper", "release", "eft")
+
+
+def named_schedule(
+    name: str, *, adam_rate: float = 1e-5, descent_rate: float = 1e-5, tolerance: float = 2e-5
+) -> Schedule:
+    """The schedule called `name`, at the given rates; ValueError names the known ones."""
+    if name == "paper":
+        return paper_schedule(adam_rate=adam_rate, tolerance=tolerance)
+    if name == "release":
+        return release_schedule(adam_rate=adam_rate, descent_rate=descent_rate, tolerance=tolerance)
+    if name == "eft":
+        return eft_schedule(adam_rate=adam_rate, tolerance=tolerance)
+    raise ValueError(f"unknown schedule {name!r}; known are {', '.join(SCHEDULE_NAMES)}")

@@ -1,0 +1,153 @@
+"""Named 2D keypoint sets: which physical keypoint each row of a detector's array is.
+
+A physical keypoint has the same name in every set, so two sets are aligned by name. Left and right
+are the person's own.
+
+Sources: COCO 2017, OpenPose's output documentation (BODY_25), Halpe-FullBody's first 26, and
+COCO-WholeBody, whose face points are the 68 of iBUG 300-W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class KeypointSet:
+    """An ordered list of keypoint names.
+
+    `name` identifies the set; `names[k]` is the physical keypoint in row k, each at most once.
+    """
+
+    name: str
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.names or len(set(self.names)) != len(self.names):
+            raise ValueError(f"keypoint set {self.name!r} needs names, each of them once")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def index(self, name: str) -> int:
+        """Return the row of a keypoint; ValueError when the set lacks it."""
+        if name not in self.names:
+            raise ValueError(
+                f"keypoint set {self.name!r} has no {name!r}; it has {', '.join(self.names)}"
+            )
+        return self.names.index(name)
+
+    def flip_permutation(self) -> tuple[int, ...]:
+        """Return the rows to take after mirroring an image: `mirrored[:, permutation]`.
+
+        The permutation is its own inverse. ValueError when a keypoint's mirror is not in the set.
+        """
+        return tuple(self.index(_mirror(name)) for name in self.names)
+
+
+# iBUG 300-W: jaw, brows, nose ridge, nostrils, eyes, outer lip, inner lip.
+_FACE_MIRROR = (
+    *range(16, -1, -1),
+    *range(26, 16, -1),
+    *(27, 28, 29, 30),
+    *range(35, 30, -1),
+    *(45, 44, 43, 42, 47, 46),
+    *(39, 38, 37, 36, 41, 40),
+    *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
+    *(64, 63, 62, 61, 60, 67, 66, 65),
+)
+
+
+def _mirror(name: str) -> str:
+    side, _, rest = name.partition("_")
+    if side == "face" and rest.isdecimal() and int(rest) < len(_FACE_MIRROR):
+        return f"face_{_FACE_MIRROR[int(rest)]}"
+    return {"left": f"right_{rest}", "right": f"left_{rest}"}.get(side, name)
+
+
+def _names(words: str) -> tuple[str, ...]:
+    return tuple(words.split())
+
+
+_COCO_NAMES = _names(
+    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow"
+    " left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
+)
+_FOOT_NAMES = _names(
+    "left_big_toe left_small_toe left_heel right_big_toe right_small_toe right_heel"
+)
+
+COCO_17 = KeypointSet("coco_17", _COCO_NAMES)
+
+# What the default network reads: the body and foot part of COCO-WholeBody.
+BODY_23 = KeypointSet("body_23", _COCO_NAMES + _FOOT_NAMES)
+
+BODY_25 = KeypointSet(
+    "body_25",
+    _names(
+        "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist"
+        " mid_hip right_hip right_knee right_ankle left_hip left_knee left_ankle"
+        " right_eye left_eye right_ear left_ear"
+    )
+    + _FOOT_NAMES,
+)
+
+HALPE_26 = KeypointSet(
+    "halpe_26",
+    _COCO_NAMES
+    + _names(
+        "head_top neck mid_hip left_big_toe right_big_toe left_small_toe right_small_toe"
+        " left_heel right_heel"
+    ),
+)
+
+COCO_WHOLEBODY_133 = KeypointSet(
+    "coco_wholebody_133",
+    _COCO_NAMES
+    + _FOOT_NAMES
+    + tuple(f"face_{i}" for i in range(68))
+    + tuple(f"left_hand_{i}" for i in range(21))
+    + tuple(f"right_hand_{i}" for i in range(21)),
+)
+
+KEYPOINT_SETS: Mapping[str, KeypointSet] = MappingProxyType(
+    {known.name: known for known in (COCO_17, BODY_23, BODY_25, HALPE_26, COCO_WHOLEBODY_133)}
+)
+
+
+def keypoint_set(name_or_set: str | KeypointSet) -> KeypointSet:
+    """Return the set of this name; a `KeypointSet`, also one of your own, is returned as it is.
+
+    Case, hyphens, underscores and spaces in a name do not matter ("COCO-17", "coco17").
+    ValueError for an unknown name, TypeError for anything else.
+    """
+    if isinstance(name_or_set, KeypointSet):
+        return name_or_set
+    if not isinstance(name_or_set, str):
+        raise TypeError(
+            f"a keypoint set is given as a name or a KeypointSet, not {type(name_or_set).__name__}"
+        )
+    for known in KEYPOINT_SETS.values():
+        if _plain(known.name) == _plain(name_or_set):
+            return known
+    raise ValueError(
+        f"unknown keypoint set {name_or_set!r}; known sets are {', '.join(KEYPOINT_SETS)}"
+    )
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.lower() if character not in "-_ ")
+
+
+def keypoint_set_for_count(count: int) -> KeypointSet:
+    """Return the one known set with `count` keypoints; ValueError when there is none."""
+    for known in KEYPOINT_SETS.values():
+        if len(known) == count:
+            return known
+    counts = ", ".join(f"{len(known)} ({known.name})" for known in KEYPOINT_SETS.values())
+    raise ValueError(
+        f"no known keypoint set has {count} keypoints; known counts are {counts}. "
+        "Pass keypoint_set to say which keypoints these are"
+    )

@@ -1,0 +1,64 @@
+"""Each loss once, per person: tensors with the person axis first in, (N,) out.
+
+The forms are those of the Meta-HMR release; its weights are the defaults of `LossWeights`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each loss counts; a loss of weight zero is not computed."""
+
+    keypoints_2d: float = 5.0
+    joints_3d: float = 5.0
+    vertices: float = 0.5
+    rotations: float = 1.0
+    betas: float = 0.001
+    camera: float = 1.0
+
+
+def keypoints_2d_loss(
+    projected: Tensor, target: Tensor, confidence: Tensor, *, keypoint_count: int
+) -> Tensor:
+    """Squared error of 2D keypoints, weighted by confidence.
+
+    `projected` and `target` (N, K, 2) in normalised crop coordinates, `confidence` (N, K). The sum
+    is divided by the fixed 2 x `keypoint_count` of the network's own set, not by what was found: so
+    few keypoints pull less against the pseudo mesh, and naming the same points in a larger set
+    changes nothing.
+    """
+    squared = (projected - target).square().sum(-1)
+    return (confidence * squared).sum(-1) / (2 * keypoint_count)
+
+
+def joints_3d_loss(joints: Tensor, target: Tensor, *, root: tuple[int, int]) -> Tensor:
+    """Mean squared error of 3D joints (N, J, 3) in metres, both centred between two of them."""
+
+    def centred(points: Tensor) -> Tensor:
+        return points - points[:, list(root)].mean(1, keepdim=True)
+
+    return (centred(joints) - centred(target)).square().mean((1, 2))
+
+
+def vertices_loss(vertices: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error of vertices (N, V, 3) in metres."""
+    return (vertices - target).abs().mean((1, 2))
+
+
+def rotations_loss(rotations: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of rotation matrices (N, 24, 3, 3)."""
+    return (rotations - target).square().mean((1, 2, 3))
+
+
+def betas_loss(betas: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of shape coefficients (N, B)."""
+    return (betas - target).square().mean(1)
+
+
+def camera_loss(crop_camera: Tensor) -> Tensor:
+    """Keeps the scale, first of (N, 3), positive: exp(-10 s) squared."""
+    return torch.exp(-10 * crop_camera[:, 0]).square()

@@ -1,0 +1,133 @@
+"""The regressor head: from features to SMPL parameters by repeated correction.
+
+HMR's iterative error feedback (Kanazawa et al., CVPR 2018) with CLIFF's box information (Li et
+al., ECCV 2022). There is no activation between the layers, so the head is affine in its input.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+POSE_COUNT = 24 * 6
+SHAPE_COUNT = 10
+CAMERA_COUNT = 3
+BOX_INFO_COUNT = 3
+_ESTIMATE_COUNTS = [POSE_COUNT, SHAPE_COUNT, CAMERA_COUNT]
+_DECODER_GAIN = 0.01
+
+
+class HeadOutput(NamedTuple):
+    """SMPL parameters and crop camera of N persons.
+
+    pose_6d: (N, 144), per joint the first two columns of its rotation, as `view(-1, 3, 2)`.
+    betas: (N, 10) shape coefficients.
+    camera: (N, 3), weak-perspective scale and translation (s, tx, ty) in the crop.
+    """
+
+    pose_6d: Tensor
+    betas: Tensor
+    camera: Tensor
+
+
+def identity_pose_6d() -> Tensor:
+    """24 identity rotations in the head's 6D layout: (1, 144)."""
+    return torch.eye(3)[:, :2].reshape(1, 6).repeat(1, POSE_COUNT // 6)
+
+
+class RegressorHead(nn.Module):
+    """Features, and box info for CLIFF, to `HeadOutput`.
+
+    Starting from `init_pose`, `init_shape` and `init_cam` (buffers, part of the state dict), each
+    of `iterations` rounds adds a correction computed from the features and the estimate so far.
+    Meta-HMR runs 10 rounds in the main network and 3 in the auxiliary one; the number is not in
+    its checkpoints. `mean_pose`, 144 numbers in the 6D layout, replaces the identity rotations
+    as the start, global orientation included. Dropout acts in training mode only.
+    """
+
+    init_pose: Tensor
+    init_shape: Tensor
+    init_cam: Tensor
+
+    def __init__(
+        self,
+        feature_count: int,
+        *,
+        hidden: int = 1024,
+        iterations: int,
+        reads_box_info: bool,
+        dropout: float = 0.5,
+        mean_pose: Tensor | None = None,
+    ) -> None:
+        """Raises ValueError for fewer than one iteration or a `mean_pose` of another size."""
+        super().__init__()
+        if iterations < 1:
+            raise ValueError(f"the head needs at least one iteration, got {iterations}")
+        self.feature_count = feature_count
+        self.iterations = iterations
+        self.reads_box_info = reads_box_info
+        given_count = feature_count + BOX_INFO_COUNT * reads_box_info
+        self.fc1 = nn.Linear(given_count + sum(_ESTIMATE_COUNTS), hidden)
+        self.drop1 = nn.Dropout(dropout)
+        self.fc2 = nn.Linear(hidden, hidden)
+        self.drop2 = nn.Dropout(dropout)
+        self.decpose = _decoder(hidden, POSE_COUNT)
+        self.decshape = _decoder(hidden, SHAPE_COUNT)
+        self.deccam = _decoder(hidden, CAMERA_COUNT)
+        self.register_buffer("init_pose", _initial_pose(mean_pose))
+        self.register_buffer("init_shape", torch.zeros(1, SHAPE_COUNT))
+        self.register_buffer("init_cam", torch.tensor([[0.9, 0.0, 0.0]]))
+
+    def forward(self, features: Tensor, box_info: Tensor | None = None) -> HeadOutput:
+        """Features (N, `feature_count`) and box info (N, 3) to the parameters of N persons.
+
+        Raises ValueError where box info is missing for a head that reads it, or given to one
+        that does not.
+        """
+        given = self._given(features, box_info)
+        # Features and box info stay the same over the iterations, so their share of fc1, by far
+        # the larger one, is computed once.
+        counts = [given.shape[-1], sum(_ESTIMATE_COUNTS)]
+        weight_given, weight_estimate = torch.split(self.fc1.weight, counts, dim=1)
+        constant = F.linear(given, weight_given, self.fc1.bias)
+        estimate = torch.cat([self.init_pose, self.init_shape, self.init_cam], dim=1)
+        estimate = estimate.expand(given.shape[0], -1)
+        for _ in range(self.iterations):
+            hidden = self.drop1(constant + F.linear(estimate, weight_estimate))
+            estimate = estimate + self._decoded(self.drop2(self.fc2(hidden)))
+        return HeadOutput(*torch.split(estimate, _ESTIMATE_COUNTS, dim=1))
+
+    def _given(self, features: Tensor, box_info: Tensor | None) -> Tensor:
+        if features.shape[-1] != self.feature_count:
+            raise ValueError(
+                f"this head takes {self.feature_count} features, got {tuple(features.shape)}"
+            )
+        if not self.reads_box_info:
+            if box_info is not None:
+                raise ValueError("this head reads no box info (HMR), but box_info was given")
+            return features
+        if box_info is None:
+            raise ValueError("this head reads box info (CLIFF), but box_info is missing")
+        return torch.cat([features, box_info], dim=1)
+
+    def _decoded(self, hidden: Tensor) -> Tensor:
+        return torch.cat([self.decpose(hidden), self.decshape(hidden), self.deccam(hidden)], dim=1)
+
+
+def _decoder(hidden: int, outputs: int) -> nn.Linear:
+    layer = nn.Linear(hidden, outputs)
+    # A small gain: an untrained head stays close to its start.
+    nn.init.xavier_uniform_(layer.weight, gain=_DECODER_GAIN)
+    return layer
+
+
+def _initial_pose(mean_pose: Tensor | None) -> Tensor:
+    if mean_pose is None:
+        return identity_pose_6d()
+    if mean_pose.numel() != POSE_COUNT:
+        raise ValueError(
+            f"mean_pose must hold {POSE_COUNT} numbers (24 rotations in 6D), "
+            f"got shape {tuple(mean_pose.shape)}"
+        )
+    return mean_pose.detach().to(torch.get_default_dtype()).reshape(1, POSE_COUNT).clone()

@@ -1,0 +1,145 @@
+"""A whole network: a backbone and the regressor head, and their names in checkpoint files."""
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor, nn
+
+from dualhmr.networks.backbone import Backbone
+from dualhmr.networks.head import HeadOutput, RegressorHead
+from dualhmr.networks.normalise import ImageNormaliser
+
+_NAMES_LISTED = 20
+
+
+class MeshRegressor(nn.Module):
+    """From one person's inputs to SMPL parameters.
+
+    Inputs are named: `image` (N, H, W, 3) uint8 RGB crops, `box_info` (N, 3), and whatever else
+    the backbone lists in `reads`. Image backbones work on normalised maps; normalising happens
+    here, on the way to the backbone, and not in a wrapper around it: the backbone keeps its
+    checkpoint names, and the same crops serve an image network, a graph exported from it, and a
+    backbone that reads no image.
+
+    `backbone_prefix` is what precedes the backbone's names in a checkpoint: "backbone." (HRNet,
+    main), "encoder." (HRNet, auxiliary) or "" (ResNet).
+    """
+
+    def __init__(
+        self, backbone: Backbone, head: RegressorHead, *, backbone_prefix: str = ""
+    ) -> None:
+        """Raises ValueError where the head takes another number of features."""
+        super().__init__()
+        if backbone.feature_count != head.feature_count:
+            raise ValueError(
+                f"the backbone gives {backbone.feature_count} features, "
+                f"but the head takes {head.feature_count}"
+            )
+        self.backbone = backbone
+        self.head = head
+        self.backbone_prefix = backbone_prefix
+        self.normalise_image = ImageNormaliser()
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the inputs that `forward` takes: the backbone's, then `box_info` if read."""
+        extra = ("box_info",) if self.head.reads_box_info else ()
+        return tuple(dict.fromkeys((*self.backbone.reads, *extra)))
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> HeadOutput:
+        """The tensors named in `reads`, each with N first, to the parameters of N persons.
+
+        Raises ValueError that names the missing inputs; further entries are ignored.
+        """
+        _require(self.reads, inputs)
+        features = self.encode(inputs)
+        box_info = inputs["box_info"] if self.head.reads_box_info else None
+        output: HeadOutput = self.head(features, box_info)
+        return output
+
+    def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The backbone alone: the tensors in `backbone.reads` to features (N, F).
+
+        Test-time optimisation of the head computes them once. Raises as `forward` does, but asks
+        for nothing that only the head reads.
+        """
+        _require(self.backbone.reads, inputs)
+        features: Tensor = self.backbone(
+            *(self._read(name, inputs) for name in self.backbone.reads)
+        )
+        return features
+
+    def _read(self, name: str, inputs: Mapping[str, Tensor]) -> Tensor:
+        tensor: Tensor = self.normalise_image(inputs[name]) if name == "image" else inputs[name]
+        return tensor
+
+
+def _require(names: tuple[str, ...], inputs: Mapping[str, Tensor]) -> None:
+    missing = [name for name in names if name not in inputs]
+    if missing:
+        raise ValueError(f"missing inputs {missing}; this network reads {list(names)}")
+
+
+def checkpoint_names(model: MeshRegressor) -> dict[str, str]:
+    """Every name of `model.state_dict()` with its name in a checkpoint file.
+
+    The head stands at the root of a checkpoint and the backbone under `backbone_prefix`. Raises
+    ValueError where the prefix makes two names equal.
+    """
+    names = {
+        f"backbone.{name}": model.backbone_prefix + name for name in model.backbone.state_dict()
+    }
+    head_names = {f"head.{name}": name for name in model.head.state_dict()}
+    clashes = set(names.values()) & set(head_names.values())
+    if clashes:
+        raise ValueError(
+            f"backbone and head would share names in a checkpoint: {_listed(clashes)}; "
+            f"backbone_prefix {model.backbone_prefix!r} must keep them apart"
+        )
+    return names | head_names
+
+
+def checkpoint_state(model: MeshRegressor) -> dict[str, Tensor]:
+    """The model's tensors under their checkpoint names; detached, but not copied."""
+    names = checkpoint_names(model)
+    return {names[name]: tensor for name, tensor in model.state_dict().items()}
+
+
+def load_checkpoint_state(model: MeshRegressor, state: Mapping[str, Tensor]) -> None:
+    """Copy a state dict in checkpoint names into `model`, in place, converting to its dtypes.
+
+    All or nothing: raises ValueError that lists missing, unexpected and misshapen names, and
+    then the model is unchanged. Only the counters `num_batches_tracked` may come or be absent as
+    they like; nothing is computed from them, and old files lack them.
+    """
+    own = model.state_dict()
+    names = checkpoint_names(model)
+    _check_state({names[name]: tensor for name, tensor in own.items()}, state)
+    model.load_state_dict({name: state.get(names[name], tensor) for name, tensor in own.items()})
+
+
+def _check_state(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    missing = _without_counters(own.keys() - state.keys())
+    unexpected = _without_counters(state.keys() - own.keys())
+    misshapen = [
+        f"{name} {_shape(state[name])} instead of {_shape(own[name])}"
+        for name in own.keys() & state.keys()
+        if state[name].shape != own[name].shape
+    ]
+    problems = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+    found = [f"{len(names)} {kind}: {_listed(names)}" for kind, names in problems.items() if names]
+    if found:
+        raise ValueError("the checkpoint does not fit the network; " + "; ".join(found))
+
+
+def _without_counters(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.endswith("num_batches_tracked")]
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _listed(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    rest = len(ordered) - _NAMES_LISTED
+    return ", ".join(ordered[:_NAMES_LISTED]) + (f" and {rest} more" if rest > 0 else "")

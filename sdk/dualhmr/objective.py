@@ -1,0 +1,165 @@
+"""What a good mesh is: a weighted sum of losses against fixed evidence.
+
+One objective serves Eq. 1-3 (training, target = ground truth), Eq. 4-5 (EFT, no target) and Eq. 9
+(test time, target = the auxiliary network's pseudo mesh): the paper's point is that they are one.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import asdict
+from typing import NamedTuple
+
+from torch import Tensor
+
+from dualhmr import losses
+from dualhmr.body import (
+    Body,
+    BodyPoints,
+    PointRegressor,
+    Pose,
+    pose_skeleton,
+    skeleton_regressor,
+    skin_vertices,
+)
+from dualhmr.camera import CAMERAS, View, project_to_crop
+from dualhmr.losses import LossWeights
+from dualhmr.networks import HeadOutput
+from dualhmr.rotations import rot6d_to_rotmat
+
+_LEFT_HIP, _RIGHT_HIP = 1, 2
+
+
+class MeshTarget(NamedTuple):
+    """A mesh to be like: ground truth in training, the pseudo mesh at test time."""
+
+    rotations: Tensor
+    """(N, 24, 3, 3)."""
+    betas: Tensor
+    """(N, 10)."""
+    joints: Tensor
+    """(N, J, 3) metres: the joints of `Objective.points`."""
+    vertices: Tensor | None
+    """(N, V, 3) metres; needed only where vertices have a weight."""
+
+
+class Evidence(NamedTuple):
+    """What is known about N persons."""
+
+    keypoints: Tensor
+    """(N, K, 2) in normalised crop coordinates."""
+    confidence: Tensor
+    """(N, K), zero where a keypoint is missing."""
+    view: View
+    target: MeshTarget | None
+
+
+class Objective:
+    """The losses of a `HeadOutput` against `Evidence`, by name and weighted, one number a person.
+
+    `keypoints` are the 2D points that evidence holds, in its order; `keypoint_count` is that of the
+    set the network was trained with (see `keypoints_2d_loss`). 3D joints are the skeleton's and
+    whatever `extra_joints` adds.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        *,
+        keypoints: PointRegressor,
+        keypoint_count: int,
+        camera: str,
+        weights: LossWeights,
+        extra_joints: PointRegressor | None = None,
+    ) -> None:
+        """Raises ValueError for an unknown camera convention."""
+        if camera not in CAMERAS:
+            raise ValueError(f"unknown camera {camera!r}; known are {', '.join(CAMERAS)}")
+        self.body = body
+        self.camera = CAMERAS[camera]
+        self.keypoint_count = keypoint_count
+        self.weights: dict[str, float] = asdict(weights)
+        points = keypoints + skeleton_regressor(body)
+        self._points = BodyPoints(body, points if extra_joints is None else points + extra_joints)
+        self._split = len(keypoints.names)
+
+    def losses(
+        self, output: HeadOutput, evidence: Evidence, names: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Weighted losses (N,), by name: those in `names`, or all; those of weight zero never.
+
+        Without a target only `keypoints_2d` and `camera` can be had; ValueError if another is
+        named. Keypoints that the body has no point for do not count.
+        """
+        wanted = [name for name, weight in self.weights.items() if weight]
+        wanted = [name for name in wanted if names is None or name in names]
+        rotations = rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6)))
+        pose = pose_skeleton(self.body, rotations, output.betas)
+        keypoints, joints = self.points(pose)
+        parts = _Parts(self, output, rotations, pose, keypoints, joints, evidence)
+        return {name: self.weights[name] * _LOSSES[name](parts) for name in wanted}
+
+    def target(self, rotations: Tensor, betas: Tensor) -> MeshTarget:
+        """Rotations (N, 24, 3, 3) and betas (N, 10) as a target, with what the weights need."""
+        pose = pose_skeleton(self.body, rotations, betas)
+        vertices = skin_vertices(self.body, pose) if self.weights["vertices"] else None
+        return MeshTarget(rotations, betas, self.points(pose)[1], vertices)
+
+    def points(self, pose: Pose) -> tuple[Tensor, Tensor]:
+        """The keypoints (N, K, 3) and the joints (N, J, 3) of a posed skeleton, metres."""
+        points = self._points(pose)
+        return points[:, : self._split], points[:, self._split :]
+
+    @property
+    def available(self) -> Tensor:
+        """(K,) bool: whether the body has the keypoint."""
+        return self._points.available[: self._split]
+
+
+class _Parts(NamedTuple):
+    """What the losses of one evaluation read."""
+
+    objective: Objective
+    output: HeadOutput
+    rotations: Tensor
+    pose: Pose
+    keypoints: Tensor
+    joints: Tensor
+    evidence: Evidence
+
+    @property
+    def target(self) -> MeshTarget:
+        if self.evidence.target is None:
+            raise ValueError("a loss against a mesh was asked for, but the evidence has no target")
+        return self.evidence.target
+
+
+def _keypoints_2d(parts: _Parts) -> Tensor:
+    objective, evidence = parts.objective, parts.evidence
+    camera = objective.camera(parts.output.camera, evidence.view)
+    return losses.keypoints_2d_loss(
+        project_to_crop(parts.keypoints, camera, evidence.view),
+        evidence.keypoints,
+        evidence.confidence * objective.available,
+        keypoint_count=objective.keypoint_count,
+    )
+
+
+def _joints_3d(parts: _Parts) -> Tensor:
+    return losses.joints_3d_loss(parts.joints, parts.target.joints, root=(_LEFT_HIP, _RIGHT_HIP))
+
+
+def _vertices(parts: _Parts) -> Tensor:
+    if parts.target.vertices is None:
+        raise ValueError("the loss on vertices was asked for, but the target has none")
+    return losses.vertices_loss(
+        skin_vertices(parts.objective.body, parts.pose), parts.target.vertices
+    )
+
+
+_LOSSES: dict[str, Callable[[_Parts], Tensor]] = {
+    "keypoints_2d": _keypoints_2d,
+    "joints_3d": _joints_3d,
+    "vertices": _vertices,
+    "rotations": lambda parts: losses.rotations_loss(parts.rotations, parts.target.rotations),
+    "betas": lambda parts: losses.betas_loss(parts.output.betas, parts.target.betas),
+    "camera": lambda parts: losses.camera_loss(parts.output.camera),
+}

@@ -1,0 +1,1 @@
+"""Synthetic people: endless training data from the free body."""

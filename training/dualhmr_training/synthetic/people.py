@@ -1,0 +1,123 @@
+"""Synthetic people: a body, a pose, a view, and the keypoints that a detector might report.
+
+Lengths in the image are in units of the focal length, which is taken to be the image's diagonal,
+as at test time where nothing better is known; the principal point is the origin.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dualhmr.body import Body, BodyPoints, keypoint_regressor, pose_skeleton
+from dualhmr.camera import View, image_to_crop, keypoint_box
+from dualhmr.keypoints import BODY_23
+from dualhmr_training.synthetic.detector import Detector, DetectorErrors
+from dualhmr_training.synthetic.poses import (
+    Dice,
+    PoseVariation,
+    Viewpoints,
+    orient,
+    sample_poses,
+)
+
+
+@dataclass(frozen=True)
+class Population:
+    """What the synthetic people are like."""
+
+    poses: PoseVariation = field(default_factory=PoseVariation)
+    viewpoints: Viewpoints = field(default_factory=Viewpoints)
+    detector: DetectorErrors = field(default_factory=DetectorErrors)
+    beta_scale: float = 1.0
+
+
+class People(NamedTuple):
+    """N synthetic persons."""
+
+    rotations: Tensor
+    """(N, 24, 3, 3), camera frame."""
+    betas: Tensor
+    """(N, 10)."""
+    view: View
+    """As seen through the box around the detected keypoints."""
+    keypoints: Tensor
+    """(N, 23, 2) true positions, normalised crop coordinates."""
+    in_view: Tensor
+    """(N, 23) bool: near enough to the crop to be worth fitting."""
+    detected: Tensor
+    """(N, 23, 2) what a detector reports, normalised crop coordinates."""
+    confidence: Tensor
+    """(N, 23), zero where it reports nothing."""
+
+
+class PeopleSampler:
+    """An endless source of synthetic people, the same for the same seed."""
+
+    def __init__(self, body: Body, pool: Tensor, population: Population, *, seed: int) -> None:
+        """`pool` (M, 24, 3) are the rotation vectors to draw poses from."""
+        self._body = body
+        self._points = BodyPoints(body, keypoint_regressor(body, BODY_23))
+        self._pool = pool
+        self._population = population
+        self._dice = Dice(seed)
+        self._detector = Detector(population.detector, self._dice)
+
+    @torch.no_grad()
+    def sample(self, count: int) -> People:
+        """The next `count` people."""
+        dice, population = self._dice, self._population
+        poses = sample_poses(self._pool, count, population.poses, dice)
+        rotations = orient(poses, population.viewpoints, dice)
+        betas = dice.normal(count, self._body.beta_count) * population.beta_scale
+        points = self._points(pose_skeleton(self._body, rotations, betas))
+        half_size = _half_image(dice, count)
+        translation = _place(points, half_size, dice)
+        placed = points + translation[:, None]
+        seen = placed[..., :2] / placed[..., 2:]
+        inside = (seen.abs() < half_size[:, None]).all(-1)
+        detected, confidence = self._detector.detect(seen, placed, inside)
+        view = _view(detected, confidence)
+        true_keypoints = image_to_crop(seen, view)
+        return People(
+            rotations=rotations,
+            betas=betas,
+            view=view,
+            keypoints=true_keypoints,
+            in_view=(true_keypoints.abs() < 2.5).all(-1),
+            detected=image_to_crop(detected, view),
+            confidence=confidence,
+        )
+
+
+def _half_image(dice: Dice, count: int) -> Tensor:
+    """Half the width and height (count, 2) of images of random shape with diagonal 1."""
+    aspect = torch.exp(1.2 * (dice.uniform(count) - 0.5))
+    height = (1 + aspect.square()).rsqrt()
+    return torch.stack([aspect * height, height], dim=1) / 2
+
+
+def _place(points: Tensor, half_size: Tensor, dice: Dice) -> Tensor:
+    """Where people stand, (N, 3) metres: at a random size and place in the image.
+
+    They take up 15% to 115% of the image's smaller side, log-uniform; now and then they are far
+    enough off centre to be cut.
+    """
+    count = len(points)
+    low, high = points.amin(1), points.amax(1)
+    extent = (high - low)[:, :2].amax(1)
+    share = torch.exp(math.log(0.15) + dice.uniform(count) * math.log(1.15 / 0.15))
+    size = share * 2 * half_size.amin(1)
+    depth = (extent / size).clamp(1.2, 40.0) - (low + high)[:, 2] / 2
+    depth = torch.maximum(depth, 0.5 - low[:, 2])
+    reach = torch.where(dice.happens(0.15, count), 1.0, 0.65)
+    offset = (2 * dice.uniform(count, 2) - 1) * half_size * reach[:, None]
+    in_plane = offset * depth[:, None] - (low + high)[:, :2] / 2
+    return torch.cat([in_plane, depth[:, None]], dim=1)
+
+
+def _view(detected: Tensor, confidence: Tensor) -> View:
+    center, height = keypoint_box(detected, confidence)
+    return View(center, height, torch.ones_like(height), torch.zeros_like(center))

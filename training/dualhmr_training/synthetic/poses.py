@@ -1,0 +1,182 @@
+"""Poses for synthetic people: captured ones, varied, so that few clips cover more."""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualhmr.body import JOINT_NAMES
+from dualhmr.rotations import rotvec_to_rotmat
+
+_INT16_UNIT = math.pi / 32767
+
+
+def _joints(*names: str) -> list[int]:
+    return [JOINT_NAMES.index(name) for name in names]
+
+
+_SIDES = {name: name.replace("left", "right") for name in JOINT_NAMES if "left" in name}
+_OTHER_SIDE = {**_SIDES, **{right: left for left, right in _SIDES.items()}}
+MIRRORED = [JOINT_NAMES.index(_OTHER_SIDE.get(name, name)) for name in JOINT_NAMES]
+"""For each joint the one that becomes it in a mirror."""
+_LEGS = _joints(*(f"{s}_{p}" for s in ("left", "right") for p in ("hip", "knee", "ankle", "foot")))
+_ARMS = [
+    _joints(*(f"{s}_{p}" for p in ("collar", "shoulder", "elbow", "wrist", "hand")))
+    for s in ("left", "right")
+]
+_LEFT_HIP, _RIGHT_HIP, _LEFT_KNEE, _RIGHT_KNEE = _joints(
+    "left_hip", "right_hip", "left_knee", "right_knee"
+)
+
+
+@dataclass(frozen=True)
+class PoseVariation:
+    """How captured poses are varied. Probabilities are per person, angles in radians."""
+
+    other_legs: float = 0.3
+    other_arm: float = 0.25
+    sitting: float = 0.15
+    noisy: float = 0.6
+    joint_noise: float = 0.12
+    mirrored: float = 0.5
+
+
+NO_VARIATION = PoseVariation(0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class PoseFile:
+    """Captured poses: rotation vectors (N, 24, 3), radians, and the clip (N,) each came from."""
+
+    rotvecs: Tensor
+    clips: tuple[str, ...]
+
+    def of_clips(self, clips: set[str]) -> Tensor:
+        """The rotation vectors (n, 24, 3) of some clips."""
+        return self.rotvecs[[clip in clips for clip in self.clips]]
+
+
+def read_poses(path: str | os.PathLike[str]) -> PoseFile:
+    """Reads `.npz` with `axis_angle_i16` (N, 24, 3), in pi / 32767 radians, and `clip` (N,).
+
+    Joint order is SMPL's; joint 0 is the global orientation in a y-up world. Raises
+    FileNotFoundError, or ValueError where the arrays are not these.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no pose file at {path}")
+    with np.load(path, allow_pickle=False) as archive:
+        missing = {"axis_angle_i16", "clip"} - set(archive.files)
+        if missing:
+            raise ValueError(f"{path}: lacks {', '.join(sorted(missing))}; is it a pose file?")
+        stored, clips = archive["axis_angle_i16"], archive["clip"]
+    if stored.ndim != 3 or stored.shape[1:] != (24, 3) or len(clips) != len(stored):
+        raise ValueError(
+            f"{path}: poses have shape {stored.shape}, expected (N, 24, 3) and N clips"
+        )
+    rotvecs = torch.from_numpy(stored.astype(np.float32) * _INT16_UNIT)
+    return PoseFile(rotvecs, tuple(str(clip) for clip in clips))
+
+
+class Dice:
+    """Random numbers from one seeded generator, in the forms that sampling needs."""
+
+    def __init__(self, seed: int) -> None:
+        """The same seed gives the same numbers."""
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """In [0, 1)."""
+        return torch.rand(*shape, generator=self._generator)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Mean 0, standard deviation 1."""
+        return torch.randn(*shape, generator=self._generator)
+
+    def happens(self, probability: float | Tensor, *shape: int) -> Tensor:
+        """True with the given probability."""
+        return self.uniform(*shape) < probability
+
+    def integers(self, below: int, count: int) -> Tensor:
+        """(count,) whole numbers from 0 to `below` - 1."""
+        return torch.randint(below, (count,), generator=self._generator)
+
+
+def sample_poses(pool: Tensor, count: int, variation: PoseVariation, dice: Dice) -> Tensor:
+    """`count` varied poses from the rotation vectors `pool` (M, 24, 3) -> (count, 24, 3)."""
+    poses = pool[dice.integers(len(pool), count)].clone()
+    for joints, probability in (
+        (_LEGS, variation.other_legs),
+        (_ARMS[0], variation.other_arm),
+        (_ARMS[1], variation.other_arm),
+    ):
+        other = pool[dice.integers(len(pool), count)]
+        _replace(poses, joints, other[:, joints], dice.happens(probability, count))
+    _replace(poses, _LEGS, _sitting_legs(poses, dice), dice.happens(variation.sitting, count))
+    noisy = dice.happens(variation.noisy, count)[:, None, None]
+    poses = poses + dice.normal(*poses.shape) * variation.joint_noise * noisy
+    mirrored = poses[:, MIRRORED] * torch.tensor([1.0, -1.0, -1.0])
+    return torch.where(dice.happens(variation.mirrored, count)[:, None, None], mirrored, poses)
+
+
+def _replace(poses: Tensor, joints: list[int], by: Tensor, where: Tensor) -> None:
+    poses[:, joints] = torch.where(where[:, None, None], by, poses[:, joints])
+
+
+def _sitting_legs(poses: Tensor, dice: Dice) -> Tensor:
+    """Legs (count, 8, 3) bent at hips and knees, mostly both alike: sitting, squatting."""
+    count = len(poses)
+    legs = poses * 0.3
+    hips = _alike_pair(0.6 + 1.3 * dice.uniform(count, 2), 0.15, dice)
+    knees = _alike_pair(0.3 + 1.7 * dice.uniform(count, 2), 0.2, dice)
+    spread = 0.5 * dice.uniform(count)
+    for side, (hip, knee) in enumerate(((_LEFT_HIP, _LEFT_KNEE), (_RIGHT_HIP, _RIGHT_KNEE))):
+        legs[:, hip, 0] -= hips[:, side]
+        legs[:, hip, 2] += spread if side == 0 else -spread
+        legs[:, knee, 0] += knees[:, side]
+    return legs[:, _LEGS]
+
+
+def _alike_pair(angles: Tensor, difference: float, dice: Dice) -> Tensor:
+    """Angles (count, 2); seven times in ten the second follows the first."""
+    count = len(angles)
+    alike = angles[:, 0] + difference * dice.normal(count)
+    second = torch.where(dice.happens(0.7, count), alike, angles[:, 1])
+    return torch.stack([angles[:, 0], second], dim=1)
+
+
+@dataclass(frozen=True)
+class Viewpoints:
+    """From where people are seen. Angles in radians; yaw is uniform."""
+
+    pitch: float = 0.17
+    roll: float = 0.08
+    tilted: float = 0.06
+    """Share of people tilted any way: lying, falling, turning cartwheels."""
+
+
+def orient(rotvecs: Tensor, viewpoints: Viewpoints, dice: Dice) -> Tensor:
+    """Rotation vectors (N, 24, 3) -> matrices (N, 24, 3, 3), seen from random sides.
+
+    The global orientation goes from the y-up world to the camera's frame (y down, z forward).
+    Pitch and roll have mean zero: a mean other than zero makes standing people lean.
+    """
+    count = len(rotvecs)
+    tilted = dice.happens(viewpoints.tilted, count)
+    angles = torch.stack(
+        [
+            torch.where(tilted, dice.normal(count), viewpoints.pitch * dice.normal(count)),
+            2 * math.pi * dice.uniform(count),
+            torch.where(tilted, dice.normal(count), viewpoints.roll * dice.normal(count)),
+        ],
+        dim=1,
+    )
+    pitch, yaw, roll = (rotvec_to_rotmat(angles[:, [i]] * torch.eye(3)[i]) for i in range(3))
+    rotations = rotvec_to_rotmat(rotvecs)
+    to_camera = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    rotations[:, 0] = to_camera @ roll @ pitch @ yaw @ rotations[:, 0]
+    return rotations
