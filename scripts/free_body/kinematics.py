@@ -24,7 +24,8 @@ def rotvec_to_rotmat(rotvec: Array) -> Array:
     angle = np.linalg.norm(rotvec, axis=-1, keepdims=True)
     axis = cross_matrix(rotvec / np.maximum(angle, 1e-12))
     sine, cosine = np.sin(angle)[..., None], np.cos(angle)[..., None]
-    return np.eye(3) + sine * axis + (1 - cosine) * (axis @ axis)
+    rotation: Array = np.eye(3) + sine * axis + (1 - cosine) * (axis @ axis)
+    return rotation
 
 
 def rotate(rotations: Array, vectors: Array) -> Array:
@@ -42,7 +43,8 @@ def shortest_rotation(source: Array, target: Array) -> Array:
     target = target / np.linalg.norm(target, axis=-1, keepdims=True)
     cross = cross_matrix(np.cross(source, target))
     cosine = (source * target).sum(-1)[..., None, None]
-    return np.eye(3) + cross + (cross @ cross) / (1 + cosine)
+    rotation: Array = np.eye(3) + cross + (cross @ cross) / (1 + cosine)
+    return rotation
 
 
 def world_rotations(local: Array, parents: Sequence[int]) -> Array:

@@ -21,14 +21,14 @@ class ShapeBasis:
     def betas(self, vertices: Array) -> Array:
         """Least-squares betas (N, 10) of bodies (N, V, 3)."""
         directions = self.directions.reshape(-1, BETAS)
-        squared_lengths = (directions**2).sum(0)  # the directions are orthogonal
         offsets = (vertices - self.template).reshape(len(vertices), -1)
-        betas: Array = offsets @ directions / squared_lengths
+        betas: Array = np.linalg.solve(directions.T @ directions, directions.T @ offsets.T).T
         return betas
 
     def bodies(self, betas: Array) -> Array:
         """Vertices (N, V, 3) of betas (N, 10)."""
-        return self.template + np.einsum("vck,nk->nvc", self.directions, betas)
+        offsets: Array = np.einsum("vck,nk->nvc", self.directions, betas)
+        return self.template + offsets
 
 
 def fit_shape_basis(adults: Array, population: Array) -> ShapeBasis:

@@ -1,12 +1,11 @@
 """From anny's A-pose to SMPL's rest: arms along x, straight hands, upright shins."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 from scripts.free_body.anny_source import AnnySource, RestBodies
-from scripts.free_body.kinematics import Array, chain_translations, shortest_rotation, skin
+from scripts.free_body.kinematics import Array, chain_translations, rotate, shortest_rotation, skin
 from scripts.free_body.skeleton import SIDES, joint_centre_matrix
 
 _BODIES_AT_ONCE = 20
@@ -36,7 +35,7 @@ def t_pose_rotations(bone_heads: Array, bone_labels: list[str]) -> Array:
             return np.subtract(*heads)
 
         def extra_turn(segment: Array, turn: Array, target: Array) -> Array:
-            turned = np.einsum("nij,nj->ni", turn, segment)
+            turned = rotate(turn, segment)
             return shortest_rotation(turned, np.broadcast_to(target, turned.shape)) @ turn
 
         unturned = np.tile(np.eye(3), (len(bone_heads), 1, 1))
@@ -58,7 +57,7 @@ def t_posed(source: AnnySource, rest: RestBodies) -> TPosedBodies:
     world = t_pose_rotations(rest.bone_heads, source.bone_labels)
     translations = chain_translations(world, rest.bone_heads, source.bone_parents)
     vertices = skin(rest.vertices, source.skin_weights, world, translations)
-    heads = np.einsum("nbij,nbj->nbi", world, rest.bone_heads) + translations
+    heads = rotate(world, rest.bone_heads) + translations
     joints = joint_centre_matrix(source.bone_labels) @ heads
     pelvis = joints[:, :1]
     return TPosedBodies(vertices - pelvis, joints - pelvis)
@@ -77,17 +76,12 @@ def sample_t_posed(
     `reduction` (V', V) turns anny's V vertices into the V' that are returned.
     """
     phenotypes = source.sample_phenotypes(count, ages=ages, seed=seed)
-
-    def chunks() -> Iterator[TPosedBodies]:
-        for part in phenotypes.split(_BODIES_AT_ONCE):
-            bodies = t_posed(source, source.rest_bodies(part))
-            yield TPosedBodies(reduce_vertices(reduction, bodies.vertices), bodies.joints)
-
-    parts = list(chunks())
-    return TPosedBodies(
-        np.concatenate([part.vertices for part in parts]),
-        np.concatenate([part.joints for part in parts]),
-    )
+    parts = []
+    for start in range(0, count, _BODIES_AT_ONCE):
+        bodies = t_posed(source, source.rest_bodies(phenotypes[start : start + _BODIES_AT_ONCE]))
+        parts.append((reduce_vertices(reduction, bodies.vertices), bodies.joints))
+    vertices, joints = zip(*parts, strict=True)
+    return TPosedBodies(np.concatenate(vertices), np.concatenate(joints))
 
 
 def reduce_vertices(reduction: sparse.csr_array | None, vertices: Array) -> Array:

@@ -1,1 +1,17 @@
-"""."""
+"""Human mesh recovery with test-time optimisation of the regressor head.
+
+recovery = dualhmr.recover("photo.jpg", keypoints)
+recovery.save("bodies.glb")
+"""
+
+from dualhmr.body import Body as Body
+from dualhmr.body import load_body as load_body
+from dualhmr.bundle import Bundle as Bundle
+from dualhmr.bundle import open_bundle as open_bundle
+from dualhmr.keypoints import KEYPOINT_SETS as KEYPOINT_SETS
+from dualhmr.keypoints import Keypoints as Keypoints
+from dualhmr.keypoints import KeypointSet as KeypointSet
+from dualhmr.keypoints import read_keypoints as read_keypoints
+from dualhmr.recoverer import Recoverer as Recoverer
+from dualhmr.recoverer import recover as recover
+from dualhmr.recovery import Recovery as Recovery

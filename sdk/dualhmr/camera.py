@@ -57,7 +57,8 @@ def keypoint_box(keypoints_px: Tensor, confidence: Tensor) -> tuple[Tensor, Tens
     """Centre (..., 2) and height (...) in pixels of the box around the labelled keypoints.
 
     `keypoints_px` (..., K, 2); those with `confidence` (..., K) zero do not count. The box has the
-    crop's aspect ratio and `BOX_MARGIN` around the keypoints' rectangle.
+    crop's aspect ratio and `BOX_MARGIN` around the keypoints' rectangle. Without any labelled
+    keypoint the centre is NaN, and with a single one the height is zero.
     """
     labelled = (confidence > 0)[..., None]
     low = keypoints_px.masked_fill(~labelled, torch.inf).amin(-2)
@@ -68,7 +69,7 @@ def keypoint_box(keypoints_px: Tensor, confidence: Tensor) -> tuple[Tensor, Tens
 
 
 def box_info(view: View) -> Tensor:
-    """CLIFF's three numbers (..., 3): where the box is and how high, in units of the focal length."""
+    """CLIFF's three numbers (..., 3): the box's place and height, in units of the focal length."""
     focal = view.focal_length
     offset = (view.box_center - view.principal_point) / focal[..., None] * 2.8
     height = (view.box_height - 0.24 * focal) / (0.06 * focal)
@@ -99,13 +100,13 @@ def cliff_camera(crop_camera: Tensor, view: View) -> FullCamera:
     A scale of 1 makes the box 2 m high at the person's depth.
     """
     scale, x, y = crop_camera.unbind(-1)
-    pixels_per_half_metre = view.box_height * scale + 1e-9
-    center = 2 * (view.box_center - view.principal_point) / pixels_per_half_metre[..., None]
+    pixels_per_two_metres = view.box_height * scale + 1e-9
+    center = 2 * (view.box_center - view.principal_point) / pixels_per_two_metres[..., None]
     translation = torch.stack(
         [
             x + center[..., 0],
             y + center[..., 1],
-            2 * view.focal_length / pixels_per_half_metre,
+            2 * view.focal_length / pixels_per_two_metres,
         ],
         dim=-1,
     )

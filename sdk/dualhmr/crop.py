@@ -1,4 +1,7 @@
-"""Cutting a person out of a photograph: one affine transform, one resampling."""
+"""Cutting a person out of a photograph: one box, one resampling."""
+
+import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +20,8 @@ def crop_to_image_affine(
     """
     scale = box_height / CROP_HEIGHT
     offset = [
-        box_center[0] - scale * (CROP_WIDTH - 1) / 2,
-        box_center[1] - scale * (CROP_HEIGHT - 1) / 2,
+        float(box_center[0]) - scale * (CROP_WIDTH - 1) / 2,
+        float(box_center[1]) - scale * (CROP_HEIGHT - 1) / 2,
     ]
     return np.array([[scale, 0.0, offset[0]], [0.0, scale, offset[1]]])
 
@@ -26,23 +29,52 @@ def crop_to_image_affine(
 def crop_person(
     image: npt.NDArray[np.uint8], box_center: npt.NDArray[np.floating], box_height: float
 ) -> npt.NDArray[np.uint8]:
-    """`image` (H, W, 3) uint8 RGB -> the crop (256, 192, 3) uint8; black outside of the image.
+    """`image` (H, W, 3) uint8 RGB -> the crop (256, 192, 3) uint8.
 
-    Boxes larger than the crop are first reduced by a whole factor, so that fine detail is averaged
-    rather than skipped.
+    Crop pixels that stick out of the image are black. A box smaller than the crop is interpolated
+    linearly; of a larger one no pixel is skipped, each counts in the mean of those around it.
+
+    Raises ValueError for a box that is not finite or has no height.
     """
-    picture = Image.fromarray(image)
-    factor = max(1, int(box_height // CROP_HEIGHT))
-    if factor > 1:
-        picture = picture.reduce(factor)
     affine = crop_to_image_affine(box_center, box_height)
-    # Pillow puts pixel centres at half numbers, and the reduced image has its own scale.
-    affine[:, 2] += 0.5 - affine[:, :2].sum(axis=1) * 0.5
-    affine /= factor
-    crop = picture.transform(
-        (CROP_WIDTH, CROP_HEIGHT),
-        Image.Transform.AFFINE,
-        data=tuple(affine.ravel()),
-        resample=Image.Resampling.BILINEAR,
-    )
-    return np.asarray(crop)
+    if not (np.isfinite(affine).all() and box_height > 0):
+        raise ValueError(
+            f"box at {box_center} of height {box_height}, expected finite and positive"
+        )
+    crop = np.zeros((CROP_HEIGHT, CROP_WIDTH, 3), np.uint8)
+    columns = _span(affine[0, 0], affine[0, 2], CROP_WIDTH, image.shape[1])
+    rows = _span(affine[1, 1], affine[1, 2], CROP_HEIGHT, image.shape[0])
+    if columns.size and rows.size:
+        inside = Image.fromarray(image[rows.image, columns.image]).resize(
+            (columns.size, rows.size),
+            Image.Resampling.BILINEAR,
+            box=(columns.low, rows.low, columns.high, rows.high),
+        )
+        crop[rows.crop, columns.crop] = np.asarray(inside)
+    return crop
+
+
+class _Span(NamedTuple):
+    """What of one axis of the crop lies inside the image."""
+
+    size: int
+    crop: slice
+    """The crop pixels that lie wholly inside."""
+    image: slice
+    """The image pixels that they are made of."""
+    low: float
+    high: float
+    """Outer edges of these crop pixels, in pixels from the edge of the first image pixel."""
+
+
+def _span(scale: float, offset: float, crop_size: int, image_size: int) -> _Span:
+    """Crop pixel i has its centre on image pixel `scale` i + `offset`."""
+    edge = offset + 0.5 - scale / 2
+    slack = 1e-3  # of a crop pixel: boxes flush with the image shall not lose a row to rounding
+    first = max(0, math.ceil(-edge / scale - slack))
+    last = min(crop_size, math.floor((image_size - edge) / scale + slack))
+    low, high = max(0.0, edge + scale * first), min(float(image_size), edge + scale * last)
+    reach = math.ceil(max(scale, 1.0)) + 1
+    start = max(0, math.floor(low) - reach)
+    image = slice(start, max(start, math.ceil(high) + reach))
+    return _Span(max(0, last - first), slice(first, last), image, low - start, high - start)

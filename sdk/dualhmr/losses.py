@@ -29,9 +29,10 @@ def keypoints_2d_loss(
     `projected` and `target` (N, K, 2) in normalised crop coordinates, `confidence` (N, K). The sum
     is divided by the fixed 2 x `keypoint_count` of the network's own set, not by what was found: so
     few keypoints pull less against the pseudo mesh, and naming the same points in a larger set
-    changes nothing.
+    changes nothing. Where confidence is zero the position means nothing, be it infinite or NaN.
     """
-    squared = (projected - target).square().sum(-1)
+    difference = torch.where(confidence[..., None] > 0, projected - target, 0.0)
+    squared = difference.square().sum(-1)
     return (confidence * squared).sum(-1) / (2 * keypoint_count)
 
 

@@ -10,8 +10,8 @@ def mpjpe(points: Tensor, truth: Tensor, *, root: int | None = 0) -> Tensor:
     With `root` None the points are compared where they are (PVE, on aligned vertices).
     """
     if root is not None:
-        points = points - points[:, root : root + 1]
-        truth = truth - truth[:, root : root + 1]
+        points = points - points[:, [root]]
+        truth = truth - truth[:, [root]]
     return (points - truth).norm(dim=-1).mean(1)
 
 
@@ -23,7 +23,8 @@ def pa_mpjpe(points: Tensor, truth: Tensor) -> Tensor:
 def procrustes_align(points: Tensor, truth: Tensor) -> Tensor:
     """The similarity of `points` (N, J, 3) that comes nearest to `truth`, in the mean square.
 
-    Umeyama's closed form; reflections are not allowed.
+    Umeyama's closed form; reflections are not allowed. Points that all coincide have no size to
+    scale: they land on the mean of `truth`.
     """
     mean, true_mean = points.mean(1, keepdim=True), truth.mean(1, keepdim=True)
     centred, true_centred = points - mean, truth - true_mean
@@ -31,5 +32,6 @@ def procrustes_align(points: Tensor, truth: Tensor) -> Tensor:
     sign = torch.ones_like(singular)
     sign[:, 2] = torch.sign(torch.linalg.det(u) * torch.linalg.det(vh))
     rotation = u @ (sign[..., None] * vh)
-    scale = (singular * sign).sum(1) / centred.square().sum((1, 2))
+    spread = centred.square().sum((1, 2))
+    scale = (singular * sign).sum(1) / torch.where(spread > 0, spread, 1)
     return scale[:, None, None] * (centred @ rotation) + true_mean

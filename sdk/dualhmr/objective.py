@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dualhmr import losses
 from dualhmr.body import (
+    JOINT_NAMES,
     Body,
     BodyPoints,
     PointRegressor,
@@ -25,7 +26,7 @@ from dualhmr.losses import LossWeights
 from dualhmr.networks import HeadOutput
 from dualhmr.rotations import rot6d_to_rotmat
 
-_LEFT_HIP, _RIGHT_HIP = 1, 2
+_HIPS = (JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip"))
 
 
 class MeshTarget(NamedTuple):
@@ -87,15 +88,24 @@ class Objective:
         """Weighted losses (N,), by name: those in `names`, or all; those of weight zero never.
 
         Without a target only `keypoints_2d` and `camera` can be had; ValueError if another is
-        named. Keypoints that the body has no point for do not count.
+        wanted, or if there is no loss of such a name. Keypoints that the body has no point for do
+        not count.
         """
-        wanted = [name for name, weight in self.weights.items() if weight]
-        wanted = [name for name in wanted if names is None or name in names]
+        wanted = self._wanted(names)
         rotations = rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6)))
         pose = pose_skeleton(self.body, rotations, output.betas)
         keypoints, joints = self.points(pose)
         parts = _Parts(self, output, rotations, pose, keypoints, joints, evidence)
         return {name: self.weights[name] * _LOSSES[name](parts) for name in wanted}
+
+    def _wanted(self, names: Collection[str] | None) -> list[str]:
+        unknown = set(names or ()) - set(self.weights)
+        if unknown:
+            raise ValueError(
+                f"unknown losses {', '.join(sorted(unknown))}; known are {', '.join(self.weights)}"
+            )
+        weighted = [name for name, weight in self.weights.items() if weight]
+        return [name for name in weighted if names is None or name in names]
 
     def target(self, rotations: Tensor, betas: Tensor) -> MeshTarget:
         """Rotations (N, 24, 3, 3) and betas (N, 10) as a target, with what the weights need."""
@@ -144,7 +154,7 @@ def _keypoints_2d(parts: _Parts) -> Tensor:
 
 
 def _joints_3d(parts: _Parts) -> Tensor:
-    return losses.joints_3d_loss(parts.joints, parts.target.joints, root=(_LEFT_HIP, _RIGHT_HIP))
+    return losses.joints_3d_loss(parts.joints, parts.target.joints, root=_HIPS)
 
 
 def _vertices(parts: _Parts) -> Tensor:

@@ -11,15 +11,17 @@ from torch import Tensor
 def rotvec_to_rotmat(rotvec: Tensor) -> Tensor:
     """Rodrigues' formula. `rotvec` (..., 3) in radians -> (..., 3, 3).
 
-    Smooth at zero: there the sine and cosine quotients are replaced by their Taylor series, so
-    value and gradient are exact to rounding.
+    Smooth at zero: there the sine quotients are replaced by their Taylor series, so value and
+    gradient are exact to rounding.
     """
     squared = (rotvec * rotvec).sum(-1)[..., None, None]
     small = squared < 1e-6
     safe = torch.where(small, torch.ones_like(squared), squared)
     angle = safe.sqrt()
     sine_over_angle = torch.where(small, 1 - squared / 6, angle.sin() / angle)
-    versine_over_square = torch.where(small, 0.5 - squared / 24, (1 - angle.cos()) / safe)
+    # 1 - cos(angle) would cancel in single precision; it is 2 sin(angle / 2)^2.
+    half_sine_over_half = torch.where(small, 1 - squared / 24, (angle / 2).sin() / (angle / 2))
+    versine_over_square = half_sine_over_half.square() / 2
     skew = _skew(rotvec)
     identity = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
     return identity + sine_over_angle * skew + versine_over_square * (skew @ skew)

@@ -24,9 +24,15 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 
 def save_weights(module: nn.Module, path: Path, *, dtype: torch.dtype | None = None) -> None:
-    """Writes the module's state dict, its real tensors in `dtype` where one is given."""
+    """Writes the module's state dict, its real tensors in `dtype` where one is given.
+
+    Raises ValueError where a tensor is not finite, in `dtype` if not before.
+    """
     state = {
         name: tensor.detach().to(dtype if tensor.is_floating_point() else None).contiguous().cpu()
         for name, tensor in module.state_dict().items()
     }
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} holds numbers that are not finite in {tensor.dtype}")
     safetensors.torch.save_file(state, path)

@@ -1,1 +1,1 @@
-"""."""
+"""Training: synthetic people, objectives, loops."""

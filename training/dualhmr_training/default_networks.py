@@ -39,11 +39,11 @@ _VALIDATE_EVERY = 500
 def held_out_clips(poses: PoseFile) -> set[str]:
     """Clips kept from training, to choose learning rates on: every ninth or so, by name."""
     clips = sorted(set(poses.clips))
-    return set(clips[:: max(1, len(clips) // HELD_OUT_CLIPS)])
+    return set(clips[:: max(2, len(clips) // HELD_OUT_CLIPS)])
 
 
 def held_out_people(body: Body, poses: PoseFile, *, count: int, noise: float) -> People:
-    """People in held-out poses, all keypoints of COCO seen, with one level of noise."""
+    """People in held-out poses, seen by `noise_only(noise)`."""
     population = Population(poses=NO_VARIATION, detector=noise_only(noise))
     pool = poses.of_clips(held_out_clips(poses))
     return PeopleSampler(body, pool, population, seed=1000).sample(count)
@@ -86,7 +86,7 @@ class _Progress:
 
 def train_one(role: str, poses: PoseFile, config: TrainingConfig, out: Path) -> MeshRegressor:
     """Trains one network and writes `<role>.safetensors` and `<role>.json` into `out`."""
-    body = load_body()
+    body, commit = load_body(), _commit()
     pool: Tensor = poses.of_clips(set(poses.clips) - held_out_clips(poses))
     people = held_out_people(body, poses, count=1024, noise=0.02)
     progress = _Progress(training_objective(body, config), people, config.steps)
@@ -94,7 +94,7 @@ def train_one(role: str, poses: PoseFile, config: TrainingConfig, out: Path) -> 
     out.mkdir(parents=True, exist_ok=True)
     save_weights(network, out / f"{role}.safetensors")
     record = {
-        "commit": _commit(),
+        "commit": commit,
         "config": asdict(config),
         "body": body.name,
         "validation": progress.record,

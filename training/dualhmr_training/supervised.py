@@ -41,13 +41,8 @@ def mean_pose_6d(pool: Tensor) -> Tensor:
     dice = Dice(5)
     poses = sample_poses(pool, 4096, PoseVariation(), dice)
     u, _, vh = torch.linalg.svd(orient(poses, Viewpoints(), dice).mean(0))
-    mean = (
-        u
-        @ torch.diag_embed(
-            torch.stack([torch.ones(24), torch.ones(24), torch.linalg.det(u @ vh)], 1)
-        )
-        @ vh
-    )
+    u[..., 2] *= torch.linalg.det(u @ vh)[:, None]  # the nearest rotation, not a reflection
+    mean = u @ vh
     mean[0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     return rotmat_to_rot6d(mean).flatten()
 
@@ -93,7 +88,7 @@ def train(
         loss = torch.stack(list(objective.losses(network(inputs_of(people)), evidence).values()))
         mean = loss.sum(0).mean()
         optimiser.zero_grad()
-        mean.backward()  # type: ignore[no-untyped-call]
+        mean.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
         optimiser.step()
         if report is not None:

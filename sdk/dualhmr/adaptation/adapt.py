@@ -33,16 +33,18 @@ class Adaptation:
         return len(self.loss_history) - 1
 
 
+@torch.no_grad()
 def adapt(parameters: Parameters, loss_function: LossFunction, schedule: Schedule) -> Adaptation:
     """Runs `schedule` from `parameters`; the best iterate is returned, so it is never worse.
 
     `loss_function` returns scalar losses by name. Adaptation ends when two consecutive watched
-    losses differ by less than the schedule's tolerance, when the steps are used up, or as soon as a
-    loss or gradient is not finite: then what came before it stands. Raises ValueError when the
-    loss at the start is already not finite: there is nothing to fall back on.
+    losses within a phase differ by less than the schedule's tolerance, when the steps are used up,
+    or as soon as a loss or gradient is not finite: then what came before it stands. Raises
+    ValueError when the loss at the start is already not finite: there is nothing to fall back on.
     """
     run = _Run(schedule)
     for phase in schedule.phases:
+        run.enter_phase()
         state = phase.optimiser.start(parameters)
         for _ in range(phase.steps):
             step = adaptation_step(
@@ -60,8 +62,7 @@ def adapt(parameters: Parameters, loss_function: LossFunction, schedule: Schedul
             if run.stop_reason:
                 return run.result()
             parameters, state = step.parameters, step.state
-    with torch.no_grad():
-        losses, output = loss_function(parameters, schedule.watched_losses)
+    losses, output = loss_function(parameters, schedule.watched_losses)
     run.record(parameters, float(sum_losses(losses, schedule.watched_losses)), output)
     return run.result()
 
@@ -76,6 +77,11 @@ class _Run:
         self.best: Parameters = {}
         self.best_step = 0
         self.stop_reason = ""
+        self._previous = math.inf
+
+    def enter_phase(self) -> None:
+        # How little the last step of one optimiser did says nothing about the next optimiser.
+        self._previous = math.inf
 
     def record(self, parameters: Parameters, loss: float, output: object) -> None:
         if not math.isfinite(loss):
@@ -85,8 +91,9 @@ class _Run:
             return
         if not self.history or loss < self.history[self.best_step]:
             self.best, self.best_step = parameters, len(self.history)
-        if self.history and abs(loss - self.history[-1]) < self.tolerance:
+        if abs(loss - self._previous) < self.tolerance:
             self.stop_reason = CONVERGED
+        self._previous = loss
         self.history.append(loss)
         self.outputs.append(output)
 

@@ -86,6 +86,9 @@ class Adam:
             gradient = gradients[name]
             first[name] = torch.lerp(state.first[name], gradient, 1 - self.beta1)
             second[name] = torch.lerp(state.second[name], gradient * gradient, 1 - self.beta2)
-            scale = (second[name] / second_scale).sqrt() + self.epsilon
+            # Too small to count beside epsilon; but second order needs the root's derivative,
+            # which is infinite where a gradient has always been zero.
+            mean_square = (second[name] / second_scale).clamp_min(torch.finfo(gradient.dtype).tiny)
+            scale = mean_square.sqrt() + self.epsilon
             updated[name] = parameter - self.learning_rate / first_scale * first[name] / scale
         return updated, State(updates, first, second)

@@ -19,14 +19,19 @@ class Phase:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Phases in order. It stops early once two consecutive losses differ by less than `tolerance`.
+    """Phases in order, at least one.
 
     The loss that is watched, reported, and compared to find the best iterate, is the last phase's.
+    It stops early once two consecutive ones within a phase differ by less than `tolerance`.
     """
 
     name: str
     phases: tuple[Phase, ...]
     tolerance: float
+
+    def __post_init__(self) -> None:
+        if not self.phases:
+            raise ValueError(f"schedule {self.name!r} has no phases, expected at least one")
 
     @property
     def max_steps(self) -> int:
@@ -46,10 +51,10 @@ class Schedule:
         if max_steps < 0:
             raise ValueError(f"max_steps is {max_steps}, expected 0 or more")
         phases, left = [], max_steps
-        for phase in self.phases:
-            is_last = phase is self.phases[-1]
-            phases.append(replace(phase, steps=left if is_last else min(phase.steps, left)))
+        for phase in self.phases[:-1]:
+            phases.append(replace(phase, steps=min(phase.steps, left)))
             left -= phases[-1].steps
+        phases.append(replace(self.phases[-1], steps=left))
         return replace(self, phases=tuple(phases))
 
 

@@ -10,11 +10,14 @@ from dualhmr.adaptation.optimisers import Optimiser, Parameters, State
 
 Losses = dict[str, Tensor]
 LossFunction = Callable[[Parameters, Collection[str] | None], tuple[Losses, object]]
-"""Parameters and the names of wanted losses -> scalar losses by name, and anything to keep."""
+"""Parameters and the names of wanted losses -> scalar losses by name, and output to keep.
+
+The output is tensors, in tuples or dicts however nested.
+"""
 
 
 class Step(NamedTuple):
-    """What a step made, and what it saw on the way: losses and output are of the parameters it got."""
+    """What a step made; losses, gradients and output are of the parameters it was given."""
 
     parameters: Parameters
     state: State

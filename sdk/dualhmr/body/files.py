@@ -1,4 +1,4 @@
-"""Body files -> `Body`: our own `.npz`, SMPL's `.npz` and SMPL's `.pkl`. The only reader of them."""
+"""Body files -> `Body`: our own `.npz`, SMPL's `.npz` and `.pkl`. The only reader of them."""
 
 import os
 import zipfile
@@ -15,7 +15,11 @@ from dualhmr.body.restricted_pickle import read_smpl_pickle
 
 FREE_BODY = "dualhmr-free-body"
 BETA_COUNT = 10
-_REQUIRED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
+_REAL = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights")
+_WHOLE = ("kintree_table", "f")
+_OWN = ("name", "keypoint_names", "keypoint_regressor")
+_LARGEST_BYTES = 1 << 30
+"""SMPL with 300 betas, all in double precision, has 90 MB."""
 
 
 def load_body(path: str | os.PathLike[str] | None = None) -> Body:
@@ -32,27 +36,47 @@ def load_body(path: str | os.PathLike[str] | None = None) -> Body:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no body file at {path}; SMPL has to be downloaded by its user")
-    readers = {".npz": _read_npz, ".pkl": read_smpl_pickle}
-    if path.suffix not in readers:
-        raise ValueError(f"{path}: a body file ends in .npz or .pkl, not {path.suffix!r}")
-    return _build(path, readers[path.suffix](path))
+    if path.suffix.lower() == ".npz":
+        return _build(path, _read_npz(path))
+    if path.suffix.lower() == ".pkl":
+        return _build(path, read_smpl_pickle(path, _REAL + _WHOLE))
+    raise ValueError(f"{path}: a body file ends in .npz or .pkl, not {path.suffix!r}")
 
 
 def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
+        with zipfile.ZipFile(path) as archive:
+            arrays = {}
+            for name in _REAL + _WHOLE + _OWN:
+                if f"{name}.npy" in archive.namelist():
+                    arrays[name] = _read_npy(archive, f"{name}.npy")
+            return arrays
+    except PermissionError:
+        raise
+    except Exception as error:  # a damaged archive can raise anything
         raise ValueError(
-            f"{path}: damaged, truncated or not plain arrays ({error}); convert or download it again"
+            f"{path}: damaged, truncated or not plain arrays ({error}); convert it or download it "
+            "again"
         ) from error
 
 
+def _read_npy(archive: zipfile.ZipFile, member: str) -> npt.NDArray[Any]:
+    size = archive.getinfo(member).file_size
+    if size > _LARGEST_BYTES:
+        raise ValueError(f"{member} has {size} bytes, too many for a body")
+    with archive.open(member) as file:
+        try:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+        except ValueError as error:
+            raise ValueError(f"{member}: {error}") from error
+
+
 def _build(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> Body:
-    missing = [name for name in _REQUIRED if name not in arrays]
+    missing = [name for name in _REAL + _WHOLE if name not in arrays]
     if missing:
         raise ValueError(f"{path}: not an SMPL body, it lacks {', '.join(missing)}")
-    tensors = {name: _real(path, name, arrays[name]) for name in _REQUIRED[:5]}
+    tensors = {name: _real(path, name, arrays[name]) for name in _REAL}
+    whole = {name: _whole(path, name, arrays[name]) for name in _WHOLE}
     keypoints = arrays.get("keypoint_regressor")
     try:
         return Body(
@@ -62,24 +86,31 @@ def _build(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> Body:
             posedirs=tensors["posedirs"],
             joint_regressor=tensors["J_regressor"],
             weights=tensors["weights"],
-            faces=torch.from_numpy(arrays["f"].astype(np.int64)),
-            parents=_parents(arrays["kintree_table"]),
+            faces=torch.from_numpy(whole["f"]),
+            parents=_parents(whole["kintree_table"]),
             keypoint_names=tuple(str(name) for name in arrays.get("keypoint_names", ())),
             keypoint_regressor=None
             if keypoints is None
             else _real(path, "keypoint_regressor", keypoints),
         )
-    except (ValueError, IndexError, RuntimeError) as error:
+    except (ValueError, TypeError, IndexError, RuntimeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def _real(path: Path, name: str, array: npt.NDArray[Any]) -> torch.Tensor:
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{path}: {name} holds {array.dtype}, expected real numbers")
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which Body refuses
+        return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
 
 
-def _parents(kintree_table: npt.NDArray[Any]) -> tuple[int, ...]:
+def _whole(path: Path, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"{path}: {name} holds {array.dtype}, expected whole numbers")
+    return array.astype(np.int64)
+
+
+def _parents(kintree_table: npt.NDArray[np.int64]) -> tuple[int, ...]:
     """Row 0 holds parents; the root's is 2^32 - 1, in whichever integer type it was saved."""
     if kintree_table.shape != (2, JOINT_COUNT):
         raise ValueError(

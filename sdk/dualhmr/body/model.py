@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +19,9 @@ JOINT_NAMES = (
 """SMPL's 24 joints, in SMPL's order."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Body:
-    """A body model with SMPL's 24 joints, V vertices and F triangles. Metres; x left, y up, z front.
+    """SMPL's 24 joints, V vertices and F triangles. Metres; x left, y up, z front.
 
     Build it with `load_body`, which reads and checks files.
     """
@@ -105,7 +106,7 @@ class Body:
         self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "Body":
         """The same body with its tensors on `device`, its real ones in `dtype`."""
-        moved = {}
+        moved: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):

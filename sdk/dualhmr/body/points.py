@@ -21,7 +21,7 @@ NEGLIGIBLE = 1e-7
 """Joint shares of a keypoint below this cannot move it by a micrometre."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PointRegressor:
     """K named points as rows over the posed joints and the posed vertices of one body."""
 

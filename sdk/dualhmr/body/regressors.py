@@ -33,7 +33,7 @@ _MIDPOINTS = {
 
 def skeleton_regressor(body: Body) -> PointRegressor:
     """The body's own 24 joints as points."""
-    rows = skeleton_rows(list(range(len(JOINT_NAMES))))
+    rows = skeleton_rows(list(range(len(JOINT_NAMES)))).to(body.v_template)
     return PointRegressor(JOINT_NAMES, rows, rows.new_zeros(len(rows), body.vertex_count))
 
 
@@ -47,14 +47,14 @@ def keypoint_regressor(body: Body, keypoint_set: KeypointSet) -> PointRegressor:
     if body.keypoint_regressor is not None:
         return _from_own_keypoints(body, keypoint_set)
     check_smpl_topology(body)
-    vertex_rows = torch.zeros(len(keypoint_set), body.vertex_count)
+    vertex_rows = body.v_template.new_zeros(len(keypoint_set), body.vertex_count)
     joints: list[int | None] = []
     for point, name in enumerate(keypoint_set.names):
         if name in SMPL_KEYPOINT_VERTICES:
             vertex_rows[point, SMPL_KEYPOINT_VERTICES[name]] = 1
         joint = SMPL_KEYPOINT_JOINTS.get(name)
         joints.append(None if joint is None else JOINT_NAMES.index(joint))
-    return PointRegressor(keypoint_set.names, skeleton_rows(joints), vertex_rows)
+    return PointRegressor(keypoint_set.names, skeleton_rows(joints).to(vertex_rows), vertex_rows)
 
 
 def check_smpl_topology(body: Body) -> None:

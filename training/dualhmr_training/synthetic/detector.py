@@ -35,7 +35,7 @@ class DetectorErrors:
 
 
 def noise_only(level: float) -> DetectorErrors:
-    """A detector that sees all of COCO's 17 keypoints, with Gaussian noise of one level."""
+    """A detector that sees what of COCO's 17 is in the image, with Gaussian noise of one level."""
     return DetectorErrors(
         fixed_noise=level,
         outlier=0,

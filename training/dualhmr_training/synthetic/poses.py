@@ -2,6 +2,7 @@
 
 import math
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,19 +65,23 @@ def read_poses(path: str | os.PathLike[str]) -> PoseFile:
     """Reads `.npz` with `axis_angle_i16` (N, 24, 3), in pi / 32767 radians, and `clip` (N,).
 
     Joint order is SMPL's; joint 0 is the global orientation in a y-up world. Raises
-    FileNotFoundError, or ValueError where the arrays are not these.
+    FileNotFoundError, or ValueError where it is no `.npz` or the arrays are not these.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no pose file at {path}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not an .npz file, or was cut short")
     with np.load(path, allow_pickle=False) as archive:
         missing = {"axis_angle_i16", "clip"} - set(archive.files)
         if missing:
             raise ValueError(f"{path}: lacks {', '.join(sorted(missing))}; is it a pose file?")
         stored, clips = archive["axis_angle_i16"], archive["clip"]
-    if stored.ndim != 3 or stored.shape[1:] != (24, 3) or len(clips) != len(stored):
+    count = stored.shape[0] if stored.ndim else 0
+    if stored.dtype != np.int16 or stored.shape != (count, 24, 3) or clips.shape != (count,):
         raise ValueError(
-            f"{path}: poses have shape {stored.shape}, expected (N, 24, 3) and N clips"
+            f"{path}: poses are {stored.dtype} {stored.shape} with clips {clips.shape}, "
+            "expected int16 (N, 24, 3) and (N,)"
         )
     rotvecs = torch.from_numpy(stored.astype(np.float32) * _INT16_UNIT)
     return PoseFile(rotvecs, tuple(str(clip) for clip in clips))
@@ -107,7 +112,12 @@ class Dice:
 
 
 def sample_poses(pool: Tensor, count: int, variation: PoseVariation, dice: Dice) -> Tensor:
-    """`count` varied poses from the rotation vectors `pool` (M, 24, 3) -> (count, 24, 3)."""
+    """`count` varied poses from the rotation vectors `pool` (M, 24, 3) -> (count, 24, 3).
+
+    Raises ValueError for an empty pool.
+    """
+    if not len(pool):
+        raise ValueError("there are no poses to draw from; do the chosen clips exist?")
     poses = pool[dice.integers(len(pool), count)].clone()
     for joints, probability in (
         (_LEGS, variation.other_legs),

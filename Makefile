@@ -1,0 +1,39 @@
+# Everything runs in .venv. PyTorch's CPU build goes in first: left to itself, pip fetches gigabytes
+# of CUDA libraries. With a GPU, install the torch you want into .venv before running make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TORCH ?= torch==2.13.0
+
+.PHONY: demo test lint wheel clean
+
+demo: $(VENV)/.installed
+	$(BIN)/dualhmr recover --example --out dualhmr-out
+	@echo "The pictures are in dualhmr-out: overlay.png and steps.png; mesh.glb is the body."
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(VENV)/.installed-dev
+	$(BIN)/python -m build --wheel
+
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/pip install --quiet $(TORCH)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	$(BIN)/pip install --quiet --editable ".[example]"
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) dist dualhmr-out

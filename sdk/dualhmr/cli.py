@@ -1,0 +1,36 @@
+"""The command `dualhmr`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from dualhmr.commands import commands
+
+FAILED = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one subcommand; returns the exit status. A user's error is one line on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="dualhmr", description="Bodies from photographs and 2D keypoints."
+    )
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in commands():
+        summary = (command.__doc__ or "").splitlines()[0]
+        subparser = subparsers.add_parser(command.NAME, help=summary, description=command.__doc__)
+        subparser.formatter_class = argparse.RawDescriptionHelpFormatter
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        print(f"dualhmr: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("dualhmr: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""What runs a frozen network."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class FrozenNetwork(Protocol):
+    """A fixed function of named arrays, whatever runs it."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the inputs; others may be given and are ignored."""
+        ...
+
+    @property
+    def runs_on(self) -> str:
+        """The engine and the device that are really used, for people to read."""
+        ...
+
+    def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """Inputs by name, persons first, to outputs by name."""
+        ...

@@ -1,0 +1,41 @@
+"""Writing files so that nobody ever sees half of one."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Lend a temporary path that becomes `path` when the block ends well, and vanishes otherwise.
+
+    The temporary name lies in the same folder, so that the final rename cannot cross file
+    systems, and keeps the suffix, so that libraries that choose a format by it still can.
+    It names no file yet: the block creates the file, with the usual permissions.
+
+    Raises:
+        FileNotFoundError: the folder to write in does not exist.
+        IsADirectoryError: `path` is a folder.
+        PermissionError: the file may not be written there; it names `path`.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"cannot write {target}: the folder {target.parent} does not exist; create it first"
+        )
+    if target.is_dir():
+        raise IsADirectoryError(f"cannot write {target}: it is a folder, a file name is needed")
+    temporary = target.with_name(f".{target.stem[:40]}.{uuid.uuid4().hex}{target.suffix}")
+    try:
+        yield temporary
+        temporary.replace(target)
+    except PermissionError as error:
+        if error.filename is not None and Path(error.filename) == temporary:
+            raise PermissionError(
+                error.errno, f"no permission to write in the folder {target.parent}", str(target)
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)

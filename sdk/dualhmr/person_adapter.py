@@ -1,0 +1,121 @@
+"""Running the frozen networks for a person, once, and adapting the head to that person."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dualhmr.adaptation import LossFunction, Parameters, Schedule, adapt
+from dualhmr.body import Body, keypoint_regressor
+from dualhmr.bundle import Bundle
+from dualhmr.camera import View, box_info, image_to_crop
+from dualhmr.crop import crop_person
+from dualhmr.engines import FrozenNetworks, torch_head, torch_main_network
+from dualhmr.inputs import keypoints_input
+from dualhmr.keypoints import KeypointSet, keypoint_set
+from dualhmr.networks import HeadOutput
+from dualhmr.objective import Evidence, Objective
+from dualhmr.person import AdaptedPerson, PersonEvidence, PersonView, describe
+
+SCOPES = ("head", "all")
+
+
+class PersonAdapter:
+    """Runs the frozen networks for a person, once, and adapts the head to them."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        body: Body,
+        networks: FrozenNetworks,
+        *,
+        engine: str,
+        device: str,
+        scope: str,
+    ) -> None:
+        """Raises ValueError for an unknown scope, or one that the engine cannot serve."""
+        if scope not in SCOPES:
+            raise ValueError(f"unknown scope {scope!r}; known are {', '.join(SCOPES)}")
+        if scope == "all" and engine != "torch":
+            raise ValueError(
+                f"scope 'all' adapts the backbone, which engine {engine!r} keeps fixed; "
+                "use engine='torch'"
+            )
+        self._manifest = bundle.manifest
+        self._body, self._networks, self._device, self._scope = body, networks, device, scope
+        self._network = torch_main_network(bundle) if scope == "all" else torch_head(bundle)
+        self._network.requires_grad_(False).to(device)
+        self._objective = lru_cache(maxsize=8)(self._build_objective)
+
+    def look(self, image: npt.NDArray[np.uint8], seen: PersonView) -> PersonEvidence:
+        """Runs both frozen networks on one person of `image` (H, W, 3)."""
+        crop_keypoints = image_to_crop(seen.xy, seen.view)
+        arrays = self._network_inputs(image, seen, crop_keypoints)
+        features = self._networks.backbone(arrays)["features"]
+        pseudo = self._networks.auxiliary(arrays)
+        objective = self._objective(seen.keypoint_set)
+        with torch.no_grad():
+            target = objective.target(
+                self._tensor(pseudo["rotations"]), self._tensor(pseudo["betas"])
+            )
+        evidence = Evidence(
+            crop_keypoints.to(self._device),
+            seen.confidence.to(self._device),
+            View(*(part.to(self._device) for part in seen.view)),
+            target,
+        )
+        inputs = {name: self._tensor(array) for name, array in arrays.items()}
+        return PersonEvidence(seen, objective, evidence, inputs, self._tensor(features))
+
+    def adapt(self, known: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
+        """Adapts the network to one person; see `dualhmr.adaptation.adapt`."""
+        start: Parameters = dict(self._network.named_parameters())
+        return describe(known, adapt(start, self._loss_function(known), schedule))
+
+    def _build_objective(self, names: KeypointSet) -> Objective:
+        own = keypoint_set(self._manifest.keypoint_set)
+        return Objective(
+            self._body,
+            keypoints=keypoint_regressor(self._body, names),
+            keypoint_count=len(own),
+            camera=self._manifest.camera,
+            weights=self._manifest.weights,
+            extra_joints=keypoint_regressor(self._body, own),
+        )
+
+    def _network_inputs(
+        self, image: npt.NDArray[np.uint8], seen: PersonView, crop_keypoints: Tensor
+    ) -> dict[str, npt.NDArray[Any]]:
+        own = keypoint_set(self._manifest.keypoint_set)
+        read = {*self._networks.backbone.reads, *self._networks.auxiliary.reads}
+        arrays: dict[str, npt.NDArray[Any]] = {"box_info": box_info(seen.view).numpy()}
+        if "keypoints" in read:
+            arrays["keypoints"] = keypoints_input(
+                crop_keypoints, seen.confidence, source=seen.keypoint_set, target=own
+            ).numpy()
+        if "image" in read:
+            center, height = seen.view.box_center[0].numpy(), float(seen.view.box_height[0])
+            arrays["image"] = crop_person(image, center, height)[None]
+        return arrays
+
+    def _loss_function(self, known: PersonEvidence) -> LossFunction:
+        def losses(parameters: Parameters, names: Any) -> tuple[dict[str, Tensor], HeadOutput]:
+            output = self._run(parameters, known)
+            values = known.objective.losses(output, known.evidence, names)
+            return {name: value[0] for name, value in values.items()}, output
+
+        return losses
+
+    def _run(self, parameters: Parameters, known: PersonEvidence) -> HeadOutput:
+        arguments: tuple[Any, ...] = (known.inputs,)
+        if self._scope == "head":
+            reads_box_info = self._manifest.main.head_reads_box_info
+            arguments = (known.features, known.inputs["box_info"] if reads_box_info else None)
+        output: HeadOutput = torch.func.functional_call(self._network, parameters, arguments)
+        return output
+
+    def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self._device)

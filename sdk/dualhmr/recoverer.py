@@ -1,0 +1,243 @@
+"""From a photograph and 2D keypoints to bodies: the object behind `recover`."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dualhmr.adaptation import Schedule
+from dualhmr.body import FREE_BODY, Body, load_body
+from dualhmr.bundle import Bundle, open_bundle
+from dualhmr.camera import default_focal_length, image_center
+from dualhmr.engines import open_engine
+from dualhmr.images import load_image
+from dualhmr.keypoints import Keypoints, KeypointSet, as_keypoints, person_problem
+from dualhmr.mesh import place_bodies
+from dualhmr.person import AdaptedPerson, see_person
+from dualhmr.person_adapter import PersonAdapter
+from dualhmr.recovery import Recovery, SkippedPerson
+
+
+class Recoverer:
+    """Recovers bodies with one bundle. Build it once and use it for many photographs."""
+
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str] | Bundle | None = None,
+        *,
+        body: str | os.PathLike[str] | Body | None = None,
+        engine: str = "onnxruntime",
+        device: str | None = None,
+        scope: str = "head",
+    ) -> None:
+        """Opens a bundle (None: the one that comes with the package) and the body it needs.
+
+        `body`: a body file; needed for bundles of SMPL networks, whose body is licensed and brought
+        by the user. `engine`: "onnxruntime" or "torch". `device`: "cpu" (default) or "cuda".
+        `scope`: "head" adapts the regressor head, "all" the backbone too (engine "torch" only).
+
+        Raises FileNotFoundError and ValueError for a bundle or body that is missing, damaged or
+        does not fit the other, RuntimeError for a device that is not to be had.
+        """
+        self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        device = device or "cpu"
+        _check_device(device)
+        self.body = _fitting_body(body, self.bundle).to(device=device)
+        networks = open_engine(self.bundle, engine, device=device)
+        self.engine = networks.backbone.runs_on
+        self._adapter = PersonAdapter(
+            self.bundle, self.body, networks, engine=engine, device=device, scope=scope
+        )
+
+    def recover(
+        self,
+        image: Any,
+        keypoints: Any,
+        *,
+        scores: Any = None,
+        keypoint_set: str | KeypointSet | None = None,
+        schedule: str | Schedule | None = None,
+        max_steps: int | None = None,
+        focal_length: float | None = None,
+        principal_point: tuple[float, float] | None = None,
+    ) -> Recovery:
+        """See `dualhmr.recover`; the same but for what this object already knows."""
+        timings: dict[str, float] = {}
+        with _timed(timings, "prepare"):
+            photograph = load_image(image)
+            given = as_keypoints(keypoints, scores=scores, keypoint_set=keypoint_set)
+            height, width = photograph.shape[:2]
+            chosen, skipped = _sort_out(given, (width, height))
+            camera = _camera(width, height, focal_length, principal_point)
+            plan = self._schedule(schedule, max_steps)
+            views = [see_person(given, person, *camera) for person in chosen]
+        people = []
+        for view in views:
+            with _timed(timings, "networks"):
+                evidence = self._adapter.look(photograph, view)
+            with _timed(timings, "adaptation"):
+                people.append(self._adapter.adapt(evidence, plan))
+        with _timed(timings, "mesh"):
+            return self._collect(given.select(chosen), chosen, skipped, people, timings)
+
+    def _schedule(self, schedule: str | Schedule | None, max_steps: int | None) -> Schedule:
+        if not isinstance(schedule, Schedule):
+            schedule = self.bundle.manifest.schedule.schedule(schedule)
+        return schedule if max_steps is None else schedule.limited_to(max_steps)
+
+    def _collect(
+        self,
+        keypoints: Keypoints,
+        persons: list[int],
+        skipped: list[SkippedPerson],
+        people: list[AdaptedPerson],
+        timings: dict[str, float],
+    ) -> Recovery:
+        rotations = np.stack([person.rotations for person in people])
+        betas = np.stack([person.betas for person in people])
+        translation = np.stack([person.translation for person in people])
+        vertices, joints = place_bodies(self.body, rotations, betas, translation)
+        if not np.isfinite(vertices).all():
+            raise ValueError(
+                f"bundle {self.bundle.folder} gives a body that is not finite; is it damaged?"
+            )
+        return Recovery(
+            persons=np.array(persons),
+            skipped=tuple(skipped),
+            vertices=vertices,
+            joints=joints,
+            keypoints_2d=np.stack([person.keypoints_2d for person in people]),
+            global_orient=rotations[:, 0],
+            body_pose=rotations[:, 1:],
+            betas=betas,
+            translation=translation,
+            focal_length=np.array([person.focal_length for person in people], np.float32),
+            principal_point=np.stack([person.principal_point for person in people]),
+            faces=self.body.faces.cpu().numpy(),
+            loss_history=tuple(person.adaptation.loss_history for person in people),
+            steps=np.array([person.adaptation.steps for person in people]),
+            best_step=np.array([person.adaptation.best_step for person in people]),
+            stop_reason=tuple(person.adaptation.stop_reason for person in people),
+            reprojection_px=np.array([person.reprojection_px for person in people], np.float32),
+            timings_ms=timings,
+            engine=self.engine,
+            keypoints=keypoints,
+            traces=tuple(person.trace for person in people),
+            body=self.body,
+        )
+
+
+def recover(
+    image: Any,
+    keypoints: Any,
+    *,
+    scores: Any = None,
+    keypoint_set: str | KeypointSet | None = None,
+    bundle: str | os.PathLike[str] | Bundle | None = None,
+    schedule: str | Schedule | None = None,
+    max_steps: int | None = None,
+    focal_length: float | None = None,
+    principal_point: tuple[float, float] | None = None,
+    device: str | None = None,
+) -> Recovery:
+    """Recovers the body of everybody whose 2D keypoints are given.
+
+    `image`: a path, a PIL image or an (H, W, 3) uint8 RGB array; EXIF orientation is applied.
+    `keypoints`: (K, 2), (K, 3) with confidences, or the same for P persons, in image pixels with
+    (0, 0) the centre of the top-left pixel; `scores` (K,) or (P, K) give confidences separately, as
+    rtmlib does. `keypoint_set` names what the K keypoints are; it is inferred from K otherwise.
+    `bundle`: a folder that `dualhmr_export` wrote; None is the default networks. `schedule`:
+    "paper", "release" or "eft"; None is the bundle's own. `max_steps`: 14 by default.
+    `focal_length` and `principal_point`: image pixels, where they are known; the image's diagonal
+    and centre otherwise. `device`: "cpu" or "cuda".
+
+    Persons with fewer than six keypoints with confidence, or outside of the image, are listed in
+    `Recovery.skipped`. Raises FileNotFoundError, TypeError or ValueError, saying what came, what
+    was expected and what to do, for anything else that cannot be used, and when nobody is left.
+
+    To recover from many photographs, build a `Recoverer` once.
+    """
+    return Recoverer(bundle, device=device).recover(
+        image,
+        keypoints,
+        scores=scores,
+        keypoint_set=keypoint_set,
+        schedule=schedule,
+        max_steps=max_steps,
+        focal_length=focal_length,
+        principal_point=principal_point,
+    )
+
+
+def _fitting_body(body: str | os.PathLike[str] | Body | None, bundle: Bundle) -> Body:
+    needed = bundle.manifest.body
+    if body is None:
+        if needed != FREE_BODY:
+            raise ValueError(
+                f"bundle {bundle.folder} was trained on body {needed!r}, which does not come with "
+                "dualhmr; pass the file you downloaded as body=..."
+            )
+        return load_body()
+    loaded = body if isinstance(body, Body) else load_body(Path(body))
+    if (needed == FREE_BODY) != (loaded.name == FREE_BODY):
+        raise ValueError(
+            f"bundle {bundle.folder} was trained on body {needed!r}; its betas mean nothing on "
+            f"body {loaded.name!r}"
+        )
+    return loaded
+
+
+def _check_device(device: str) -> None:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}; known are 'cpu' and 'cuda'") from error
+    if kind not in ("cpu", "cuda"):
+        raise ValueError(f"device {device!r} is not supported; known are 'cpu' and 'cuda'")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(
+            f"device {device!r} was asked for, but this PyTorch sees no GPU; leave the device out, "
+            "or install a CUDA build of torch"
+        )
+
+
+def _sort_out(given: Keypoints, size: tuple[int, int]) -> tuple[list[int], list[SkippedPerson]]:
+    """Who can be recovered, and who cannot and why. ValueError when nobody can."""
+    chosen, skipped = [], []
+    for person in range(len(given)):
+        problem = person_problem(given.xy[person], given.confidence[person], size)
+        if problem is None:
+            chosen.append(person)
+        else:
+            skipped.append(SkippedPerson(person, problem))
+    if not chosen:
+        reasons = "; ".join(f"person {person}: {reason}" for person, reason in skipped)
+        raise ValueError(f"nobody can be recovered: {reasons}")
+    return chosen, skipped
+
+
+def _camera(
+    width: int,
+    height: int,
+    focal_length: float | None,
+    principal_point: tuple[float, float] | None,
+) -> tuple[float, tuple[float, float]]:
+    focal_length = default_focal_length(width, height) if focal_length is None else focal_length
+    if not (np.isfinite(focal_length) and focal_length > 0):
+        raise ValueError(f"focal_length is {focal_length}, expected pixels, more than 0")
+    principal_point = image_center(width, height) if principal_point is None else principal_point
+    if np.shape(principal_point) != (2,) or not np.isfinite(principal_point).all():
+        raise ValueError(f"principal_point is {principal_point}, expected (x, y) in pixels")
+    return float(focal_length), (float(principal_point[0]), float(principal_point[1]))
+
+
+@contextmanager
+def _timed(timings: dict[str, float], what: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timings[what] = timings.get(what, 0.0) + 1000 * (time.perf_counter() - start)

@@ -1,0 +1,178 @@
+"""What was recovered: bodies in the camera's frame, how they were found, and pictures of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dualhmr.body import Body
+from dualhmr.files import atomic_path
+from dualhmr.images import load_image
+from dualhmr.keypoints import Keypoints
+from dualhmr.mesh import FloatArray, StepTrace, place_bodies
+
+
+class SkippedPerson(NamedTuple):
+    """A person who was given, but could not be recovered."""
+
+    person: int
+    """Index among the persons given."""
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Recovery:
+    """P recovered persons. Arrays are float32 with the person axis first.
+
+    The camera frame is x right, y down, z forward, in metres. `recovery[i]` is the recovery of one
+    person; iterating gives them one by one.
+    """
+
+    persons: npt.NDArray[np.int64]
+    """(P,) which of the persons given each one is; differs from 0..P-1 where some were skipped."""
+    skipped: tuple[SkippedPerson, ...]
+    """Those given who could not be recovered, and why."""
+    vertices: FloatArray
+    """(P, V, 3) camera frame."""
+    joints: FloatArray
+    """(P, 24, 3) SMPL's skeleton, camera frame."""
+    keypoints_2d: FloatArray
+    """(P, K, 2) the model's own keypoints in image pixels, in the order of those given.
+
+    NaN where the body has no such point (fingers, contour of the face).
+    """
+    global_orient: FloatArray
+    """(P, 3, 3) rotation matrices, body frame to camera frame."""
+    body_pose: FloatArray
+    """(P, 23, 3, 3) rotation matrices relative to the parent joint."""
+    betas: FloatArray
+    """(P, 10)."""
+    translation: FloatArray
+    """(P, 3) metres, added to the body in its own frame."""
+    focal_length: FloatArray
+    """(P,) image pixels, of the camera that sees the person."""
+    principal_point: FloatArray
+    """(P, 2) image pixels."""
+    faces: npt.NDArray[np.int64]
+    """(F, 3) triangles, the same for everybody."""
+    loss_history: tuple[tuple[float, ...], ...]
+    """Per person, the loss at the start and after every step."""
+    steps: npt.NDArray[np.int64]
+    """(P,) steps taken."""
+    best_step: npt.NDArray[np.int64]
+    """(P,) the step whose loss was lowest: the one that is returned."""
+    stop_reason: tuple[str, ...]
+    """Per person: `converged`, `max_steps` or `non_finite`."""
+    reprojection_px: FloatArray
+    """(P, 2) mean distance in pixels from the keypoints given, before and after adaptation."""
+    timings_ms: dict[str, float]
+    """Where the time went, for all persons together."""
+    engine: str
+    """What ran the frozen networks."""
+    keypoints: Keypoints
+    """Those given, of the recovered persons."""
+    traces: tuple[StepTrace, ...]
+    """Per person, the parameters at every step."""
+    body: Body
+
+    def __len__(self) -> int:
+        """P."""
+        return len(self.persons)
+
+    def __getitem__(self, person: int) -> Recovery:
+        """The recovery of one person, the person axis kept. IndexError past the last."""
+        index = range(len(self))[person]
+        chosen: dict[str, Any] = {"keypoints": self.keypoints.select([index])}
+        for field in fields(self):
+            if field.name not in _SHARED:
+                chosen[field.name] = getattr(self, field.name)[index : index + 1]
+        return replace(self, **chosen)
+
+    def __iter__(self) -> Iterator[Recovery]:
+        """One person at a time."""
+        return (self[person] for person in range(len(self)))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes everything to `.npz`, or the meshes to `.glb`, `.obj` or `.ply`; all or nothing.
+
+        An `.npz` holds the arrays of this class under their names; mesh files are y-up. Raises
+        ValueError for another suffix, FileNotFoundError for a folder that is not there, and
+        PermissionError.
+        """
+        path = Path(path)
+        if path.suffix == ".npz":
+            with atomic_path(path) as temporary:
+                np.savez_compressed(temporary, allow_pickle=False, **self._arrays())
+            return
+        from dualhmr.rendering import MESH_SUFFIXES, write_mesh
+
+        if path.suffix not in MESH_SUFFIXES:
+            known = ", ".join((".npz", *MESH_SUFFIXES))
+            raise ValueError(f"cannot save {path}: its suffix must be one of {known}")
+        write_mesh(path, self.vertices, self.faces)
+
+    def overlay(self, image: Any, *, keypoints: bool = False) -> npt.NDArray[np.uint8]:
+        """The photograph with the bodies drawn over it, and a side view of them, as RGB.
+
+        `image` is what was recovered from. With `keypoints` those that were given are dotted in.
+        """
+        from dualhmr import rendering
+
+        given = np.concatenate([self.keypoints.xy, self.keypoints.confidence[..., None]], axis=2)
+        return rendering.overlay(
+            load_image(image),
+            self.vertices,
+            self.faces,
+            focal_length=self.focal_length,
+            principal_point=self.principal_point,
+            keypoints=given if keypoints else None,
+        )
+
+    def step_strip(self, image: Any, person: int = 0) -> npt.NDArray[np.uint8]:
+        """One person after 0, 1, 2, ... steps and in the end, side by side, as RGB (paper, Fig. 4).
+
+        The last panel is the mesh that is returned: the best iterate.
+        """
+        from dualhmr import rendering
+
+        return rendering.step_strip(
+            load_image(image),
+            self.step_vertices(person),
+            self.faces,
+            focal_length=float(self.focal_length[person]),
+            principal_point=self.principal_point[person],
+        )
+
+    def step_vertices(self, person: int = 0) -> FloatArray:
+        """(S, V, 3) camera frame: one person at the start and after every step up to the best."""
+        trace = self.traces[person]
+        shown = slice(0, int(self.best_step[person]) + 1)
+        vertices, _ = place_bodies(
+            self.body, trace.rotations[shown], trace.betas[shown], trace.translation[shown]
+        )
+        return vertices
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        history = np.full((len(self), max(map(len, self.loss_history))), np.nan, np.float64)
+        for row, losses in zip(history, self.loss_history, strict=True):
+            row[: len(losses)] = losses
+        arrays = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if isinstance(getattr(self, field.name), np.ndarray)
+        }
+        return arrays | {
+            "loss_history": history,
+            "stop_reason": np.array(self.stop_reason),
+            "keypoint_names": np.array(self.keypoints.set.names),
+        }
+
+
+_SHARED = {"skipped", "faces", "timings_ms", "engine", "keypoints", "body"}
+"""Fields of `Recovery` that have no person axis, or know themselves how to be selected from."""

@@ -1,0 +1,112 @@
+"""Meshes as files for 3D viewers."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dualhmr.files import atomic_path
+from dualhmr.rendering.scene import Scene
+from dualhmr.rendering.shading import GAMMA, person_colours, vertex_normals
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+# A turn by 180 degrees about x: y down and z forward become y up and z towards the viewer.
+CAMERA_TO_VIEWER = np.array([1.0, -1.0, -1.0])
+
+
+def write_mesh(path: str | os.PathLike[str], vertices: ArrayLike, faces: ArrayLike) -> None:
+    """Write persons' meshes as .glb, .obj or .ply, by the suffix, whole or not at all.
+
+    The file is in the frame that viewers expect: metres, x right, y up, z towards the viewer;
+    the camera stays at the origin. In .glb and .obj each person is an object of its own, named
+    person_0, person_1, ...; .ply knows no objects and holds one mesh, person after person.
+    Vertices and triangles keep their order, and vertices carry normals.
+
+    Args:
+        path: replaced if it exists.
+        vertices: (P, V, 3) metres, camera frame (x right, y down, z forward), P at least 1.
+        faces: (F, 3) vertex indices, counter-clockwise seen from outside.
+
+    Raises:
+        ValueError: the suffix is not known, a shape is wrong or there is nobody, a vertex is not
+            finite, or an index in `faces` names no vertex.
+        FileNotFoundError: the folder does not exist.
+        PermissionError: the file may not be written there.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _EXPORTERS:
+        raise ValueError(
+            f"cannot tell the format of {os.fspath(path)!r}; known are {', '.join(_EXPORTERS)}"
+        )
+    scene = Scene.checked(vertices, faces, focal_length=1.0, principal_point=(0.0, 0.0))
+    if len(scene.vertices) == 0:
+        raise ValueError("vertices must hold at least one person, got none")
+    if not np.isfinite(scene.vertices).all():
+        raise ValueError("vertices must be finite metres, got NaN, infinity or absurdly large ones")
+    points = scene.vertices * CAMERA_TO_VIEWER
+    normals = np.stack([vertex_normals(person, scene.faces) for person in points])
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(_EXPORTERS[suffix](points, normals, scene.faces))
+
+
+def _glb(points: FloatArray, normals: FloatArray, faces: NDArray[np.int64]) -> bytes:
+    import trimesh  # Here, because loading it takes longer than drawing a picture.
+
+    scene = trimesh.Scene()
+    for person, colour in enumerate(person_colours(len(points))):
+        # Rough and no metal, it looks like clay. The colour of a material is linear light.
+        material = trimesh.visual.material.PBRMaterial(
+            baseColorFactor=[*(colour**GAMMA).tolist(), 1.0],
+            metallicFactor=0.0,
+            roughnessFactor=0.8,
+        )
+        mesh = trimesh.Trimesh(
+            points[person],
+            faces,
+            vertex_normals=normals[person],
+            visual=trimesh.visual.TextureVisuals(material=material),
+            process=False,
+        )
+        name = f"person_{person}"
+        scene.add_geometry(mesh, node_name=name, geom_name=name)
+    return _as_bytes(scene.export(file_type="glb", include_normals=True))
+
+
+def _ply(points: FloatArray, normals: FloatArray, faces: NDArray[np.int64]) -> bytes:
+    import trimesh
+
+    persons, count = points.shape[:2]
+    mesh = trimesh.Trimesh(
+        points.reshape(-1, 3),
+        np.concatenate([faces + count * person for person in range(persons)]),
+        vertex_normals=normals.reshape(-1, 3),
+        vertex_colors=np.repeat(person_colours(persons), count, axis=0),
+        process=False,
+    )
+    return _as_bytes(mesh.export(file_type="ply", vertex_normal=True))
+
+
+def _obj(points: FloatArray, normals: FloatArray, faces: NDArray[np.int64]) -> bytes:
+    """Write the text here: trimesh would drop the normals and compute others with SciPy."""
+    text = io.StringIO()
+    count = points.shape[1]
+    for person in range(len(points)):
+        text.write(f"o person_{person}\n")
+        np.savetxt(text, points[person], "v %.6f %.6f %.6f")
+        np.savetxt(text, normals[person], "vn %.4f %.4f %.4f")
+        # Indices begin with 1 and run on through all objects.
+        corners = np.repeat(faces + 1 + count * person, 2, axis=1)
+        np.savetxt(text, corners, "f %d//%d %d//%d %d//%d")
+    return text.getvalue().encode()
+
+
+def _as_bytes(exported: Any) -> bytes:
+    return exported.encode() if isinstance(exported, str) else bytes(exported)
+
+
+_EXPORTERS = {".glb": _glb, ".obj": _obj, ".ply": _ply}
+MESH_SUFFIXES = tuple(_EXPORTERS)

@@ -1,0 +1,86 @@
+"""The picture of a recovery: the meshes over the photograph, and from the side."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dualhmr.rendering.meshes import draw_scene
+from dualhmr.rendering.pictures import check_picture, draw_dots, resize
+from dualhmr.rendering.scene import Scene
+from dualhmr.rendering.shading import person_colours
+from dualhmr.rendering.side_view import side_view
+
+# A little of the photograph shows through, enough to judge the fit.
+OPACITY = 0.9
+
+# Of the longer side of the picture.
+DOT_RADIUS = 0.0055
+
+# Of the person's colour, so that a dot stands out on its own mesh.
+DOT_DARKNESS = 0.45
+
+
+def overlay(
+    image: NDArray[np.uint8],
+    vertices: ArrayLike,
+    faces: ArrayLike,
+    *,
+    focal_length: ArrayLike,
+    principal_point: ArrayLike,
+    keypoints: ArrayLike | None = None,
+    colours: ArrayLike | None = None,
+    opacity: float = OPACITY,
+    max_side: int = 2048,
+) -> NDArray[np.uint8]:
+    """Draw persons over their photograph, and beside it the same persons from the side.
+
+    Args:
+        image: (H, W, 3) uint8 sRGB, left as it is.
+        vertices: (P, V, 3) metres, camera frame (x right, y down, z forward).
+        faces: (F, 3) vertex indices, counter-clockwise seen from outside.
+        focal_length: (P,) pixels of the image, or one number.
+        principal_point: (P, 2) pixels, or one point; (0, 0) is the centre of the first pixel.
+        keypoints: (P, K, 2) pixels of the image, drawn as dots; or (P, K, 3) with a confidence,
+            where those with a confidence of 0 or less are left out.
+        colours: (P, 3) sRGB in [0, 1]; `person_colours` by default.
+        opacity: of the meshes over the photograph, 0 to 1.
+        max_side: pixels; a larger photograph is made smaller until no side is longer.
+
+    Returns:
+        (H', W' + side, 3), the photograph's size, made smaller if it must be, and to its right
+        the side view, of the same height and at most as wide.
+
+    Raises:
+        TypeError: the image is not of uint8.
+        ValueError: a shape or a camera is wrong (see `Scene.checked`), or `max_side` below 1.
+    """
+    scene = Scene.checked(
+        vertices, faces, focal_length=focal_length, principal_point=principal_point
+    )
+    check_picture(image)
+    if max_side < 1:
+        raise ValueError(f"max_side must be at least 1 pixel, got {max_side}")
+    persons = len(scene.vertices)
+    surfaces = person_colours(persons) if colours is None else np.asarray(colours, np.float32)
+    scale = min(max_side / max(image.shape[:2]), 1.0)
+    height, width = (max(round(scale * side), 1) for side in image.shape[:2])
+    photograph = resize(image, height, width) if scale < 1 else image.copy()
+    draw_scene(scene.resampled(scale), photograph, colours=surfaces, opacity=opacity)
+    if keypoints is not None:
+        points = _shown(keypoints, persons)
+        radius = max(DOT_RADIUS * max(height, width), 1.5)
+        for person_points, surface in zip(points, surfaces, strict=True):
+            dark = (surface * (255 * (1 - DOT_DARKNESS))).astype(int)
+            moved = (person_points + 0.5) * scale - 0.5
+            draw_dots(photograph, moved, radius=radius, colour=tuple(dark.tolist()))
+    side = side_view(scene.resampled(scale), height=height, max_width=width, colours=surfaces)
+    return np.concatenate([photograph, side], axis=1)
+
+
+def _shown(keypoints: ArrayLike, persons: int) -> NDArray[np.float64]:
+    """Return keypoints (P, K, 2), NaN for those that are not to be shown."""
+    points = np.array(keypoints, np.float64)
+    if points.ndim != 3 or len(points) != persons or points.shape[2] not in (2, 3):
+        raise ValueError(f"keypoints must be ({persons}, K, 2 or 3), got {points.shape}")
+    if points.shape[2] == 3:
+        points[~(points[..., 2] > 0)] = np.nan
+    return points[..., :2]

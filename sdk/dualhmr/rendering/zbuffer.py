@@ -1,0 +1,194 @@
+"""A z-buffer: triangles become pixels on the CPU, without a display.
+
+Pixel (0, 0) has its centre at the coordinate (0, 0); x points right and y points down.
+The drawing is aliased: one sample at each pixel's centre, so that ids and depths stay exact.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numba
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+Kernel: TypeAlias = Callable[..., None]
+
+NOTHING = -1
+
+# Everything that fastmath allows except assuming that NaN and infinity never come.
+NAN_SAFE_FASTMATH = {"contract", "arcp", "nsz", "reassoc", "afn"}
+
+# Nearer than this, one over the depth overflows.
+NEAREST = 1e-30
+
+# Barycentric slack, so that rounding opens no pinholes along the edge that two triangles share.
+EDGE_SLACK = 1e-7
+
+
+@dataclass(frozen=True)
+class FrameBuffer:
+    """What has been drawn so far; `draw_mesh` writes into the arrays.
+
+    Attributes:
+        colour: (H, W, C) float32 or uint8, the interpolated vertex colours.
+        depth: (H, W) float32, infinity where nothing was drawn.
+        face_id: (H, W) int32, the row of the mesh's `faces`, `NOTHING` where nothing was drawn.
+        person_id: (H, W) int32, the number that the mesh was drawn with, or `NOTHING`.
+    """
+
+    colour: NDArray[Any]
+    depth: NDArray[np.float32]
+    face_id: NDArray[np.int32]
+    person_id: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        size, dtype = self.colour.shape[:2], self.colour.dtype
+        if self.colour.ndim != 3 or dtype not in (np.float32, np.uint8):
+            raise ValueError(
+                f"colour must be (H, W, C) of float32 or uint8, got {self.colour.shape} of {dtype}"
+            )
+        # The compiled kernel trusts these.
+        if {self.depth.shape, self.face_id.shape, self.person_id.shape} != {size}:
+            raise ValueError(f"depth, face_id and person_id must be {size} as colour is")
+
+    @classmethod
+    def over(cls, background: NDArray[Any]) -> "FrameBuffer":
+        """Return a buffer with an own copy of a background (H, W, C), float32 or uint8."""
+        return cls._with_colour(np.array(background, order="C"))
+
+    @classmethod
+    def black(
+        cls, height: int, width: int, *, channels: int = 3, dtype: DTypeLike = np.float32
+    ) -> "FrameBuffer":
+        """Return a buffer that is 0 everywhere, of `dtype` float32 or uint8."""
+        return cls._with_colour(np.zeros((height, width, channels), dtype))
+
+    @classmethod
+    def _with_colour(cls, colour: NDArray[Any]) -> "FrameBuffer":
+        size = colour.shape[:2]
+        return cls(
+            colour=colour,
+            depth=np.full(size, np.inf, np.float32),
+            face_id=np.full(size, NOTHING, np.int32),
+            person_id=np.full(size, NOTHING, np.int32),
+        )
+
+
+def draw_mesh(
+    buffer: FrameBuffer,
+    vertices_px: ArrayLike,
+    faces: ArrayLike,
+    colours: ArrayLike,
+    *,
+    person: int = 0,
+    near: float = 0.0,
+) -> None:
+    """Draw a mesh into the buffer, behind what is nearer there and over what is farther.
+
+    Triangles wound clockwise on the screen face away and are culled (a mesh whose triangles
+    run counter-clockwise seen from outside, such as SMPL, shows its outside). So are those with
+    a vertex at or before `near`, or with one that is not finite.
+
+    Args:
+        buffer: changed in place.
+        vertices_px: (V, 3) x and y in pixels, and depth. Any unit of depth does that is
+            proportional to the distance along the optical axis, if all meshes share it;
+            colours are interpolated with perspective.
+        faces: (F, 3) vertex indices.
+        colours: (V, C) in the unit of `buffer.colour`, e.g. 0 to 255 for uint8.
+        person: the number to write into `buffer.person_id`.
+        near: a depth, at least 0.
+
+    Raises:
+        ValueError: shapes disagree, an index in `faces` names no vertex, or `near` is negative.
+    """
+    corners = np.ascontiguousarray(vertices_px, np.float64)
+    triangles = np.ascontiguousarray(faces, np.int64)
+    values = np.ascontiguousarray(colours, np.float32)
+    channels = buffer.colour.shape[2]
+    if corners.ndim != 2 or corners.shape[1] != 3:
+        raise ValueError(f"vertices_px must be (V, 3), got {corners.shape}")
+    if triangles.ndim != 2 or triangles.shape[1] != 3:
+        raise ValueError(f"faces must be (F, 3), got {triangles.shape}")
+    if values.shape != (len(corners), channels):
+        raise ValueError(f"colours must be {(len(corners), channels)}, got {values.shape}")
+    if not near >= 0:
+        raise ValueError(f"near must be at least 0, got {near}")
+    # The kernel does not check indices: a wrong one would read foreign memory.
+    if triangles.size and not 0 <= triangles.min() <= triangles.max() < len(corners):
+        raise ValueError(f"faces must name vertices 0 to {len(corners) - 1}")
+    _draw(
+        corners,
+        triangles,
+        values,
+        int(person),
+        max(float(near), NEAREST),
+        0.5 if buffer.colour.dtype == np.uint8 else 0.0,
+        buffer.colour,
+        buffer.depth,
+        buffer.face_id,
+        buffer.person_id,
+    )
+
+
+def _compiled(function: Kernel) -> Kernel:
+    """Compile at the first call and cache on disk, or without where no folder is writable."""
+    try:
+        return _njit(function, cache=True)
+    except RuntimeError:
+        return _njit(function, cache=False)
+
+
+def _njit(function: Kernel, *, cache: bool) -> Kernel:
+    compiler = numba.njit(cache=cache, nogil=True, fastmath=NAN_SAFE_FASTMATH, error_model="numpy")
+    kernel: Kernel = compiler(function)
+    return kernel
+
+
+@_compiled
+def _draw(  # type: ignore[no-untyped-def]
+    corners, triangles, values, person, near, rounding, colour, depth, face_id, person_id
+):
+    height, width, channels = colour.shape
+    for face in range(triangles.shape[0]):
+        a, b, c = triangles[face, 0], triangles[face, 1], triangles[face, 2]
+        xa, ya, za = corners[a, 0], corners[a, 1], corners[a, 2]
+        xb, yb, zb = corners[b, 0], corners[b, 1], corners[b, 2]
+        xc, yc, zc = corners[c, 0], corners[c, 1], corners[c, 2]
+        double_area = (xb - xa) * (yc - ya) - (xc - xa) * (yb - ya)
+        # Every comparison with NaN is false, so these also drop what is not finite.
+        if not (-np.inf < double_area < 0.0):
+            continue
+        if not (near < za < np.inf and near < zb < np.inf and near < zc < np.inf):
+            continue
+        # Clipped while still a float: a far coordinate would overflow an integer.
+        left = int(min(max(np.ceil(min(xa, xb, xc)), 0.0), width))
+        right = int(max(min(np.floor(max(xa, xb, xc)), width - 1.0), -1.0))
+        top = int(min(max(np.ceil(min(ya, yb, yc)), 0.0), height))
+        bottom = int(max(min(np.floor(max(ya, yb, yc)), height - 1.0), -1.0))
+        # Barycentric weights are linear on the screen, and so is one over the depth.
+        scale = 1.0 / double_area
+        step_a, step_b = (yb - yc) * scale, (yc - ya) * scale
+        nearness_a, nearness_b, nearness_c = 1.0 / za, 1.0 / zb, 1.0 / zc
+        for y in range(top, bottom + 1):
+            row_a = (xb * (yc - y) - xc * (yb - y)) * scale
+            row_b = (xc * (ya - y) - xa * (yc - y)) * scale
+            for x in range(left, right + 1):
+                wa = row_a + step_a * x
+                wb = row_b + step_b * x
+                wc = 1.0 - wa - wb
+                if not (wa >= -EDGE_SLACK and wb >= -EDGE_SLACK and wc >= -EDGE_SLACK):
+                    continue
+                wa = max(wa, 0.0) * nearness_a
+                wb = max(wb, 0.0) * nearness_b
+                wc = max(wc, 0.0) * nearness_c
+                point_depth = 1.0 / (wa + wb + wc)
+                if not np.float32(point_depth) < depth[y, x]:
+                    continue
+                depth[y, x] = point_depth
+                face_id[y, x] = face
+                person_id[y, x] = person
+                for k in range(channels):
+                    value = wa * values[a, k] + wb * values[b, k] + wc * values[c, k]
+                    colour[y, x, k] = value * point_depth + rounding

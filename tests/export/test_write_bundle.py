@@ -1,0 +1,106 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from small_bundle import IMAGE_SPEC, MANIFEST, SPEC, upright, write_small_bundle
+
+from dualhmr import Recoverer, open_bundle
+from dualhmr.bundle import NetworkSpec, sha256
+from dualhmr.engines import open_engine
+from dualhmr_export.write_bundle import write_bundle
+
+
+@pytest.fixture(scope="module", params=[SPEC, IMAGE_SPEC], ids=["keypoints", "image"])
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    spec: NetworkSpec = request.param
+    return write_small_bundle(tmp_path_factory.mktemp("b") / "b", main=spec, auxiliary=spec)
+
+
+def random_inputs(persons: int) -> dict[str, np.ndarray]:
+    dice = np.random.default_rng(persons)
+    return {
+        "image": dice.integers(0, 256, (persons, 256, 192, 3), dtype=np.uint8),
+        "keypoints": dice.uniform(0, 1, (persons, 23, 3)).astype(np.float32),
+        "box_info": dice.normal(size=(persons, 3)).astype(np.float32),
+    }
+
+
+def test_round_trip(bundle: Path) -> None:
+    opened = open_bundle(bundle)
+    expected = dataclasses.replace(
+        MANIFEST,
+        main=opened.manifest.main,
+        auxiliary=opened.manifest.auxiliary,
+        files={path.name: sha256(path) for path in bundle.iterdir() if path.suffix != ".json"},
+    )
+    assert opened.manifest == expected
+
+
+@pytest.mark.parametrize("persons", [1, 5])
+def test_onnx_equals_pytorch_at_any_batch(bundle: Path, persons: int) -> None:
+    opened = open_bundle(bundle)
+    inputs = random_inputs(persons)
+    for onnx_network, torch_network in zip(
+        open_engine(opened, "onnxruntime"), open_engine(opened, "torch"), strict=True
+    ):
+        assert onnx_network.reads == torch_network.reads
+        outputs, reference = onnx_network(inputs), torch_network(inputs)
+        assert outputs.keys() == reference.keys()
+        for name, output in outputs.items():
+            assert len(output) == persons
+            np.testing.assert_allclose(output, reference[name], atol=2e-5)
+
+
+def test_inputs_and_outputs_are_named(bundle: Path) -> None:
+    graph = onnx.load(bundle / "auxiliary.onnx").graph
+    assert [output.name for output in graph.output] == ["rotations", "betas", "camera"]
+    opened = open_bundle(bundle)
+    assert tuple(each.name for each in graph.input) == opened.manifest.auxiliary.reads
+
+
+def test_both_kinds_of_network_recover(bundle: Path) -> None:
+    dice = np.random.default_rng(0)
+    image = dice.integers(0, 256, (300, 200, 3), dtype=np.uint8)
+    keypoints = dice.uniform(50, 150, (17, 2))
+    recovery = Recoverer(bundle).recover(image, keypoints, max_steps=5)
+    assert np.isfinite(recovery.vertices).all()
+    assert min(recovery.loss_history[0]) < recovery.loss_history[0][0]
+
+
+def test_image_networks_see_the_image(tmp_path: Path) -> None:
+    bundle = write_small_bundle(tmp_path / "b", main=IMAGE_SPEC, auxiliary=IMAGE_SPEC)
+    keypoints = np.random.default_rng(0).uniform(50, 150, (17, 2))
+    recoverer = Recoverer(bundle)
+    dark, bright = (
+        recoverer.recover(np.full((300, 200, 3), grey, np.uint8), keypoints, max_steps=0).vertices
+        for grey in (0, 255)
+    )
+    assert np.abs(dark - bright).max() > 1e-5
+
+
+def test_does_not_overwrite_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "b"
+    folder.mkdir()
+    with pytest.raises(FileExistsError, match="already there"):
+        write_bundle(folder, upright(SPEC, 1), upright(SPEC, 2), MANIFEST)
+    folder.rmdir()
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("dualhmr_export.write_bundle.save_weights", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_bundle(folder, upright(SPEC, 1), upright(SPEC, 2), MANIFEST)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_precision_storage_is_what_is_computed_with(tmp_path: Path) -> None:
+    network = upright(SPEC, 1)
+    write_bundle(tmp_path / "b", network, upright(SPEC, 2), MANIFEST)
+    weight = network.head.fc1.weight
+    torch.testing.assert_close(weight, weight.half().float(), atol=0, rtol=0)

@@ -1,0 +1,151 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dualhmr.cli import main
+from dualhmr.example import example
+
+FILES = {"recovery.npz", "overlay.png", "steps.png", "mesh.glb"}
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "in" / "photo.png"
+    path.parent.mkdir()
+    Image.fromarray(example()[0]).save(path)
+    return path
+
+
+@pytest.fixture
+def keypoints(photo: Path) -> Path:
+    given = example()[1]
+    path = photo.with_suffix(".npy")
+    np.save(path, np.concatenate([given.xy, given.confidence[..., None]], axis=2))
+    return path
+
+
+def test_writes_the_files_and_prints_json(
+    photo: Path, keypoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["recover", photo, "--keypoints", keypoints, "--out", out, "--max-steps", 3]
+    assert main([*map(str, arguments), "--json", "--schedule", "eft"]) == 0
+    assert {path.name for path in out.iterdir()} == FILES
+    printed = json.loads(capsys.readouterr().out)
+    (person,) = printed["persons"]
+    assert person["steps"] == len(person["loss_history"]) - 1 == 3
+    assert person["stop_reason"] == "max_steps"
+    assert person["reprojection_px"]["after"] < person["reprojection_px"]["before"]
+    assert printed["engine"].startswith("onnxruntime")
+    assert printed["timings_ms"]["adaptation"] > 0
+    with Image.open(out / "overlay.png") as overlay:
+        assert overlay.height == 512
+
+
+def test_a_folder_goes_on_after_a_photograph_that_cannot_be_used(
+    photo: Path, keypoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photo.parent / "broken.jpg").write_bytes(b"not a picture")
+    keypoints.with_name("broken.npy").write_bytes(keypoints.read_bytes())
+    out = tmp_path / "out"
+    arguments = ["recover", photo.parent, "--keypoints", photo.parent, "--out", out]
+    assert main([*map(str, arguments), "--max-steps", "1", "--json"]) == 1
+    captured = capsys.readouterr()
+    printed = json.loads(captured.out)["images"]
+    assert "broken.jpg" in printed["broken.jpg"]["error"]
+    assert printed["photo.png"]["persons"]
+    assert "[1/2] broken.jpg" in captured.err
+    assert {path.name for path in out.iterdir()} == {"photo"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give a photograph and --keypoints FILE, or --example"),
+        (["photo.png"], "give a photograph and --keypoints FILE"),
+        (["--example", "--keypoints", "k.npy"], "--example brings its own"),
+        (["absent.png", "--keypoints", "photo.npy"], "absent.png"),
+        (["photo.png", "--keypoints", "absent.npy"], "absent.npy"),
+        (["photo.png", "--keypoints", "photo.npy", "--bundle", "."], "is not a bundle"),
+        (["photo.png", "--keypoints", "photo.npy", "--out", "photo.png"], "is a file"),
+        (["photo.png", "--keypoints", "photo.npy", "--device", "tpu"], "unknown device 'tpu'"),
+        (["photo.npy", "--keypoints", "photo.npy"], "photo.npy"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    photo: Path,
+    keypoints: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert keypoints.exists()
+    monkeypatch.chdir(photo.parent)
+    before = sorted(Path().rglob("*"))
+    out = [] if "--out" in arguments else ["--out", "made"]
+    assert main(["recover", *arguments, *out]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert [path for path in sorted(Path().rglob("*")) if path.name != "made"] == before
+    assert not Path("made").exists() or not list(Path("made").iterdir())
+
+
+def test_folder_without_permission(
+    photo: Path,
+    keypoints: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Told rather than made, since root, as whom CI may run, can write anywhere.
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    out = tmp_path / "locked"
+    assert main(["recover", str(photo), "--keypoints", str(keypoints), "--out", str(out)]) == 1
+    assert "no permission to write in the folder" in capsys.readouterr().err
+    assert list(out.iterdir()) == []
+
+
+def test_sizes_that_contradict_the_keypoint_file(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = example()[1]
+    points = np.concatenate([given.xy[0], 2 * given.confidence[0][:, None]], axis=1)
+    content = {
+        "images": [{"id": 1, "file_name": "photo.png", "width": 640, "height": 480}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "num_keypoints": 10, "keypoints": points.ravel().tolist()}
+        ],
+    }
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(content))
+    out = tmp_path / "out"
+    assert main(["recover", str(photo), "--keypoints", str(path), "--out", str(out)]) == 1
+    assert "640x480" in capsys.readouterr().err
+
+
+def test_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    printed = capsys.readouterr().out
+    assert "reads keypoints and box_info" in printed
+    assert "dualhmr-free-body" in printed
+
+
+def test_the_installed_command_runs_the_example(tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("dualhmr")
+    done = subprocess.run(
+        [command, "recover", "--example", "--out", tmp_path, "--max-steps", "2"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+    assert done.stdout == ""

@@ -1,0 +1,83 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from dualhmr.files import atomic_path
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_the_file_appears_only_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "result.npz"
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(b"whole")
+        assert not target.exists()
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".npz"
+    assert target.read_bytes() == b"whole"
+    assert listing(tmp_path) == ["result.npz"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    target = tmp_path / "result.txt"
+    target.write_text("old")
+    with pytest.raises(error), atomic_path(target) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise error
+    assert target.read_text() == "old"
+    assert listing(tmp_path) == ["result.txt"]
+
+
+def test_an_old_file_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "result.txt"
+    target.write_text("old")
+    with atomic_path(str(target)) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+
+
+def test_permissions_are_those_of_a_plain_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("")
+    with atomic_path(tmp_path / "atomic") as temporary:
+        temporary.write_text("")
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "absent"
+    with pytest.raises(FileNotFoundError, match="absent does not exist"), atomic_path(folder / "a"):
+        pass
+    assert not folder.exists()
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a folder"), atomic_path(tmp_path):
+        pass
+
+
+def test_permission_errors_name_the_file_asked_for(tmp_path: Path) -> None:
+    target = tmp_path / "result.txt"
+    denied = pytest.raises(PermissionError, match="no permission to write")
+    with denied as caught, atomic_path(target) as temporary:
+        raise PermissionError(13, "denied", str(temporary))
+    assert caught.value.filename == str(target)
+
+
+def test_permission_errors_of_other_files_pass_unchanged(tmp_path: Path) -> None:
+    error = PermissionError(13, "denied", os.fspath(tmp_path / "other"))
+    with pytest.raises(PermissionError) as caught, atomic_path(tmp_path / "result.txt"):
+        raise error
+    assert caught.value is error
+
+
+def test_the_longest_names_still_fit(tmp_path: Path) -> None:
+    target = tmp_path / ("n" * 250 + ".txt")
+    with atomic_path(target) as temporary:
+        temporary.write_text("")
+    assert listing(tmp_path) == [target.name]
