@@ -21,8 +21,8 @@ from torch import Tensor
 from dualhmr import KEYPOINT_SETS, Recoverer, Recovery
 from dualhmr.adaptation import SCHEDULE_NAMES, Schedule
 from dualhmr.body import Body, pose_skeleton
-from dualhmr.bundle import ScheduleDefaults
 from dualhmr.camera import half_crop
+from dualhmr.manifest import ScheduleDefaults
 from dualhmr.metrics import mpjpe, pa_mpjpe
 from dualhmr_training.default_networks import held_out_clips
 from dualhmr_training.synthetic.detector import noise_only

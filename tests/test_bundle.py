@@ -8,7 +8,7 @@ import pytest
 from small_bundle import write_small_bundle
 
 from dualhmr import Recoverer, open_bundle
-from dualhmr.bundle import FORMAT_VERSION, MANIFEST
+from dualhmr.manifest import FORMAT_VERSION, MANIFEST
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dualhmr.bundle import Manifest, NetworkSpec, ScheduleDefaults
 from dualhmr.keypoints import BODY_23
 from dualhmr.losses import LossWeights
+from dualhmr.manifest import Manifest, NetworkSpec, ScheduleDefaults
 from dualhmr.networks import MeshRegressor
 from dualhmr.plain_data import from_plain
 from dualhmr.weights import load_weights

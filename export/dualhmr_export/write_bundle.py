@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dualhmr.bundle import OPTIONAL_FILES, REQUIRED_FILES, Manifest, sha256, write_manifest
+from dualhmr.bundle import sha256
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.keypoints import keypoint_set
+from dualhmr.manifest import OPTIONAL_FILES, REQUIRED_FILES, Manifest, write_manifest
 from dualhmr.networks import MeshRegressor
 from dualhmr.networks.frozen import (
     AUXILIARY_OUTPUTS,

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from dualhmr.bundle import Bundle, NetworkSpec, open_bundle
+from dualhmr.bundle import Bundle, open_bundle
+from dualhmr.manifest import NetworkSpec
 
 NAME = "info"
 

@@ -13,14 +13,14 @@ import torch
 from dualhmr.adaptation import Schedule
 from dualhmr.body import FREE_BODY, Body, load_body
 from dualhmr.bundle import Bundle, open_bundle
-from dualhmr.camera import default_focal_length, image_center
 from dualhmr.engines import open_engine
 from dualhmr.images import load_image
-from dualhmr.keypoints import Keypoints, KeypointSet, as_keypoints, person_problem
+from dualhmr.keypoints import Keypoints, KeypointSet, as_keypoints
 from dualhmr.mesh import place_bodies
 from dualhmr.person import AdaptedPerson, see_person
 from dualhmr.person_adapter import PersonAdapter
 from dualhmr.recovery import Recovery, SkippedPerson
+from dualhmr.requests import image_camera, sort_out
 
 
 class Recoverer:
@@ -72,8 +72,8 @@ class Recoverer:
             photograph = load_image(image)
             given = as_keypoints(keypoints, scores=scores, keypoint_set=keypoint_set)
             height, width = photograph.shape[:2]
-            chosen, skipped = _sort_out(given, (width, height))
-            camera = _camera(width, height, focal_length, principal_point)
+            chosen, skipped = sort_out(given, (width, height))
+            camera = image_camera(width, height, focal_length, principal_point)
             plan = self._schedule(schedule, max_steps)
             views = [see_person(given, person, *camera) for person in chosen]
         people = []
@@ -204,36 +204,6 @@ def _check_device(device: str) -> None:
             f"device {device!r} was asked for, but this PyTorch sees no GPU; leave the device out, "
             "or install a CUDA build of torch"
         )
-
-
-def _sort_out(given: Keypoints, size: tuple[int, int]) -> tuple[list[int], list[SkippedPerson]]:
-    """Who can be recovered, and who cannot and why. ValueError when nobody can."""
-    chosen, skipped = [], []
-    for person in range(len(given)):
-        problem = person_problem(given.xy[person], given.confidence[person], size)
-        if problem is None:
-            chosen.append(person)
-        else:
-            skipped.append(SkippedPerson(person, problem))
-    if not chosen:
-        reasons = "; ".join(f"person {person}: {reason}" for person, reason in skipped)
-        raise ValueError(f"nobody can be recovered: {reasons}")
-    return chosen, skipped
-
-
-def _camera(
-    width: int,
-    height: int,
-    focal_length: float | None,
-    principal_point: tuple[float, float] | None,
-) -> tuple[float, tuple[float, float]]:
-    focal_length = default_focal_length(width, height) if focal_length is None else focal_length
-    if not (np.isfinite(focal_length) and focal_length > 0):
-        raise ValueError(f"focal_length is {focal_length}, expected pixels, more than 0")
-    principal_point = image_center(width, height) if principal_point is None else principal_point
-    if np.shape(principal_point) != (2,) or not np.isfinite(principal_point).all():
-        raise ValueError(f"principal_point is {principal_point}, expected (x, y) in pixels")
-    return float(focal_length), (float(principal_point[0]), float(principal_point[1]))
 
 
 @contextmanager

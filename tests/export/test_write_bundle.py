@@ -8,8 +8,9 @@ import torch
 from small_bundle import IMAGE_SPEC, MANIFEST, SPEC, upright, write_small_bundle
 
 from dualhmr import Recoverer, open_bundle
-from dualhmr.bundle import NetworkSpec, sha256
+from dualhmr.bundle import sha256
 from dualhmr.engines import open_engine
+from dualhmr.manifest import NetworkSpec
 from dualhmr_export.write_bundle import write_bundle
 
 

@@ -1,0 +1,168 @@
+"""Which way imports point, what `import dualhmr` loads, and what no file may mention."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {
+    "dualhmr": ROOT / "sdk" / "dualhmr",
+    "dualhmr_training": ROOT / "training" / "dualhmr_training",
+    "dualhmr_export": ROOT / "export" / "dualhmr_export",
+}
+
+# A module of the SDK imports from its own layer and those above it in this list, never below.
+LAYERS = (
+    {"rotations", "camera", "crop", "keypoints", "images", "body", "metrics"}
+    | {"files", "plain_data", "weights", "adaptation", "rendering"},
+    {"networks", "losses", "inputs", "mesh"},
+    {"objective"},
+    {"bundle", "engines", "person", "person_adapter"},
+    {"recovery", "recoverer", "example"},
+    {"output", "commands", "cli"},
+)
+COMMANDS = len(LAYERS) - 1
+
+NOT_LOADED = ("onnxruntime", "tensorrt", "cupy", "numba", "matplotlib", "trimesh", "skimage")
+
+MACHINE_PATHS = ("../shared", "/work/", "/home/")
+TEXT = {".py", ".md", ".txt", ".toml", ".json", ".yaml", ".yml", ".sh", ".cfg", ".ini", ""}
+
+
+def modules_of(package: str) -> dict[str, Path]:
+    """Every module by its dotted name."""
+    folder = PACKAGES[package]
+    modules = {}
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder.parent).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Dotted names of what a file imports, wherever in the file; `from a import b` gives `a.b`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def all_imports(package: str) -> list[tuple[str, str]]:
+    """Pairs of a module and what it imports."""
+    return [(m, i) for m, path in modules_of(package).items() for i in imports_of(path)]
+
+
+def top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def layer_of(module: str) -> int:
+    part = module.split(".")[1]
+    if part.startswith("command_"):
+        return COMMANDS
+    found = [number for number, names in enumerate(LAYERS) if part in names]
+    assert found, f"{module} has no layer yet: say in tests/test_imports.py where it belongs"
+    return found[0]
+
+
+def test_the_parser_sees_imports(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text("import a.b as c\nfrom d import e\ndef f():\n    from g.h import i, j\n")
+    assert list(imports_of(path)) == ["a.b", "d.e", "g.h.i", "g.h.j"]
+    assert ("dualhmr.objective", "dualhmr.losses") in all_imports("dualhmr")
+
+
+def test_the_sdk_never_looks_upward() -> None:
+    wrong = [pair for pair in all_imports("dualhmr") if top(pair[1]) in list(PACKAGES)[1:]]
+    assert not wrong
+
+
+def test_training_and_export_do_not_know_each_other() -> None:
+    wrong = [pair for pair in all_imports("dualhmr_training") if top(pair[1]) == "dualhmr_export"]
+    wrong += [
+        (module, name)
+        for module, name in all_imports("dualhmr_export")
+        if top(name) == "dualhmr_training"
+        and not f"{name}.".startswith("dualhmr_training.checkpoints.")
+    ]
+    assert not wrong
+
+
+def test_what_is_shipped_does_not_need_tests_benchmarks_or_scripts() -> None:
+    everything = [pair for package in PACKAGES for pair in all_imports(package)]
+    assert not [pair for pair in everything if top(pair[1]) in ("tests", "benchmarks", "scripts")]
+
+
+def test_layers_of_the_sdk() -> None:
+    wrong = []
+    for module, name in all_imports("dualhmr"):
+        if module == "dualhmr" or top(name) != "dualhmr":
+            continue
+        assert name != "dualhmr", f"{module} imports the whole package"
+        if layer_of(name) > layer_of(module):
+            wrong.append(f"{module} imports {name}")
+    assert not wrong
+
+
+def test_adaptation_knows_tensors_and_nothing_of_humans() -> None:
+    known = {*sys.stdlib_module_names, "torch"}
+    wrong = [
+        pair
+        for pair in all_imports("dualhmr")
+        if pair[0].startswith("dualhmr.adaptation")
+        and top(pair[1]) not in known
+        and not pair[1].startswith("dualhmr.adaptation.")
+    ]
+    assert not wrong
+
+
+def test_no_circles() -> None:
+    modules = {name for package in PACKAGES for name in modules_of(package)}
+    graph: dict[str, set[str]] = {}
+    for package in PACKAGES:
+        for module, name in all_imports(package):
+            imported = name if name in modules else name.rpartition(".")[0]
+            if imported in modules and imported != top(imported):
+                graph.setdefault(module, set()).add(imported)
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    assert order.index("dualhmr.rotations") < order.index("dualhmr.objective")
+
+
+def test_import_loads_no_heavy_library_and_changes_no_global_state() -> None:
+    program = f"""
+import sys, warnings
+import numpy, torch
+
+def state():
+    return (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(),
+            torch.get_rng_state().tolist(), str(numpy.random.get_state()), str(warnings.filters))
+
+before = state()
+import dualhmr
+assert state() == before, "global state"
+print(*(name for name in {NOT_LOADED!r} if name in sys.modules))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []
+
+
+@pytest.mark.parametrize("folder", ["sdk", "training", "export", "benchmarks", "scripts"])
+def test_no_file_mentions_our_machine(folder: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {mention}"
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.is_file() and path.suffix in TEXT and "__pycache__" not in path.parts
+        for mention in MACHINE_PATHS
+        if mention in path.read_text(encoding="utf-8", errors="replace")
+    ]
+    assert not found
