@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.crop import crop_person, crop_to_image_affine
@@ -76,6 +77,20 @@ def test_crop_at_its_own_size_is_an_exact_copy() -> None:
     image = np.random.default_rng(0).integers(0, 256, (400, 300, 3), np.uint8)
     crop = crop_person(image, np.array([20 + 95.5, 70 + 127.5]), 256.0)
     np.testing.assert_array_equal(crop, image[70 : 70 + 256, 20 : 20 + 192])
+
+
+@pytest.mark.parametrize("height", [40.0, 256.0, 300.0, 500.0])
+@pytest.mark.parametrize("x", [190.0, 211.37])
+def test_crop_depends_on_the_neighbourhood_as_in_a_resized_photograph(
+    x: float, height: float
+) -> None:
+    image = np.random.default_rng(3).integers(0, 256, (601, 403, 3), np.uint8)
+    crop = crop_person(image, np.array([x, 300.0]), height)
+    # Pillow counts from the edge of the first pixel.
+    half_width, half_height = height * 3 / 8, height / 2
+    box = (x + 0.5 - half_width, 300.5 - half_height, x + 0.5 + half_width, 300.5 + half_height)
+    resized = Image.fromarray(image).resize((192, 256), Image.Resampling.BILINEAR, box)
+    assert np.abs(crop.astype(int) - np.asarray(resized)).max() <= 1
 
 
 @pytest.mark.parametrize(("left", "top"), [(-50, -3), (150, 200), (0, 0), (108, 144)])

@@ -22,8 +22,8 @@ LAYERS = (
     | {"files", "plain_data", "weights", "adaptation", "rendering"},
     {"networks", "losses", "inputs", "mesh"},
     {"objective"},
-    {"bundle", "engines", "person", "person_adapter"},
-    {"recovery", "recoverer", "example"},
+    {"manifest", "bundle", "engines", "person", "person_adapter"},
+    {"recovery", "requests", "recoverer", "example"},
     {"output", "commands", "cli"},
 )
 COMMANDS = len(LAYERS) - 1

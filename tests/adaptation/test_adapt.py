@@ -97,6 +97,7 @@ def test_tolerance_zero_never_converges() -> None:
     result = adapt(at(1.0), single(lambda w: (w - 1).square().sum()), descend(0.25, 5))
     assert result.stop_reason == OUT_OF_STEPS
     assert result.loss_history == (0.0,) * 6
+    assert result.best_step == 0  # the first among equals
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_a_gradient_that_becomes_non_finite_ends_it() -> None:
 @pytest.mark.parametrize("steps", [0, 3])
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_nothing_to_fall_back_on_is_an_error(loss: float, steps: int) -> None:
-    with pytest.raises(ValueError, match="the loss or its gradient is (nan|inf) before the first"):
+    with pytest.raises(ValueError, match=r"the loss or its gradient is (nan|inf) before the first"):
         adapt(at(1.0), single(lambda w: w.sum() * loss), descend(1.0, steps))
 
 

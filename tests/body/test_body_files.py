@@ -150,7 +150,8 @@ def test_pickle_saved_again_by_python_3(tmp_path: Path, protocol: int, order: st
     saved: dict[str, Any] = dict(arrays)
     saved["posedirs"] = np.array(arrays["posedirs"], order="F" if order == "F" else "C")
     if order == "K":
-        saved["posedirs"] = np.array(arrays["posedirs"].transpose(1, 0, 2)).transpose(1, 0, 2)
+        turned = np.ascontiguousarray(arrays["posedirs"].transpose(1, 0, 2))
+        saved["posedirs"] = turned.transpose(1, 0, 2)
     saved["J_regressor"] = scipy.sparse.csc_matrix(arrays["J_regressor"])
     saved["weights"] = arrays["weights"].astype(">f8")
     saved["bs_type"] = "lrotmin"
@@ -422,6 +423,7 @@ BAD_VALUES: list[tuple[Any, str]] = [
     (sparse(indices=np.full(120, -1)), "a damaged sparse matrix"),
     (sparse(indices=np.zeros(120)), "a damaged sparse matrix"),
     (sparse(indptr=np.zeros(61, np.int32)), "a damaged sparse matrix"),
+    (sparse(indptr=np.array([3, *range(4, 63), 120])), "a damaged sparse matrix"),
     (sparse(indptr=np.array(5)), "a damaged sparse matrix"),
     (sparse(indptr=np.array([0, 200, *range(2, 60), 120], np.uint32)), "a damaged sparse matrix"),
 ]

@@ -142,13 +142,12 @@ def test_attack_hidden_among_arrays(tmp_path: Path, protocol: int) -> None:
     assert not sentinel.exists()
 
 
-@pytest.mark.parametrize("target", ["os", "chumpy.ch"])
-def test_attack_by_old_objects_of_other_classes(tmp_path: Path, target: str) -> None:
+def test_attack_by_old_objects_of_other_classes(tmp_path: Path) -> None:
     made = Call(Global("copy_reg", "_reconstructor"), (Global("__builtin__", "str"), None, "x"))
     check_refused(tmp_path, dumps_python2({"v_template": made}), r"asks for __builtin__\.str")
     for arguments in [("os.system", None, None), (None,), ()]:
-        made = Call(Global("copy_reg", "_reconstructor"), (*arguments,))
-        check_refused(tmp_path, dumps_python2({"v_template": made, target: 1}), "was run")
+        made = Call(Global("copy_reg", "_reconstructor"), arguments)
+        check_refused(tmp_path, dumps_python2({"v_template": made}), "was run")
 
 
 def module_state() -> dict[str, Any]:

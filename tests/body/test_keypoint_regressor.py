@@ -61,10 +61,8 @@ def test_which_keypoints_a_body_has(body: Any, name: str, lacks: set[str]) -> No
     regressor = keypoint_regressor(body(), keypoint_set)
     assert regressor.names == keypoint_set.names
     assert len(regressor.available) == len(keypoint_set)
-    missing = {
-        n for n, there in zip(regressor.names, regressor.available, strict=True) if not there
-    }
-    assert missing == lacks
+    available = zip(regressor.names, regressor.available, strict=True)
+    assert {name for name, there in available if not there} == lacks
 
 
 @pytest.mark.parametrize("body", [load_body, fake_smpl_body], ids=["free", "smpl"])
