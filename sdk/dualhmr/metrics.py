@@ -1,4 +1,8 @@
-"""The field's measures of 3D error, per person: points (N, J, 3) in, (N,) out, in their unit."""
+"""The field's measures of error, per person, in the unit of what comes in.
+
+Joints are points (N, J, 3), meshes (N, V, 3), 2D keypoints (N, K, 2); every measure is (N,), or
+(N, J) where it is one of every joint.
+"""
 
 import torch
 from torch import Tensor
@@ -7,17 +11,41 @@ from torch import Tensor
 def mpjpe(points: Tensor, truth: Tensor, *, root: int | None = 0) -> Tensor:
     """Mean per-joint position error after putting point `root` of both at the origin.
 
-    With `root` None the points are compared where they are (PVE, on aligned vertices).
+    With `root` None the points are compared where they are.
     """
-    if root is not None:
-        points = points - points[:, [root]]
-        truth = truth - truth[:, [root]]
-    return (points - truth).norm(dim=-1).mean(1)
+    return joint_errors(points, truth, root=root).mean(1)
 
 
 def pa_mpjpe(points: Tensor, truth: Tensor) -> Tensor:
     """Mean per-joint position error after the best rotation, translation and scale (Procrustes)."""
-    return (procrustes_align(points, truth) - truth).norm(dim=-1).mean(1)
+    return aligned_joint_errors(points, truth).mean(1)
+
+
+def pve(vertices: Tensor, truth: Tensor, *, root: Tensor, true_root: Tensor) -> Tensor:
+    """Mean per-vertex error after putting the pelvis of both meshes, (N, 3) each, at the origin."""
+    return mpjpe(vertices - root[:, None], truth - true_root[:, None], root=None)
+
+
+def joint_errors(points: Tensor, truth: Tensor, *, root: int | None = 0) -> Tensor:
+    """The distances (N, J) that `mpjpe` is the mean of."""
+    if root is not None:
+        points = points - points[:, [root]]
+        truth = truth - truth[:, [root]]
+    return (points - truth).norm(dim=-1)
+
+
+def aligned_joint_errors(points: Tensor, truth: Tensor) -> Tensor:
+    """The distances (N, J) that `pa_mpjpe` is the mean of."""
+    return joint_errors(procrustes_align(points, truth), truth, root=None)
+
+
+def keypoint_error(keypoints: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """Mean distance of the 2D keypoints for which `counted` (N, K) is true.
+
+    Positions of the others mean nothing, be they infinite or NaN; NaN for who has none that counts.
+    """
+    difference = torch.where(counted[..., None], keypoints - truth, 0.0)
+    return difference.norm(dim=-1).sum(1) / counted.sum(1)
 
 
 def procrustes_align(points: Tensor, truth: Tensor) -> Tensor:

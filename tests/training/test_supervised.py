@@ -1,5 +1,6 @@
 import json
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,12 +10,14 @@ from torch import Tensor
 from dualhmr.body import Body
 from dualhmr.keypoints import BODY_23
 from dualhmr.networks import MeshRegressor
-from dualhmr.rotations import rot6d_to_rotmat
+from dualhmr.rotations import rot6d_to_rotmat, rotvec_to_rotmat
+from dualhmr_training import supervised
 from dualhmr_training.configuration import NetworkConfig, TrainingConfig
 from dualhmr_training.supervised import (
     build_network,
     inputs_of,
     mean_pose_6d,
+    nearest_rotation,
     train,
     training_objective,
 )
@@ -49,6 +52,21 @@ def test_the_same_config_gives_the_same_weights(body: Body, pool: Tensor) -> Non
     assert torch.equal(weights(train(body, pool, SMALL)), weights(first))
     assert not torch.equal(weights(train(body, pool, replace(SMALL, seed=5))), weights(first))
     assert not first.training
+
+
+def test_the_seed_is_that_of_the_people_too(
+    body: Body, pool: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    class Recorded(PeopleSampler):
+        def __init__(self, *arguments: Any, seed: int) -> None:
+            seen.append(seed)
+            super().__init__(*arguments, seed=seed)
+
+    monkeypatch.setattr(supervised, "PeopleSampler", Recorded)
+    train(body, pool, replace(SMALL, steps=0, seed=17))
+    assert seen == [17]
 
 
 def test_reporting_changes_nothing_and_sees_every_step(body: Body, pool: Tensor) -> None:
@@ -94,6 +112,18 @@ def test_the_mean_pose_is_rotations_upright_and_facing(pool: Tensor) -> None:
     # Poses that vary little around zero have a mean near it, except where legs are bent to sit.
     angles = torch.arccos(((mean.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1))
     assert angles[[3, 6, 9, 12, 15]].max() < 0.2
+
+
+def test_the_nearest_rotation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrices = torch.randn(40, 3, 3, generator=generator)
+    assert (torch.linalg.det(matrices) < 0).any()
+    nearest = nearest_rotation(matrices)
+    torch.testing.assert_close(torch.linalg.det(nearest), torch.ones(40))
+    torch.testing.assert_close(nearest_rotation(nearest), nearest)
+    others = rotvec_to_rotmat(2 * torch.randn(3000, 3, generator=generator))
+    distance = (matrices[:, None] - others).square().sum((2, 3)).amin(1)
+    assert ((matrices - nearest).square().sum((1, 2)) < distance).all()
 
 
 def test_the_mean_pose_is_the_networks_start_and_reproducible(pool: Tensor) -> None:

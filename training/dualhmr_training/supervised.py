@@ -40,11 +40,16 @@ def mean_pose_6d(pool: Tensor) -> Tensor:
     """The mean rotation of every joint over varied poses, (144,); upright and facing the camera."""
     dice = Dice(5)
     poses = sample_poses(pool, 4096, PoseVariation(), dice)
-    u, _, vh = torch.linalg.svd(orient(poses, Viewpoints(), dice).mean(0))
-    u[..., 2] *= torch.linalg.det(u @ vh)[:, None]  # the nearest rotation, not a reflection
-    mean = u @ vh
+    mean = nearest_rotation(orient(poses, Viewpoints(), dice).mean(0))
     mean[0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     return rotmat_to_rot6d(mean).flatten()
+
+
+def nearest_rotation(matrices: Tensor) -> Tensor:
+    """The rotations nearest to `matrices` (..., 3, 3) in the mean square; never reflections."""
+    u, _, vh = torch.linalg.svd(matrices)
+    u[..., 2] *= torch.linalg.det(u @ vh)[..., None]
+    return u @ vh
 
 
 def training_objective(body: Body, config: TrainingConfig) -> Objective:

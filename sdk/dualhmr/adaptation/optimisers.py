@@ -41,9 +41,13 @@ class Optimiser(Protocol):
 
 @dataclass(frozen=True)
 class GradientDescent:
-    """w - rate x gradient."""
+    """w - rate x gradient, where a gradient longer than `max_norm` is first cut to that length.
+
+    The length is that of all parameters' gradients together.
+    """
 
     learning_rate: float
+    max_norm: float | None = None
 
     def start(self, parameters: Parameters) -> State:  # noqa: ARG002
         """The state before the first update."""
@@ -53,11 +57,21 @@ class GradientDescent:
         self, parameters: Parameters, gradients: Parameters, state: State
     ) -> tuple[Parameters, State]:
         """The parameters and the state after one update."""
+        rate: float | Tensor = self.learning_rate
+        if self.max_norm is not None:
+            squares = [gradient.square().sum() for gradient in gradients.values()]
+            rate = rate * clip_scale(torch.stack(squares).sum(), self.max_norm)
         updated = {
-            name: parameter - self.learning_rate * gradients[name]
-            for name, parameter in parameters.items()
+            name: parameter - rate * gradients[name] for name, parameter in parameters.items()
         }
         return updated, State(state.updates + 1, {}, {})
+
+
+def clip_scale(squared_norm: Tensor, max_norm: float) -> Tensor:
+    """What to scale gradients of this squared length by, lest they be longer than `max_norm`."""
+    # A floor keeps the root's derivative finite where the gradient vanishes.
+    norm = squared_norm.clamp_min(torch.finfo(squared_norm.dtype).tiny).sqrt()
+    return (max_norm / norm).clamp_max(1.0)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from dualhmr.keypoints.sets import COCO_17 as COCO_17
 from dualhmr.keypoints.sets import COCO_WHOLEBODY_133 as COCO_WHOLEBODY_133
 from dualhmr.keypoints.sets import HALPE_26 as HALPE_26
 from dualhmr.keypoints.sets import KEYPOINT_SETS as KEYPOINT_SETS
+from dualhmr.keypoints.sets import SPIN_24 as SPIN_24
 from dualhmr.keypoints.sets import KeypointSet as KeypointSet
 from dualhmr.keypoints.sets import keypoint_set as keypoint_set
 from dualhmr.keypoints.sets import keypoint_set_for_count as keypoint_set_for_count

@@ -112,6 +112,17 @@ COCO_WHOLEBODY_133 = KeypointSet(
     + tuple(f"right_hand_{i}" for i in range(21)),
 )
 
+# The 24 points that SPIN's data set files annotate (joints 25-48 of its 49), for training.
+SPIN_24 = KeypointSet(
+    "spin_24",
+    _names(
+        "right_ankle right_knee right_hip_lsp left_hip_lsp left_knee left_ankle right_wrist"
+        " right_elbow right_shoulder left_shoulder left_elbow left_wrist neck_lsp head_top"
+        " pelvis_mpii thorax_mpii spine_h36m jaw_h36m head_h36m nose left_eye right_eye left_ear"
+        " right_ear"
+    ),
+)
+
 KEYPOINT_SETS: Mapping[str, KeypointSet] = MappingProxyType(
     {known.name: known for known in (COCO_17, BODY_23, BODY_25, HALPE_26, COCO_WHOLEBODY_133)}
 )

@@ -4,6 +4,7 @@ HMR's iterative error feedback (Kanazawa et al., CVPR 2018) with CLIFF's box inf
 al., ECCV 2022). There is no activation between the layers, so the head is affine in its input.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,9 @@ CAMERA_COUNT = 3
 BOX_INFO_COUNT = 3
 _ESTIMATE_COUNTS = [POSE_COUNT, SHAPE_COUNT, CAMERA_COUNT]
 _DECODER_GAIN = 0.01
+
+
+Layer = Callable[[Tensor], Tensor]
 
 
 class HeadOutput(NamedTuple):
@@ -85,20 +89,38 @@ class RegressorHead(nn.Module):
         Raises ValueError where box info is missing for a head that reads it, or given to one
         that does not.
         """
-        given = self._given(features, box_info)
+        given = self.given(features, box_info)
         # Features and box info stay the same over the iterations, so their share of fc1, by far
         # the larger one, is computed once.
         counts = [given.shape[-1], sum(_ESTIMATE_COUNTS)]
         weight_given, weight_estimate = torch.split(self.fc1.weight, counts, dim=1)
         constant = F.linear(given, weight_given, self.fc1.bias)
+        return self.iterate(
+            len(given),
+            first=lambda estimate: constant + F.linear(estimate, weight_estimate),
+            second=self.fc2,
+            decode=self._decoded,
+        )
+
+    def iterate(self, persons: int, *, first: Layer, second: Layer, decode: Layer) -> HeadOutput:
+        """The rounds of correction, given what the layers are.
+
+        `first` takes the estimate (N, 157) to the hidden layer, `second` the hidden layer to the
+        next, and `decode` that to the correction (N, 157). `forward` is this with the head's own
+        layers; training passes layers that differ from person to person.
+        """
         estimate = torch.cat([self.init_pose, self.init_shape, self.init_cam], dim=1)
-        estimate = estimate.expand(given.shape[0], -1)
+        estimate = estimate.expand(persons, -1)
         for _ in range(self.iterations):
-            hidden = self.drop1(constant + F.linear(estimate, weight_estimate))
-            estimate = estimate + self._decoded(self.drop2(self.fc2(hidden)))
+            hidden = self.drop1(first(estimate))
+            estimate = estimate + decode(self.drop2(second(hidden)))
         return HeadOutput(*torch.split(estimate, _ESTIMATE_COUNTS, dim=1))
 
-    def _given(self, features: Tensor, box_info: Tensor | None) -> Tensor:
+    def given(self, features: Tensor, box_info: Tensor | None) -> Tensor:
+        """What the head reads and no round changes: features (N, F), and box info for CLIFF.
+
+        Raises ValueError as `forward` does.
+        """
         if features.shape[-1] != self.feature_count:
             raise ValueError(
                 f"this head takes {self.feature_count} features, got {tuple(features.shape)}"

@@ -1,0 +1,231 @@
+"""Test-time optimisation inside training, against its own definition, autograd and differences."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+import torch.utils._pytree as pytree
+from stick_figure import stick_figure
+from torch import Tensor
+
+from dualhmr import adaptation
+from dualhmr.adaptation import GradientDescent
+from dualhmr.body import keypoint_regressor
+from dualhmr.camera import View
+from dualhmr.keypoints import COCO_17
+from dualhmr.losses import LossWeights
+from dualhmr.networks import HeadOutput, KeypointTrunk, MeshRegressor, RegressorHead
+from dualhmr.objective import Evidence, Objective
+from dualhmr.rotations import rotvec_to_rotmat
+from dualhmr_training import meta_step
+from dualhmr_training.meta_step import InnerLoop, adapted_output, adapted_output_by_mapping
+
+PEOPLE = 3
+RATE = 0.005
+
+
+def normal(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).double()
+
+
+@pytest.fixture(scope="module")
+def objective() -> Objective:
+    body = stick_figure()
+    return Objective(
+        body,
+        keypoints=keypoint_regressor(body, COCO_17),
+        keypoint_count=len(COCO_17),
+        camera="cliff",
+        weights=LossWeights(),
+    )
+
+
+@pytest.fixture(params=[False, True], ids=["hmr", "cliff"])
+def network(request: pytest.FixtureRequest) -> MeshRegressor:
+    torch.manual_seed(0)
+    trunk = KeypointTrunk(keypoint_count=len(COCO_17), feature_count=6, blocks=1)
+    head = RegressorHead(6, hidden=5, iterations=3, reads_box_info=request.param, dropout=0.0)
+    for decoder in (head.decpose, head.decshape, head.deccam):
+        torch.nn.init.zeros_(decoder.bias)  # like a trained head, not far off
+    return MeshRegressor(trunk, head).double()
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[str, Tensor]:
+    keypoints = normal(PEOPLE, len(COCO_17), 3, seed=1)
+    keypoints[..., 2] = keypoints[..., 2].abs()
+    return {"keypoints": keypoints, "box_info": normal(PEOPLE, 3, seed=2)}
+
+
+@pytest.fixture(scope="module")
+def evidence(objective: Objective) -> Evidence:
+    view = View(
+        torch.tensor([[300.0, 220.0]]).double().repeat(PEOPLE, 1),
+        torch.tensor([200.0, 250.0, 300.0]).double(),
+        torch.full((PEOPLE,), 800.0).double(),
+        torch.tensor([[320.0, 240.0]]).double().repeat(PEOPLE, 1),
+    )
+    rotations = rotvec_to_rotmat(0.3 * normal(PEOPLE, 24, 3, seed=3))
+    target = objective.target(rotations, normal(PEOPLE, 10, seed=4))
+    keypoints = 0.4 * normal(PEOPLE, len(COCO_17), 2, seed=5)
+    return Evidence(keypoints, torch.ones(PEOPLE, len(COCO_17)).double(), view, target)
+
+
+def close(output: HeadOutput, other: HeadOutput, tolerance: float = 1e-12) -> None:
+    for part, of_other in zip(output, other, strict=True):
+        torch.testing.assert_close(part, of_other, atol=tolerance, rtol=0)
+
+
+def outer_gradients(network: MeshRegressor, output: HeadOutput) -> tuple[Tensor, ...]:
+    loss = sum((part.square().sum() for part in output), torch.zeros(()).double())
+    return torch.autograd.grad(loss, list(network.parameters()))
+
+
+def test_the_inner_step_is_the_one_of_test_time() -> None:
+    assert meta_step.adaptation_step is adaptation.adaptation_step
+
+
+def test_no_steps_is_ordinary_training(
+    network: MeshRegressor, inputs: dict[str, Tensor], objective: Objective, evidence: Evidence
+) -> None:
+    output = adapted_output(network, inputs, objective, evidence, InnerLoop(steps=0))
+    close(output, network(inputs))
+
+
+@pytest.mark.parametrize("losses", [None, ("keypoints_2d",)])
+@pytest.mark.parametrize("max_norm", [None, 0.01])
+def test_low_rank_form_equals_a_step_for_each_sample(
+    network: MeshRegressor,
+    inputs: dict[str, Tensor],
+    objective: Objective,
+    evidence: Evidence,
+    losses: tuple[str, ...] | None,
+    max_norm: float | None,
+) -> None:
+    inner = InnerLoop(learning_rate=RATE, losses=losses, max_norm=max_norm)
+    fast = adapted_output(network, inputs, objective, evidence, inner)
+    plain = adapted_output_by_mapping(network, inputs, objective, evidence, inner)
+    close(fast, plain)
+    assert (fast.pose_6d - network(inputs).pose_6d).abs().max() > 1e-5
+    for gradient, of_plain in zip(
+        outer_gradients(network, fast), outer_gradients(network, plain), strict=True
+    ):
+        torch.testing.assert_close(gradient, of_plain, atol=1e-10, rtol=1e-9)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_every_sample_is_adapted_alone(
+    network: MeshRegressor,
+    inputs: dict[str, Tensor],
+    objective: Objective,
+    evidence: Evidence,
+    steps: int,
+) -> None:
+    inner = InnerLoop(steps=steps, learning_rate=RATE)
+    together = adapted_output(network, inputs, objective, evidence, inner)
+    for person in range(PEOPLE):
+        own = {name: tensor[person : person + 1] for name, tensor in inputs.items()}
+        known = pytree.tree_map(lambda leaf, i=person: leaf[i : i + 1], evidence)
+        alone = adapted_output(network, own, objective, known, inner)
+        close(alone, HeadOutput(*(part[person : person + 1] for part in together)))
+
+
+def test_steps_are_those_of_gradient_descent_on_a_copy(
+    network: MeshRegressor, inputs: dict[str, Tensor], objective: Objective, evidence: Evidence
+) -> None:
+    """Three steps for one sample, by plain autograd and torch.optim.SGD on the head."""
+    own = {name: tensor[:1] for name, tensor in inputs.items()}
+    known = pytree.tree_map(lambda leaf: leaf[:1], evidence)
+    adapted = copy.deepcopy(network)
+    optimiser = torch.optim.SGD(adapted.head.parameters(), lr=RATE)
+    for _ in range(3):
+        optimiser.zero_grad()
+        sum(objective.losses(adapted(own), known).values()).sum().backward()  # type: ignore[union-attr]
+        optimiser.step()
+    inner = InnerLoop(steps=3, learning_rate=RATE)
+    close(adapted_output(network, own, objective, known, inner), adapted(own), 1e-10)
+
+
+def test_first_order_ignores_how_the_step_depends_on_the_weights(
+    network: MeshRegressor, inputs: dict[str, Tensor], objective: Objective, evidence: Evidence
+) -> None:
+    """The outer gradient is that at the adapted weights, taken as one at the weights."""
+    first, second = (
+        outer_gradients(
+            network,
+            adapted_output(
+                network,
+                inputs,
+                objective,
+                evidence,
+                InnerLoop(learning_rate=RATE, second_order=order),
+            ),
+        )
+        for order in (False, True)
+    )
+    assert any(not torch.allclose(a, b, rtol=1e-3) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("scope", ["head", "all"])
+def test_second_order_against_finite_differences(
+    network: MeshRegressor,
+    inputs: dict[str, Tensor],
+    objective: Objective,
+    evidence: Evidence,
+    scope: str,
+) -> None:
+    inner = InnerLoop(learning_rate=RATE, second_order=True, scope=scope)
+
+    def outer() -> Tensor:
+        output = adapted_output(network, inputs, objective, evidence, inner)
+        return sum((part.square().sum() for part in output), torch.zeros(()).double())
+
+    gradients = torch.autograd.grad(outer(), list(network.parameters()))
+    for seed in range(3):
+        directions = [normal(*p.shape, seed=seed + 10) for p in network.parameters()]
+        slope = sum((g * d).sum().item() for g, d in zip(gradients, directions, strict=True))
+        ends = []
+        for step in (1e-6, -1e-6):
+            with torch.no_grad():
+                for parameter, direction in zip(network.parameters(), directions, strict=True):
+                    parameter += step * direction
+            ends.append(outer().item())
+            with torch.no_grad():
+                for parameter, direction in zip(network.parameters(), directions, strict=True):
+                    parameter -= step * direction
+        assert slope == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-5)
+
+
+def test_the_pseudo_mesh_gets_no_gradient(
+    network: MeshRegressor, inputs: dict[str, Tensor], objective: Objective, evidence: Evidence
+) -> None:
+    assert evidence.target is not None
+    rotations = evidence.target.rotations.clone().requires_grad_()
+    known = evidence._replace(target=evidence.target._replace(rotations=rotations))
+    output = adapted_output(network, inputs, objective, known, InnerLoop(learning_rate=RATE))
+    loss = sum((part.square().sum() for part in output), torch.zeros(()).double())
+    (gradient,) = torch.autograd.grad(loss, rotations, allow_unused=True)
+    assert gradient is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"steps": -1}, "inner steps are -1"), ({"scope": "heads"}, "unknown inner scope 'heads'")],
+)
+def test_bad_configurations(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(InnerLoop(), **options)  # type: ignore[arg-type]
+
+
+def test_clipped_descent_bounds_the_step() -> None:
+    parameters = {"a": normal(3, seed=1), "b": normal(2, seed=2)}
+    gradients = {"a": 10 * normal(3, seed=3), "b": 10 * normal(2, seed=4)}
+    optimiser = GradientDescent(0.1, max_norm=2.0)
+    updated, _ = optimiser.update(parameters, gradients, optimiser.start(parameters))
+    moved = torch.cat([updated[name] - parameters[name] for name in parameters])
+    assert moved.norm().item() == pytest.approx(0.2)
+    small = {name: 1e-3 * gradient for name, gradient in gradients.items()}
+    clipped, _ = optimiser.update(parameters, small, optimiser.start(parameters))
+    plain, _ = GradientDescent(0.1).update(parameters, small, optimiser.start(parameters))
+    torch.testing.assert_close(clipped, plain)

