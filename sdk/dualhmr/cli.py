@@ -20,8 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subparser = subparsers.add_parser(command.NAME, help=summary, description=command.__doc__)
         subparser.formatter_class = argparse.RawDescriptionHelpFormatter
         command.add_arguments(subparser)
-        subparser.set_defaults(run=command.run)
-    options = parser.parse_args(arguments)
+        takes_fields = getattr(command, "TAKES_FIELDS", False)
+        subparser.set_defaults(run=command.run, takes_fields=takes_fields)
+    options, fields = parser.parse_known_args(arguments)
+    if fields and not options.takes_fields:
+        parser.error(f"unrecognized arguments: {' '.join(fields)}")
+    options.fields = fields
     try:
         return int(options.run(options))
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:

@@ -9,7 +9,11 @@ ENTRY_POINT_GROUP = "dualhmr.commands"
 
 
 class Command(Protocol):
-    """A module with a subcommand. Its docstring's first line is the help text."""
+    """A module with a subcommand. Its docstring's first line is the help text.
+
+    With `TAKES_FIELDS = True` arguments that it did not declare are not an error, but handed to it
+    as `options.fields`.
+    """
 
     NAME: str
     __doc__: str | None

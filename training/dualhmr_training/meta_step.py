@@ -69,7 +69,9 @@ def adapted_output(
     """
     if inner.steps == 0:
         return network(inputs)
-    if inner.steps == 1 and inner.scope == "head" and not inner.second_order:
+    drops_out = network.training and network.head.drop1.p > 0
+    one_plain_step = inner.steps == 1 and inner.scope == "head" and not inner.second_order
+    if one_plain_step and not drops_out:
         box_info = inputs["box_info"] if network.head.reads_box_info else None
         return head_after_one_step(
             network.head,

@@ -51,6 +51,10 @@ class People(NamedTuple):
     """(N, 23, 2) what a detector reports, normalised crop coordinates."""
     confidence: Tensor
     """(N, 23), zero where it reports nothing."""
+    translation: Tensor
+    """(N, 3) metres, added to the body to place it before the camera."""
+    half_image: Tensor
+    """(N, 2) half the width and height of the image, whose centre is the origin."""
 
 
 class PeopleSampler:
@@ -64,6 +68,10 @@ class PeopleSampler:
         self._population = population
         self._dice = Dice(seed)
         self._detector = Detector(population.detector, self._dice)
+
+    def reseed(self, seed: int) -> None:
+        """Goes on as a sampler made with `seed` would begin."""
+        self._dice.reseed(seed)
 
     @torch.no_grad()
     def sample(self, count: int) -> People:
@@ -89,6 +97,8 @@ class PeopleSampler:
             in_view=(true_keypoints.abs() < 2.5).all(-1),
             detected=image_to_crop(detected, view),
             confidence=confidence,
+            translation=translation,
+            half_image=half_size,
         )
 
 

@@ -94,6 +94,10 @@ class Dice:
         """The same seed gives the same numbers."""
         self._generator = torch.Generator().manual_seed(seed)
 
+    def reseed(self, seed: int) -> None:
+        """Starts again, from another seed."""
+        self._generator.manual_seed(seed)
+
     def uniform(self, *shape: int) -> Tensor:
         """In [0, 1)."""
         return torch.rand(*shape, generator=self._generator)

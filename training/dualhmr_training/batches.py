@@ -1,0 +1,65 @@
+"""What a training step works on, whichever data set it came from."""
+
+from typing import NamedTuple
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor
+
+from dualhmr.body import Body
+from dualhmr.camera import box_info
+from dualhmr.inputs import keypoints_input
+from dualhmr.keypoints import BODY_23
+from dualhmr.objective import Evidence, Objective
+from dualhmr_training.synthetic.people import People, PeopleSampler, Population
+
+
+class Batch(NamedTuple):
+    """N persons. Every tensor has the person axis first."""
+
+    inputs: dict[str, Tensor]
+    """What the networks read, by name."""
+    known: Evidence
+    """What would be known at test time, the pseudo mesh apart: keypoints as detected."""
+    truth: Evidence
+    """What is to be learnt."""
+
+    def share(self, index: int, count: int) -> "Batch":
+        """Every `count`-th person from `index` on: one process's part of the batch."""
+        part: Batch = pytree.tree_map(
+            lambda leaf: leaf[index::count] if isinstance(leaf, Tensor) else leaf, self
+        )
+        return part
+
+
+def batch_of_people(people: People, objective: Objective) -> Batch:
+    """Synthetic people for networks that read keypoints."""
+    keypoints = keypoints_input(people.detected, people.confidence, source=BODY_23, target=BODY_23)
+    with torch.no_grad():
+        target = objective.target(people.rotations, people.betas)
+    return Batch(
+        inputs={"keypoints": keypoints, "box_info": box_info(people.view)},
+        known=Evidence(people.detected, people.confidence, people.view, None),
+        truth=Evidence(people.keypoints, people.in_view.float(), people.view, target),
+    )
+
+
+class SyntheticBatches:
+    """Batches of synthetic people; the batch of a step depends on the seed and the step alone.
+
+    So a training that is resumed goes on with the batches it would have had, and every process can
+    make the whole batch and take its share.
+    """
+
+    def __init__(
+        self, body: Body, pool: Tensor, population: Population, objective: Objective, *, seed: int
+    ) -> None:
+        """`pool` (M, 24, 3) are the rotation vectors to draw poses from."""
+        self._sampler = PeopleSampler(body, pool, population, seed=seed)
+        self._objective = objective
+        self._seed = seed
+
+    def batch(self, step: int, count: int) -> Batch:
+        """The `count` people of one step."""
+        self._sampler.reseed(self._seed * 1_000_003 + step)
+        return batch_of_people(self._sampler.sample(count), self._objective)
