@@ -6,7 +6,7 @@ import torch
 from stick_figure import stick_figure
 from torch import Tensor
 
-from dualhmr.body import Body, keypoint_regressor, skin
+from dualhmr.body import Body, keypoint_regressor, skeleton_regressor, skin
 from dualhmr.camera import View
 from dualhmr.keypoints import BODY_23, BODY_25, COCO_17, COCO_WHOLEBODY_133, KeypointSet
 from dualhmr.losses import LossWeights
@@ -41,7 +41,7 @@ def make_objective(
         keypoint_count=len(BODY_23),
         camera=camera,
         weights=weights or LossWeights(betas=0.5),
-        extra_joints=keypoint_regressor(body, BODY_23),
+        joints=skeleton_regressor(body) + keypoint_regressor(body, BODY_23),
     )
 
 

@@ -1,4 +1,4 @@
-"""Makes the default bundle from trained weights: `python -m dualhmr_export.default_bundle`."""
+"""Makes the default bundle of what was trained: `python -m dualhmr_export.default_bundle`."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.keypoints import BODY_23
 from dualhmr.losses import LossWeights
 from dualhmr.manifest import Manifest, NetworkSpec, ScheduleDefaults
@@ -20,49 +21,50 @@ DESCRIPTION = (
 )
 
 
-def read_trained(folder: Path, role: str) -> tuple[NetworkSpec, MeshRegressor, dict[str, Any]]:
-    """A network of `dualhmr_training.default_networks`: its spec, itself, its training record."""
-    record = json.loads((folder / f"{role}.json").read_text(encoding="utf-8"))
-    size = record["config"]["network"]
-    spec = NetworkSpec(
-        backbone="keypoint_trunk",
-        backbone_options={
-            "keypoint_count": len(BODY_23),
-            "feature_count": size["feature_count"],
-            "blocks": size["blocks"],
-        },
-        reads=("keypoints", "box_info"),
-        hidden=size["hidden"],
-        iterations=size["iterations"],
-        head_reads_box_info=False,
-    )
-    network = spec.build()
-    load_weights(network, folder / f"{role}.safetensors")
-    return spec, network, record
+def read_record(trained: Path) -> dict[str, Any]:
+    """What `dualhmr train` noted of a training: commit, configuration, body, poses.
+
+    Raises FileNotFoundError, or ValueError for a damaged file.
+    """
+    path = trained / "training.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{trained} holds no finished training: there is no {path.name}")
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return record
+
+
+def read_network(trained: Path, record: dict[str, Any], role: str) -> MeshRegressor:
+    """The trained network `role`, "main" or "auxiliary"."""
+    network = from_plain(NetworkSpec, record["config"][role]).build()
+    load_weights(network, trained / f"{role}.safetensors")
+    return network
 
 
 def make(trained: Path, folder: Path, schedule: ScheduleDefaults) -> None:
-    """Exports the networks in `trained` as a bundle into `folder`."""
-    main_spec, main, main_record = read_trained(trained, "main")
-    auxiliary_spec, auxiliary, auxiliary_record = read_trained(trained, "auxiliary")
+    """Exports the networks that `dualhmr train demo` put into `trained` as a bundle, `folder`."""
+    record = read_record(trained)
+    config = record["config"]
     manifest = Manifest(
         name="default",
         description=DESCRIPTION,
-        body=main_record["body"],
-        main=main_spec,
-        auxiliary=auxiliary_spec,
-        image_size=(256, 192),
+        body=record["body"],
+        main=from_plain(NetworkSpec, config["main"]),
+        auxiliary=from_plain(NetworkSpec, config["auxiliary"]),
+        image_size=(CROP_HEIGHT, CROP_WIDTH),
         keypoint_set=BODY_23.name,
         camera="cliff",
-        weights=from_plain(LossWeights, main_record["config"]["weights"]),
+        weights=from_plain(LossWeights, config["weights"]),
         schedule=schedule,
         files={},
         provenance={
             "data": "synthetic people in poses of the CMU Graphics Lab Motion Capture Database",
-            "main": json.dumps({key: main_record[key] for key in ("commit", "config")}),
-            "auxiliary": json.dumps({key: auxiliary_record[key] for key in ("commit", "config")}),
+            "training": json.dumps(record),
         },
     )
+    main, auxiliary = (read_network(trained, record, role) for role in ("main", "auxiliary"))
     write_bundle(folder, main, auxiliary, manifest)
 
 

@@ -35,7 +35,7 @@ def describe(bundle: Bundle) -> str:
         "crop": f"{height}x{width}, {manifest.camera} camera, keypoint set {manifest.keypoint_set}",
         "schedule": f"{schedule.name}, Adam {schedule.adam_rate:g}, "
         f"plain descent {schedule.descent_rate:g}, tolerance {schedule.tolerance:g}",
-        **{f"from: {name}": value for name, value in manifest.provenance.items()},
+        **{f"from: {name}": _shortened(value) for name, value in manifest.provenance.items()},
         "files": ", ".join(f"{name} {_size(bundle.path(name))}" for name in manifest.files),
     }
     return "\n".join(f"{name + ':':20}{value}" for name, value in lines.items())
@@ -46,6 +46,10 @@ def _network(spec: NetworkSpec) -> str:
         f"{spec.backbone}, reads {' and '.join(spec.reads)}; head with {spec.hidden} hidden units, "
         f"{spec.iterations} iterations"
     )
+
+
+def _shortened(text: str, length: int = 120) -> str:
+    return text if len(text) <= length else f"{text[:length]}... (the rest is in manifest.json)"
 
 
 def _size(path: Path) -> str:

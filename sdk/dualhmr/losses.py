@@ -36,13 +36,19 @@ def keypoints_2d_loss(
     return (confidence * squared).sum(-1) / (2 * keypoint_count)
 
 
-def joints_3d_loss(joints: Tensor, target: Tensor, *, root: tuple[int, int]) -> Tensor:
-    """Mean squared error of 3D joints (N, J, 3) in metres, both centred between two of them."""
+def joints_3d_loss(
+    joints: Tensor, target: Tensor, *, root: tuple[int, int], confidence: Tensor | None = None
+) -> Tensor:
+    """Mean squared error of 3D joints (N, J, 3) in metres, both centred between two of them.
+
+    Where `confidence` (N, J) is given it weights the joints' errors.
+    """
 
     def centred(points: Tensor) -> Tensor:
         return points - points[:, list(root)].mean(1, keepdim=True)
 
-    return (centred(joints) - centred(target)).square().mean((1, 2))
+    squared = (centred(joints) - centred(target)).square()
+    return (squared if confidence is None else confidence[..., None] * squared).mean((1, 2))
 
 
 def vertices_loss(vertices: Tensor, target: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from dualhmr import losses
@@ -40,6 +41,10 @@ class MeshTarget(NamedTuple):
     """(N, J, 3) metres: the joints of `Objective.points`."""
     vertices: Tensor | None
     """(N, V, 3) metres; needed only where vertices have a weight."""
+    joints_confidence: Tensor | None = None
+    """(N, J) weights of the joints; None counts them all alike."""
+    known: Tensor | None = None
+    """(N,) bool: whether rotations, betas and vertices are annotated; None is for everybody."""
 
 
 class Evidence(NamedTuple):
@@ -57,8 +62,8 @@ class Objective:
     """The losses of a `HeadOutput` against `Evidence`, by name and weighted, one number a person.
 
     `keypoints` are the 2D points that evidence holds, in its order; `keypoint_count` is that of the
-    set the network was trained with (see `keypoints_2d_loss`). 3D joints are the skeleton's and
-    whatever `extra_joints` adds.
+    set the network was trained with (see `keypoints_2d_loss`). 3D joints are `joints`, or the
+    24 of the skeleton, compared after centring between the two that `root` numbers, the hips.
     """
 
     def __init__(
@@ -69,7 +74,8 @@ class Objective:
         keypoint_count: int,
         camera: str,
         weights: LossWeights,
-        extra_joints: PointRegressor | None = None,
+        joints: PointRegressor | None = None,
+        root: tuple[int, int] = _HIPS,
     ) -> None:
         """Raises ValueError for an unknown camera convention."""
         if camera not in CAMERAS:
@@ -78,8 +84,8 @@ class Objective:
         self.camera = CAMERAS[camera]
         self.keypoint_count = keypoint_count
         self.weights: dict[str, float] = asdict(weights)
-        points = keypoints + skeleton_regressor(body)
-        self._points = BodyPoints(body, points if extra_joints is None else points + extra_joints)
+        self.root = root
+        self._points = BodyPoints(body, keypoints + (joints or skeleton_regressor(body)))
         self._split = len(keypoints.names)
 
     def losses(
@@ -154,22 +160,39 @@ def _keypoints_2d(parts: _Parts) -> Tensor:
 
 
 def _joints_3d(parts: _Parts) -> Tensor:
-    return losses.joints_3d_loss(parts.joints, parts.target.joints, root=_HIPS)
+    return losses.joints_3d_loss(
+        parts.joints,
+        parts.target.joints,
+        root=parts.objective.root,
+        confidence=parts.target.joints_confidence,
+    )
 
 
 def _vertices(parts: _Parts) -> Tensor:
     if parts.target.vertices is None:
         raise ValueError("the loss on vertices was asked for, but the target has none")
-    return losses.vertices_loss(
-        skin_vertices(parts.objective.body, parts.pose), parts.target.vertices
-    )
+    vertices = skin_vertices(parts.objective.body, parts.pose)
+    return _where_known(parts, losses.vertices_loss(vertices, parts.target.vertices))
+
+
+def _rotations(parts: _Parts) -> Tensor:
+    return _where_known(parts, losses.rotations_loss(parts.rotations, parts.target.rotations))
+
+
+def _betas(parts: _Parts) -> Tensor:
+    return _where_known(parts, losses.betas_loss(parts.output.betas, parts.target.betas))
+
+
+def _where_known(parts: _Parts, loss: Tensor) -> Tensor:
+    known = parts.target.known
+    return loss if known is None else torch.where(known, loss, 0.0)
 
 
 _LOSSES: dict[str, Callable[[_Parts], Tensor]] = {
     "keypoints_2d": _keypoints_2d,
     "joints_3d": _joints_3d,
     "vertices": _vertices,
-    "rotations": lambda parts: losses.rotations_loss(parts.rotations, parts.target.rotations),
-    "betas": lambda parts: losses.betas_loss(parts.output.betas, parts.target.betas),
+    "rotations": _rotations,
+    "betas": _betas,
     "camera": lambda parts: losses.camera_loss(parts.output.camera),
 }

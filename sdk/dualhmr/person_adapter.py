@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.adaptation import LossFunction, Parameters, Schedule, adapt
-from dualhmr.body import Body, keypoint_regressor
+from dualhmr.body import Body, keypoint_regressor, skeleton_regressor
 from dualhmr.bundle import Bundle
 from dualhmr.camera import View, box_info, image_to_crop
 from dualhmr.crop import crop_person
@@ -83,7 +83,7 @@ class PersonAdapter:
             keypoint_count=len(own),
             camera=self._manifest.camera,
             weights=self._manifest.weights,
-            extra_joints=keypoint_regressor(self._body, own),
+            joints=skeleton_regressor(self._body) + keypoint_regressor(self._body, own),
         )
 
     def _network_inputs(

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import pytest
 import torch
+import torch.utils._pytree as pytree
 from stick_figure import stick_figure
 from torch import Tensor
 
@@ -143,7 +144,8 @@ def test_a_person_is_adapted_alone(
             parameters, state = step.parameters, step.state
         return parameters, step.losses
 
-    together, losses = torch.func.vmap(adapted)(features, evidence)
+    axes = pytree.tree_map(lambda leaf: None if leaf is None else 0, evidence)
+    together, losses = torch.func.vmap(adapted, in_dims=(0, axes))(features, evidence)
     for i in range(PEOPLE):
         alone, own_losses = adapted(features[i], of_person(evidence, i))
         one = {name: tensor[i] for name, tensor in together.items()}

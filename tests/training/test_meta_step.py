@@ -77,6 +77,13 @@ def close(output: HeadOutput, other: HeadOutput, tolerance: float = 1e-12) -> No
         torch.testing.assert_close(part, of_other, atol=tolerance, rtol=0)
 
 
+def of_person(evidence: Evidence, person: int) -> Evidence:
+    part: Evidence = pytree.tree_map(
+        lambda leaf: None if leaf is None else leaf[person : person + 1], evidence
+    )
+    return part
+
+
 def outer_gradients(network: MeshRegressor, output: HeadOutput) -> tuple[Tensor, ...]:
     loss = sum((part.square().sum() for part in output), torch.zeros(()).double())
     return torch.autograd.grad(loss, list(network.parameters()))
@@ -126,7 +133,7 @@ def test_every_sample_is_adapted_alone(
     together = adapted_output(network, inputs, objective, evidence, inner)
     for person in range(PEOPLE):
         own = {name: tensor[person : person + 1] for name, tensor in inputs.items()}
-        known = pytree.tree_map(lambda leaf, i=person: leaf[i : i + 1], evidence)
+        known = of_person(evidence, person)
         alone = adapted_output(network, own, objective, known, inner)
         close(alone, HeadOutput(*(part[person : person + 1] for part in together)))
 
@@ -136,7 +143,7 @@ def test_steps_are_those_of_gradient_descent_on_a_copy(
 ) -> None:
     """Three steps for one sample, by plain autograd and torch.optim.SGD on the head."""
     own = {name: tensor[:1] for name, tensor in inputs.items()}
-    known = pytree.tree_map(lambda leaf: leaf[:1], evidence)
+    known = of_person(evidence, 0)
     adapted = copy.deepcopy(network)
     optimiser = torch.optim.SGD(adapted.head.parameters(), lr=RATE)
     for _ in range(3):

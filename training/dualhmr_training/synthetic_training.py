@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dualhmr.body import Body, keypoint_regressor, load_body
+from dualhmr.body import Body, keypoint_regressor, load_body, skeleton_regressor
 from dualhmr.keypoints import BODY_23
 from dualhmr.losses import LossWeights
 from dualhmr.objective import Objective
@@ -62,7 +62,7 @@ def synthetic_objective(body: Body, weights: LossWeights) -> Objective:
         keypoint_count=len(BODY_23),
         camera="cliff",
         weights=weights,
-        extra_joints=keypoints,
+        joints=skeleton_regressor(body) + keypoints,
     )
 
 

@@ -1,0 +1,71 @@
+"""The 49 joints of SPIN and of the Meta-HMR release, on a body."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualhmr.body import Body, PointRegressor, keypoint_regressor
+from dualhmr.keypoints import BODY_25, SPIN_24
+
+EXTRA_JOINTS = (
+    "right_hip_lsp",
+    "left_hip_lsp",
+    "neck_lsp",
+    "head_top",
+    "pelvis_mpii",
+    "thorax_mpii",
+    "spine_h36m",
+    "jaw_h36m",
+    "head_h36m",
+)
+"""The rows of SPIN's `J_regressor_extra.npy`."""
+SPIN_HIPS = (SPIN_24.index("right_hip_lsp"), SPIN_24.index("left_hip_lsp"))
+
+
+def read_extra_joints(path: str | os.PathLike[str]) -> Tensor:
+    """SPIN's `J_regressor_extra.npy`: (9, V), rows over the posed vertices.
+
+    Raises FileNotFoundError, or ValueError for another shape or a damaged file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no file of extra joints at {path}; J_regressor_extra.npy comes with SPIN's data"
+        )
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: damaged, or not a plain array: {error}") from error
+    if rows.ndim != 2 or len(rows) != len(EXTRA_JOINTS) or rows.dtype.kind != "f":
+        raise ValueError(
+            f"{path} holds {rows.dtype} {rows.shape}, expected real numbers "
+            f"({len(EXTRA_JOINTS)}, V)"
+        )
+    return torch.from_numpy(rows.astype(np.float32))
+
+
+def spin_24_regressor(body: Body, extra_joints: Tensor | None) -> PointRegressor:
+    """The 24 points that data sets annotate, on `body`; without `extra_joints` (9, V) only 15.
+
+    Raises ValueError where the extra joints are of another body.
+    """
+    regressor = keypoint_regressor(body, SPIN_24)
+    if extra_joints is None:
+        return regressor
+    if extra_joints.shape != (len(EXTRA_JOINTS), body.vertex_count):
+        raise ValueError(
+            f"the extra joints are {tuple(extra_joints.shape)}, but body {body.name!r} has "
+            f"{body.vertex_count} vertices"
+        )
+    vertex_rows = regressor.vertex_rows.clone()
+    for name, row in zip(EXTRA_JOINTS, extra_joints, strict=True):
+        vertex_rows[SPIN_24.index(name)] = row
+    return PointRegressor(regressor.names, regressor.joint_rows, vertex_rows)
+
+
+def spin_49_regressor(body: Body, extra_joints: Tensor | None) -> PointRegressor:
+    """OpenPose's 25 points, then those 24."""
+    return keypoint_regressor(body, BODY_25) + spin_24_regressor(body, extra_joints)
