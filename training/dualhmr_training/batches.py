@@ -11,6 +11,8 @@ from dualhmr.camera import box_info
 from dualhmr.inputs import keypoints_input
 from dualhmr.keypoints import BODY_23
 from dualhmr.objective import Evidence, Objective
+from dualhmr.rotations import rotvec_to_rotmat
+from dualhmr_training.samples import Sample
 from dualhmr_training.synthetic.people import People, PeopleSampler, Population
 
 
@@ -44,6 +46,27 @@ def batch_of_people(people: People, objective: Objective) -> Batch:
     )
 
 
+def batch_of_samples(samples: Sample, objective: Objective) -> Batch:
+    """Persons of licensed data sets, for networks that read the image.
+
+    Both 2D losses compare with the annotations, as in the paper: its J is what is given at test
+    time and what training data has.
+    """
+    evidence = Evidence(samples.keypoints, samples.confidence, samples.view, None)
+    with torch.no_grad():
+        target = objective.target(rotvec_to_rotmat(samples.rotvecs), samples.betas)
+    annotated = target._replace(
+        joints=samples.joints_3d,
+        joints_confidence=samples.joints_3d_confidence,
+        known=samples.has_mesh,
+    )
+    return Batch(
+        inputs={"image": samples.image, "box_info": box_info(samples.view)},
+        known=evidence,
+        truth=evidence._replace(target=annotated),
+    )
+
+
 class SyntheticBatches:
     """Batches of synthetic people; the batch of a step depends on the seed and the step alone.
 
@@ -59,7 +82,8 @@ class SyntheticBatches:
         self._objective = objective
         self._seed = seed
 
-    def batch(self, step: int, count: int) -> Batch:
-        """The `count` people of one step."""
+    def batch(self, step: int, count: int, *, process: int = 0, processes: int = 1) -> Batch:
+        """One process's share of the `count` people of a step."""
         self._sampler.reseed(self._seed * 1_000_003 + step)
-        return batch_of_people(self._sampler.sample(count), self._objective)
+        people = batch_of_people(self._sampler.sample(count), self._objective)
+        return people.share(process, processes)

@@ -17,7 +17,7 @@ class OptimiserConfig:
     learning_rate: float = 1e-3
     final_rate: float = 3e-6
     warm_up_steps: int = 300
-    max_norm: float = 1.0
+    max_norm: float | None = 1.0
     """Bound on the length of the gradient, all parameters together."""
 
 
@@ -37,10 +37,18 @@ class TrainingConfig:
     """Names of the losses of the outer problem; None is all that have a weight."""
     loss_scale: float = 1.0
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    camera: str = "cliff"
+    """Whose camera the networks predict: `cliff` or `hmr`."""
+    data: str = "synthetic"
+    """`synthetic` people of `population`, or the licensed `datasets` that users bring."""
     population: Population = field(default_factory=Population)
+    with_3dpw: bool = False
+    """Which of the paper's two mixes of data sets is drawn from."""
     batch: int = 256
     """Over all processes."""
     steps: int = 10_000
+    epochs: int | None = None
+    """Of the licensed data sets; replaces `steps`."""
     dropout: float = 0.0
     """In the heads."""
     ema_decay: float | None = None
@@ -79,4 +87,46 @@ def demo() -> TrainingConfig:
     )
 
 
-PRESETS: dict[str, Callable[[], TrainingConfig]] = {"demo": demo}
+def image_network(backbone: str, *, iterations: int, reads_box_info: bool) -> NetworkSpec:
+    """A network of the paper: CLIFF where the head reads box info, HMR otherwise."""
+    return NetworkSpec(
+        backbone=backbone,
+        backbone_options={},
+        reads=("image", "box_info") if reads_box_info else ("image",),
+        hidden=1024,
+        iterations=iterations,
+        head_reads_box_info=reads_box_info,
+    )
+
+
+def paper(main: str, auxiliary: str, *, cliff: bool, batch: int, epochs: int) -> TrainingConfig:
+    """The paper's training (section 3.5 and the release): Adam at 1e-4, inner steps at 1e-5.
+
+    The main network's head runs ten iterations, the auxiliary network's three.
+    """
+    return TrainingConfig(
+        main=image_network(main, iterations=10, reads_box_info=cliff),
+        auxiliary=image_network(auxiliary, iterations=3, reads_box_info=cliff),
+        camera="cliff" if cliff else "hmr",
+        data="datasets",
+        inner=InnerLoop(learning_rate=1e-5),
+        loss_scale=60.0,
+        optimiser=OptimiserConfig(
+            learning_rate=1e-4, final_rate=1e-4, warm_up_steps=0, max_norm=None
+        ),
+        batch=batch,
+        epochs=epochs,
+        dropout=0.5,
+    )
+
+
+PRESETS: dict[str, Callable[[], TrainingConfig]] = {
+    "demo": demo,
+    "paper-cliff-hrnet": lambda: paper(
+        "hrnet_w48_concatenated", "hrnet_w48_classification", cliff=True, batch=30, epochs=25
+    ),
+    "paper-cliff-resnet": lambda: paper("resnet50", "resnet50", cliff=True, batch=40, epochs=65),
+    "paper-hmr-resnet": lambda: paper("resnet50", "resnet50", cliff=False, batch=40, epochs=65),
+}
+FINE_TUNING_EPOCHS = 5
+"""On the mix with 3DPW, before evaluating on it: `--with_3dpw true --epochs 5`."""

@@ -20,6 +20,13 @@ def initial_network(spec: NetworkSpec, *, mean_pose: Tensor, dropout: float) -> 
     return network
 
 
+def upright_pose_6d() -> Tensor:
+    """The rest pose, upright before the camera, (144,): a start where no poses are at hand."""
+    pose = torch.eye(3).repeat(24, 1, 1)
+    pose[0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    return rotmat_to_rot6d(pose).flatten()
+
+
 def mean_pose_6d(pool: Tensor) -> Tensor:
     """The mean rotation of every joint over varied poses, (144,); upright and facing the camera."""
     dice = Dice(5)

@@ -33,8 +33,8 @@ Validate = Callable[[DualNetworks], dict[str, float]]
 class Batches(Protocol):
     """Where batches come from: a function of the step."""
 
-    def batch(self, step: int, count: int) -> Batch:
-        """The `count` persons of one step, over all processes."""
+    def batch(self, step: int, count: int, *, process: int, processes: int) -> Batch:
+        """One process's share of the `count` persons of a step: every `processes`-th of them."""
         ...
 
 
@@ -112,8 +112,11 @@ class Trainer:
         self._module.train()
         for group in self._optimiser.param_groups:
             group["lr"] = _rate(self.config.optimiser, self.step, self.config.steps)
-        batch = self._batches.batch(self.step, self.config.batch).share(
-            self.accelerator.process_index, self.accelerator.num_processes
+        batch = self._batches.batch(
+            self.step,
+            self.config.batch,
+            process=self.accelerator.process_index,
+            processes=self.accelerator.num_processes,
         )
         with self.accelerator.autocast():
             losses: dict[str, Tensor] = self._module(batch)
@@ -122,7 +125,10 @@ class Trainer:
             raise FloatingPointError(f"the loss is {total.item()} at step {self.step}: {losses}")
         self._optimiser.zero_grad()
         self.accelerator.backward(total)
-        self.accelerator.clip_grad_norm_(self.networks.parameters(), self.config.optimiser.max_norm)
+        if self.config.optimiser.max_norm is not None:
+            self.accelerator.clip_grad_norm_(
+                self.networks.parameters(), self.config.optimiser.max_norm
+            )
         self._optimiser.step()
         if self._average is not None:
             self._average.update_parameters(self.networks)
@@ -168,6 +174,6 @@ class Trainer:
 
 
 def _rate(config: OptimiserConfig, step: int, steps: int) -> float:
-    warm_up = min(1.0, (step + 1) / config.warm_up_steps)
+    warm_up = min(1.0, (step + 1) / max(1, config.warm_up_steps))
     cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
     return warm_up * (config.final_rate + (config.learning_rate - config.final_rate) * cosine)
