@@ -42,7 +42,7 @@ class MeshTarget(NamedTuple):
     vertices: Tensor | None
     """(N, V, 3) metres; needed only where vertices have a weight."""
     joints_confidence: Tensor | None = None
-    """(N, J) weights of the joints; None counts them all alike."""
+    """(N, J) weights of the joints; None counts all alike. Joints the body lacks do not count."""
     known: Tensor | None = None
     """(N,) bool: whether rotations, betas and vertices are annotated; None is for everybody."""
 
@@ -129,6 +129,11 @@ class Objective:
         """(K,) bool: whether the body has the keypoint."""
         return self._points.available[: self._split]
 
+    @property
+    def joints_available(self) -> Tensor:
+        """(J,) bool: whether the body has the joint."""
+        return self._points.available[self._split :]
+
 
 class _Parts(NamedTuple):
     """What the losses of one evaluation read."""
@@ -160,11 +165,11 @@ def _keypoints_2d(parts: _Parts) -> Tensor:
 
 
 def _joints_3d(parts: _Parts) -> Tensor:
+    confidence = parts.target.joints_confidence
+    if confidence is not None:
+        confidence = confidence * parts.objective.joints_available
     return losses.joints_3d_loss(
-        parts.joints,
-        parts.target.joints,
-        root=parts.objective.root,
-        confidence=parts.target.joints_confidence,
+        parts.joints, parts.target.joints, root=parts.objective.root, confidence=confidence
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from dualhmr.body import Body
 from dualhmr.camera import box_info
 from dualhmr.inputs import keypoints_input
-from dualhmr.keypoints import BODY_23
+from dualhmr.keypoints import BODY_23, BODY_25
 from dualhmr.objective import Evidence, Objective
 from dualhmr.rotations import rotvec_to_rotmat
 from dualhmr_training.samples import Sample
@@ -49,10 +49,12 @@ def batch_of_people(people: People, objective: Objective) -> Batch:
 def batch_of_samples(samples: Sample, objective: Objective) -> Batch:
     """Persons of licensed data sets, for networks that read the image.
 
-    Both 2D losses compare with the annotations, as in the paper: its J is what is given at test
-    time and what training data has.
+    In training both 2D losses, the inner step's and the outer one's, compare with what the data set
+    annotates; OpenPose's detections, the first 25 keypoints, do not count, as in the release.
     """
-    evidence = Evidence(samples.keypoints, samples.confidence, samples.view, None)
+    annotated_only = samples.confidence.clone()
+    annotated_only[:, : len(BODY_25)] = 0
+    evidence = Evidence(samples.keypoints, annotated_only, samples.view, None)
     with torch.no_grad():
         target = objective.target(rotvec_to_rotmat(samples.rotvecs), samples.betas)
     annotated = target._replace(

@@ -95,14 +95,16 @@ def spin_objective(body: Body, extra_joints: Tensor | None, config: TrainingConf
 
 
 def open_mixture(root: Path, *, with_3dpw: bool, seed: int) -> Mixture:
-    """The paper's mix of the data sets in `root`/<name>, with its augmentation.
+    """The paper's mix of the data sets in `root`/<name>, with its augmentation and its boxes.
 
     Raises FileNotFoundError saying which data set lacks what, and where to get it.
     """
     partitions = paper_partitions(with_3dpw=with_3dpw)
     names = [name for partition in partitions for name in partition.names]
     datasets = {
-        name: open_dataset(name, root / name, augmentation=Augmentation(), seed=seed)
+        name: open_dataset(
+            name, root / name, augmentation=Augmentation(), boxes="keypoints", seed=seed
+        )
         for name in names
     }
     return Mixture(datasets, partitions)
@@ -130,9 +132,7 @@ def train_on_datasets(
     torch.manual_seed(config.seed)
     start = upright_pose_6d()
     main, auxiliary = (
-        None
-        if spec is None
-        else initial_network(spec, mean_pose=upright_pose_6d(), dropout=config.dropout)
+        None if spec is None else initial_network(spec, mean_pose=start, dropout=config.dropout)
         for spec in (config.main, config.auxiliary)
     )
     assert main is not None

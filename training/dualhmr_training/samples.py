@@ -31,4 +31,4 @@ class Sample(NamedTuple):
     has_mesh: Tensor
     """() bool: whether `rotvecs` and `betas` are annotated."""
     view: View
-    """Of the crop, after augmentation, in pixels of the original photograph."""
+    """In pixels of the photograph as it was read, mirrored and turned like the person."""

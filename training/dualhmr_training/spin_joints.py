@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.body import Body, PointRegressor, keypoint_regressor
-from dualhmr.keypoints import BODY_25, SPIN_24
+from dualhmr.keypoints import BODY_25, COCO_17, SPIN_24
 
 EXTRA_JOINTS = (
     "right_hip_lsp",
@@ -48,13 +48,14 @@ def read_extra_joints(path: str | os.PathLike[str]) -> Tensor:
 
 
 def spin_24_regressor(body: Body, extra_joints: Tensor | None) -> PointRegressor:
-    """The 24 points that data sets annotate, on `body`; without `extra_joints` (9, V) only 15.
+    """The 24 points that data sets annotate, on `body`.
 
-    Raises ValueError where the extra joints are of another body.
+    Without `extra_joints` (9, V) there are 17 of them: LSP's hips are then the body's own hips, and
+    the other seven are missing. Raises ValueError where the extra joints are of another body.
     """
     regressor = keypoint_regressor(body, SPIN_24)
     if extra_joints is None:
-        return regressor
+        return _with_own_hips(body, regressor)
     if extra_joints.shape != (len(EXTRA_JOINTS), body.vertex_count):
         raise ValueError(
             f"the extra joints are {tuple(extra_joints.shape)}, but body {body.name!r} has "
@@ -64,6 +65,15 @@ def spin_24_regressor(body: Body, extra_joints: Tensor | None) -> PointRegressor
     for name, row in zip(EXTRA_JOINTS, extra_joints, strict=True):
         vertex_rows[SPIN_24.index(name)] = row
     return PointRegressor(regressor.names, regressor.joint_rows, vertex_rows)
+
+
+def _with_own_hips(body: Body, regressor: PointRegressor) -> PointRegressor:
+    own = keypoint_regressor(body, COCO_17)
+    joint_rows, vertex_rows = regressor.joint_rows.clone(), regressor.vertex_rows.clone()
+    for side in ("right", "left"):
+        row, source = SPIN_24.index(f"{side}_hip_lsp"), COCO_17.index(f"{side}_hip")
+        joint_rows[row], vertex_rows[row] = own.joint_rows[source], own.vertex_rows[source]
+    return PointRegressor(regressor.names, joint_rows, vertex_rows)
 
 
 def spin_49_regressor(body: Body, extra_joints: Tensor | None) -> PointRegressor:
