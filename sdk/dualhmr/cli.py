@@ -17,8 +17,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in commands():
         summary = (command.__doc__ or "").splitlines()[0]
-        subparser = subparsers.add_parser(command.NAME, help=summary, description=command.__doc__)
-        subparser.formatter_class = argparse.RawDescriptionHelpFormatter
+        subparser = subparsers.add_parser(
+            command.NAME,
+            help=summary,
+            description=command.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            # A field must not pass for an option that begins like it.
+            allow_abbrev=False,
+        )
         command.add_arguments(subparser)
         takes_fields = getattr(command, "TAKES_FIELDS", False)
         subparser.set_defaults(run=command.run, takes_fields=takes_fields)
@@ -28,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.fields = fields
     try:
         return int(options.run(options))
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError) as error:
         print(f"dualhmr: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:

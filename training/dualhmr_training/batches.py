@@ -1,6 +1,6 @@
 """What a training step works on, whichever data set it came from."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.utils._pytree as pytree
@@ -15,6 +15,8 @@ from dualhmr.rotations import rotvec_to_rotmat
 from dualhmr_training.samples import Sample
 from dualhmr_training.synthetic.people import People, PeopleSampler, Population
 
+T = TypeVar("T")
+
 
 class Batch(NamedTuple):
     """N persons. Every tensor has the person axis first."""
@@ -28,10 +30,14 @@ class Batch(NamedTuple):
 
     def share(self, index: int, count: int) -> "Batch":
         """Every `count`-th person from `index` on: one process's part of the batch."""
-        part: Batch = pytree.tree_map(
-            lambda leaf: leaf[index::count] if isinstance(leaf, Tensor) else leaf, self
-        )
+        part: Batch = pytree.tree_map_only(Tensor, lambda leaf: leaf[index::count], self)
         return part
+
+
+def to_device(persons: T, device: torch.device) -> T:
+    """People, a batch, or the like, with their tensors on `device`."""
+    moved: T = pytree.tree_map_only(Tensor, lambda leaf: leaf.to(device), persons)
+    return moved
 
 
 def batch_of_people(people: People, objective: Objective) -> Batch:
@@ -85,7 +91,7 @@ class SyntheticBatches:
         self._seed = seed
 
     def batch(self, step: int, count: int, *, process: int = 0, processes: int = 1) -> Batch:
-        """One process's share of the `count` people of a step."""
+        """One process's share of the `count` people of a step, on the objective's device."""
         self._sampler.reseed(self._seed * 1_000_003 + step)
-        people = batch_of_people(self._sampler.sample(count), self._objective)
-        return people.share(process, processes)
+        people = to_device(self._sampler.sample(count), self._objective.body.v_template.device)
+        return batch_of_people(people, self._objective).share(process, processes)

@@ -1,9 +1,10 @@
 """Checkpoints of a training: safetensors and JSON, whole or not there."""
 
 import json
+import os
 import shutil
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from dualhmr.plain_data import from_plain
+from dualhmr_training.history import Watched
+
 _PREFIX = "step-"
+_STAGING = ".staging-"
+_TENSORS = ("weights", "optimiser", "average")
 
 
 @dataclass(frozen=True)
@@ -24,27 +30,28 @@ class Checkpoint:
     average: dict[str, Tensor]
     """The moving average of the weights; empty without one."""
     config: dict[str, Any]
+    watched: Watched = field(default_factory=Watched)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Writes `checkpoint` below `folder` and removes older ones once it is whole.
 
     It is written under another name and renamed, so that a training that is killed at any moment
-    leaves the last whole one behind.
+    leaves the last whole one behind. One that is there for this step already stays as it is.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    staging = folder / f".{uuid.uuid4().hex}"
-    staging.mkdir()
-    safetensors.torch.save_file(checkpoint.weights, staging / "weights.safetensors")
-    safetensors.torch.save_file(checkpoint.optimiser, staging / "optimiser.safetensors")
-    safetensors.torch.save_file(checkpoint.average, staging / "average.safetensors")
-    state = {"step": checkpoint.step, "config": checkpoint.config}
-    (staging / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
     final = folder / f"{_PREFIX}{checkpoint.step:08d}"
-    shutil.rmtree(final, ignore_errors=True)
-    staging.rename(final)
+    if final.exists():
+        return final
+    staging = folder / f"{_STAGING}{uuid.uuid4().hex}"
+    staging.mkdir(parents=True)
+    try:
+        _write(staging, checkpoint)
+        staging.rename(final)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
     for leftover in folder.iterdir():
-        if leftover != final and leftover.name.startswith((_PREFIX, ".")):
+        if leftover != final and leftover.name.startswith((_PREFIX, _STAGING)):
             shutil.rmtree(leftover)
     return final
 
@@ -60,24 +67,29 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     path = found[-1]
     try:
         state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        weights, optimiser, average = (
-            safetensors.torch.load_file(path / f"{name}.safetensors")
-            for name in ("weights", "optimiser", "average")
-        )
-    except (OSError, json.JSONDecodeError, safetensors.SafetensorError) as error:
-        raise ValueError(f"checkpoint {path} is damaged: {error}; remove it to go back") from error
-    return Checkpoint(state["step"], weights, optimiser, average, state["config"])
+        tensors = {
+            name: safetensors.torch.load_file(path / f"{name}.safetensors") for name in _TENSORS
+        }
+        watched = from_plain(Watched, state.get("watched", {}))
+        return Checkpoint(state["step"], **tensors, config=state["config"], watched=watched)
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError
+    ) as error:  # fmt: skip
+        raise ValueError(
+            f"checkpoint {path} is damaged ({error!r}); put back a copy of it, or remove it to "
+            "start again"
+        ) from error
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     """A module's state, copied to the CPU."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+    return {name: _copy(tensor) for name, tensor in module.state_dict().items()}
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Adam's moments by `parameter number.name`."""
     return {
-        f"{number}.{name}": value.detach().cpu().clone()
+        f"{number}.{name}": _copy(value)
         for number, moments in optimiser.state_dict()["state"].items()
         for name, value in moments.items()
     }
@@ -91,3 +103,22 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tenso
         state.setdefault(int(number), {})[name] = value
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _write(folder: Path, checkpoint: Checkpoint) -> None:
+    for name in _TENSORS:
+        safetensors.torch.save_file(getattr(checkpoint, name), folder / f"{name}.safetensors")
+    state = {
+        "step": checkpoint.step,
+        "config": checkpoint.config,
+        "watched": asdict(checkpoint.watched),
+    }
+    (folder / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
+    for path in folder.iterdir():
+        # A machine that loses its power must not keep the new name and lose what is in it.
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

@@ -1,8 +1,9 @@
 """Train networks: a preset, and any of its fields.
 
-Every field of the configuration can be given as `--field value`, nested ones with dots:
-`--steps 2000 --inner.learning_rate 1e-3`. Training that was interrupted is resumed by the same
-command. Under torchrun it runs in several processes.
+Every field of the configuration can be given after the preset as --field value, nested ones with
+dots: --steps 2000 --inner.learning_rate 1e-3. --show prints them all. The same command goes on with
+a training that was interrupted. Several processes or GPUs train together under torchrun:
+torchrun --nproc-per-node 4 -m dualhmr.cli train ...
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from dualhmr.body import load_body
 from dualhmr_training.configuration import PRESETS
 from dualhmr_training.overrides import with_overrides
 from dualhmr_training.synthetic.poses import read_poses
@@ -20,14 +22,23 @@ from dualhmr_training.synthetic.poses import read_poses
 NAME = "train"
 TAKES_FIELDS = True
 
+_NEEDED = {"synthetic": "poses", "datasets": "datasets"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
     parser.add_argument("preset", choices=PRESETS)
-    parser.add_argument("--poses", type=Path, help="pose file (.npz) for synthetic people")
-    parser.add_argument("--out", type=Path, help="folder for weights, checkpoints and history")
-    parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--show", action="store_true", help="print the configuration and stop")
+    parser.add_argument("--out", type=Path, help="folder for weights, checkpoints and history")
+    parser.add_argument("--poses", type=Path, help="captured poses (.npz), for synthetic people")
+    parser.add_argument("--datasets", type=Path, help="folder with a folder for each data set")
+    parser.add_argument("--body", type=Path, help="body file, such as SMPL's (default: the free)")
+    parser.add_argument("--extra-joints", type=Path, help="SPIN's J_regressor_extra.npy")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    parser.add_argument("--threads", type=int, help="CPU threads of each process")
+    parser.add_argument(
+        "--workers", type=int, default=4, help="processes that load data (%(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,15 +47,37 @@ def run(options: argparse.Namespace) -> int:
     if options.show:
         print(json.dumps(asdict(config), indent=2))
         return 0
-    if options.poses is None or options.out is None:
-        raise ValueError("training needs --poses FILE and --out DIR")
-    poses = read_poses(options.poses)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    needed = _NEEDED[config.data]
+    if options.out is None or getattr(options, needed) is None:
+        raise ValueError(f"training {options.preset} needs --{needed} and --out")
     try:
+        # Here, since every subcommand of `dualhmr` would wait for them, and some have no need.
+        from dualhmr_training.accelerator import open_accelerator
+        from dualhmr_training.dataset_training import train_on_datasets
+        from dualhmr_training.spin_joints import read_extra_joints
         from dualhmr_training.synthetic_training import train_on_synthetic_people
     except ImportError as error:
         raise ImportError(f'{error}; training needs pip install "dualhmr[training]"') from error
-    train_on_synthetic_people(config, poses, options.out)
-    print(f"the weights are in {options.out}", file=sys.stderr)
+    body = load_body(options.body)
+    accelerator = open_accelerator(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if config.data == "synthetic":
+        train_on_synthetic_people(
+            config, read_poses(options.poses), options.out, accelerator=accelerator, body=body
+        )
+    else:
+        extra = None if options.extra_joints is None else read_extra_joints(options.extra_joints)
+        train_on_datasets(
+            config,
+            options.datasets,
+            options.out,
+            accelerator=accelerator,
+            body=body,
+            extra_joints=extra,
+            workers=options.workers,
+        )
+    if accelerator.is_main_process:
+        print(f"the weights are in {options.out}", file=sys.stderr)
+    accelerator.end_training()
     return 0

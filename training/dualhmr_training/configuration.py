@@ -9,6 +9,9 @@ from dualhmr.manifest import NetworkSpec
 from dualhmr_training.meta_step import InnerLoop
 from dualhmr_training.synthetic.people import Population
 
+_CHOICES = {"data": ("synthetic", "datasets"), "precision": ("no", "bf16")}
+_LEAST = {"batch": 1, "steps": 0, "validate_every": 1, "checkpoint_every": 1, "seed": 0}
+
 
 @dataclass(frozen=True)
 class OptimiserConfig:
@@ -19,6 +22,14 @@ class OptimiserConfig:
     warm_up_steps: int = 300
     max_norm: float | None = 1.0
     """Bound on the length of the gradient, all parameters together."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "final_rate", "max_norm"):
+            rate = getattr(self, name)
+            if rate is not None and not rate > 0:
+                raise ValueError(f"optimiser.{name} is {rate}, expected more than 0")
+        if self.warm_up_steps < 0:
+            raise ValueError(f"optimiser.warm_up_steps is {self.warm_up_steps}, expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,26 @@ class TrainingConfig:
     seed: int = 0
     validate_every: int = 500
     checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}"
+                )
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more")
+        for name in ("dropout", "ema_decay"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share < 1:
+                raise ValueError(f"{name} is {share}, expected 0 or more and less than 1")
+        if self.epochs is not None and self.data == "synthetic":
+            raise ValueError("there are no epochs of synthetic people; give steps")
+        if self.precision == "bf16" and self.inner.steps and self.inner.scope == "all":
+            raise ValueError(
+                'inner steps of a backbone are lost in bf16; give precision no, or inner.scope "head"'
+            )
 
 
 def keypoint_network(*, feature_count: int = 512, blocks: int, hidden: int = 512) -> NetworkSpec:

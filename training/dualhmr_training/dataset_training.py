@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 import torch.utils._pytree as pytree
+from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from dualhmr.body import Body
 from dualhmr.objective import Objective
-from dualhmr.weights import save_weights
 from dualhmr_training.batches import Batch, batch_of_samples
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.datasets import (
@@ -24,7 +23,9 @@ from dualhmr_training.datasets import (
     paper_partitions,
 )
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.initial import initial_network, upright_pose_6d
+from dualhmr_training.initial import initial_networks, upright_pose_6d
+from dualhmr_training.record import training_record
+from dualhmr_training.run import run_training
 from dualhmr_training.samples import Sample
 from dualhmr_training.spin_joints import SPIN_HIPS, spin_24_regressor, spin_49_regressor
 from dualhmr_training.trainer import Trainer
@@ -115,35 +116,27 @@ def train_on_datasets(
     root: Path,
     out: Path,
     *,
+    accelerator: Accelerator,
     body: Body,
     extra_joints: Tensor | None,
     workers: int = 4,
 ) -> DualNetworks:
-    """Trains on the paper's mix, on a GPU where there is one; resumes what is in `out`.
+    """Trains on the paper's mix; resumes what is in `out`.
 
-    Writes `main.safetensors` and `auxiliary.safetensors` in the end. Raises as `open_mixture` and
-    `Trainer` do.
+    Writes and raises as `open_mixture`, `Trainer` and `run_training` do.
     """
     mixture = open_mixture(root, with_3dpw=config.with_3dpw, seed=config.seed)
     if config.epochs is not None:
         config = replace(config, steps=math.ceil(config.epochs * len(mixture) / config.batch))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    objective = spin_objective(body.to(device=device), extra_joints, config)
-    torch.manual_seed(config.seed)
-    start = upright_pose_6d()
-    main, auxiliary = (
-        None if spec is None else initial_network(spec, mean_pose=start, dropout=config.dropout)
-        for spec in (config.main, config.auxiliary)
-    )
-    assert main is not None
-    networks = DualNetworks(
-        main, auxiliary, objective, config.inner, outer_losses=config.outer_losses
-    )
+    objective = spin_objective(body.to(device=accelerator.device), extra_joints, config)
+    networks = initial_networks(config, objective, mean_pose=upright_pose_6d())
     batches = MixtureBatches(
         mixture, objective, draws=config.steps * config.batch, seed=config.seed, workers=workers
     )
-    trained = Trainer(config, networks, batches, out=out, cpu=device == "cpu").run()
-    save_weights(trained.main, out / "main.safetensors")
-    if trained.auxiliary is not None:
-        save_weights(trained.auxiliary, out / "auxiliary.safetensors")
-    return trained
+    return run_training(
+        Trainer(config, networks, batches, accelerator=accelerator),
+        out,
+        record=training_record(
+            config, body, datasets={"names": mixture.names, "persons": len(mixture)}
+        ),
+    )

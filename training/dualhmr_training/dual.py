@@ -4,10 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from dualhmr.networks import HeadOutput, MeshRegressor
-from dualhmr.objective import MeshTarget, Objective
+from dualhmr.objective import Evidence, MeshTarget, Objective
 from dualhmr.rotations import rot6d_to_rotmat
 from dualhmr_training.batches import Batch
 from dualhmr_training.meta_step import InnerLoop, adapted_output
+
+_WITHOUT_MESH = frozenset({"keypoints_2d", "camera"})
+"""Losses that need no mesh to compare with."""
 
 
 class DualNetworks(nn.Module):
@@ -22,13 +25,20 @@ class DualNetworks(nn.Module):
         *,
         outer_losses: tuple[str, ...] | None = None,
     ) -> None:
-        """Raises ValueError for inner losses that need a pseudo mesh, without an auxiliary."""
+        """Raises ValueError where there are no such losses, or none of them has a weight.
+
+        And for inner losses that need a pseudo mesh, where there is no auxiliary network.
+        """
         super().__init__()
-        if auxiliary is None and inner.steps and inner.losses is None:
-            raise ValueError(
-                "inner steps on all losses need the auxiliary network's pseudo mesh; give an "
-                'auxiliary, or inner.losses ("keypoints_2d",), or inner.steps 0'
-            )
+        _counted(objective, outer_losses, "outer_losses")
+        if inner.steps:
+            needed = _counted(objective, inner.losses, "inner.losses") - _WITHOUT_MESH
+            if auxiliary is None and needed:
+                raise ValueError(
+                    f"the inner losses {', '.join(sorted(needed))} need the auxiliary network's "
+                    'pseudo mesh; give an auxiliary, or inner.losses ["keypoints_2d"], or '
+                    "inner.steps 0"
+                )
         self.main = main
         self.auxiliary = auxiliary
         self._objective = objective
@@ -41,21 +51,24 @@ class DualNetworks(nn.Module):
         The auxiliary network is under the supervised loss. The main network is under it *after* a
         test-time step for each sample, on the sample's keypoints and pseudo mesh.
         """
-        losses: dict[str, Tensor] = {}
-        known = batch.known
-        if self.auxiliary is not None:
-            output = self.auxiliary(batch.inputs)
-            losses |= self._supervised("auxiliary", output, batch)
-            known = known._replace(target=self._pseudo_mesh(output))
-        adapted = adapted_output(self.main, batch.inputs, self._objective, known, self._inner)
-        return losses | self._supervised("main", adapted, batch)
+        adapted, guessed = self._outputs(batch)
+        losses = self._supervised("main", adapted, batch)
+        if guessed is not None:
+            losses |= self._supervised("auxiliary", guessed, batch)
+        return losses
 
     def adapted(self, batch: Batch) -> HeadOutput:
         """What the main network puts out after the inner steps on each sample."""
-        known = batch.known
-        if self.auxiliary is not None:
-            known = known._replace(target=self._pseudo_mesh(self.auxiliary(batch.inputs)))
-        return adapted_output(self.main, batch.inputs, self._objective, known, self._inner)
+        return self._outputs(batch)[0]
+
+    def _outputs(self, batch: Batch) -> tuple[HeadOutput, HeadOutput | None]:
+        """Of the adapted main network and of the auxiliary one."""
+        guessed = None if self.auxiliary is None else self.auxiliary(batch.inputs)
+        known: Evidence = batch.known
+        if guessed is not None and self._inner.steps:
+            known = known._replace(target=self._pseudo_mesh(guessed))
+        adapted = adapted_output(self.main, batch.inputs, self._objective, known, self._inner)
+        return adapted, guessed
 
     @torch.no_grad()
     def _pseudo_mesh(self, output: HeadOutput) -> MeshTarget:
@@ -65,3 +78,19 @@ class DualNetworks(nn.Module):
     def _supervised(self, network: str, output: HeadOutput, batch: Batch) -> dict[str, Tensor]:
         losses = self._objective.losses(output, batch.truth, self._outer_losses)
         return {f"{network}/{name}": loss.mean() for name, loss in losses.items()}
+
+
+def _counted(objective: Objective, names: tuple[str, ...] | None, field: str) -> set[str]:
+    """The losses that `names` stands for and that have a weight; None is all."""
+    weights = objective.weights
+    unknown = set(names or ()) - set(weights)
+    if unknown:
+        raise ValueError(
+            f"{field} has unknown losses {', '.join(sorted(unknown))}; "
+            f"known are {', '.join(weights)}"
+        )
+    weighted = {name for name, weight in weights.items() if weight}
+    counted = weighted if names is None else weighted & set(names)
+    if not counted:
+        raise ValueError(f"none of {field} has a weight: {names} of {weights}")
+    return counted

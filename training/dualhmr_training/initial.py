@@ -5,8 +5,31 @@ from torch import Tensor
 
 from dualhmr.manifest import NetworkSpec
 from dualhmr.networks import MeshRegressor
+from dualhmr.objective import Objective
 from dualhmr.rotations import rotmat_to_rot6d
+from dualhmr_training.configuration import TrainingConfig
+from dualhmr_training.dual import DualNetworks
+from dualhmr_training.mixed_precision import in_mixed_precision
 from dualhmr_training.synthetic.poses import Dice, PoseVariation, Viewpoints, orient, sample_poses
+
+
+def initial_networks(
+    config: TrainingConfig, objective: Objective, *, mean_pose: Tensor
+) -> DualNetworks:
+    """Both networks before training, on the CPU; the same configuration gives the same ones.
+
+    Seeds torch's global generator. Raises ValueError where the configuration contradicts itself.
+    """
+    torch.manual_seed(config.seed)
+    main, auxiliary = (
+        None if spec is None else initial_network(spec, mean_pose=mean_pose, dropout=config.dropout)
+        for spec in (config.main, config.auxiliary)
+    )
+    assert main is not None
+    if config.precision == "bf16":
+        main = in_mixed_precision(main)
+        auxiliary = None if auxiliary is None else in_mixed_precision(auxiliary)
+    return DualNetworks(main, auxiliary, objective, config.inner, outer_losses=config.outer_losses)
 
 
 def initial_network(spec: NetworkSpec, *, mean_pose: Tensor, dropout: float) -> MeshRegressor:

@@ -1,33 +1,26 @@
-"""The training loop: one process or several, resumable, the same curve either way."""
+"""The training step: one process or several, the same curve either way."""
 
-import json
 import math
-import time
-from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from dualhmr.plain_data import from_plain
 from dualhmr_training.batches import Batch
 from dualhmr_training.checkpoints import (
     Checkpoint,
-    latest_checkpoint,
     optimiser_tensors,
     restore_optimiser,
-    save_checkpoint,
     tensors_of,
 )
 from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
 from dualhmr_training.dual import DualNetworks
-
-Validate = Callable[[DualNetworks], dict[str, float]]
+from dualhmr_training.history import Watched
+from dualhmr_training.overrides import differences
 
 
 class Batches(Protocol):
@@ -39,7 +32,11 @@ class Batches(Protocol):
 
 
 class Trainer:
-    """Trains `DualNetworks`. Under torchrun or `accelerate launch` every process holds one."""
+    """Trains `DualNetworks`. Under torchrun or `accelerate launch` every process holds one.
+
+    What a step does depends on the weights, the moments, the configuration and the step's number
+    alone. For that it seeds torch's global generator, which dropout draws from, at every step.
+    """
 
     def __init__(
         self,
@@ -47,133 +44,110 @@ class Trainer:
         networks: DualNetworks,
         batches: Batches,
         *,
-        out: Path | None = None,
-        validate: Validate | None = None,
-        cpu: bool = True,
+        accelerator: Accelerator,
     ) -> None:
-        """Goes on from the newest checkpoint in `out`, where there is one.
+        """Moves `networks` to the accelerator's device; `batches` and objective must be there.
 
-        Raises ValueError where that checkpoint is damaged or of another configuration, and where
-        the batch does not divide among the processes.
+        Raises ValueError where the batch does not divide among the processes.
         """
-        self.accelerator = Accelerator(cpu=cpu, mixed_precision=config.precision)
-        if config.batch % self.accelerator.num_processes:
+        if config.batch % accelerator.num_processes:
             raise ValueError(
                 f"a batch of {config.batch} does not divide among "
-                f"{self.accelerator.num_processes} processes"
+                f"{accelerator.num_processes} processes"
             )
-        self.config, self.networks = config, networks
+        self.config, self.accelerator = config, accelerator
+        self.networks = networks.to(accelerator.device)
         self.step = 0
-        self._batches, self._out, self._validate = batches, out, validate
-        optimiser = torch.optim.Adam(networks.parameters(), lr=config.optimiser.learning_rate)
+        self.watched = Watched()
+        """Losses and the like since the last report."""
+        self._batches = batches
+        self._optimiser = torch.optim.Adam(networks.parameters(), lr=config.optimiser.learning_rate)
         self._average = (
             None
             if config.ema_decay is None
             else AveragedModel(networks, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         )
-        checkpoint = None if out is None else latest_checkpoint(out / "checkpoints")
-        if checkpoint is not None:
-            self._restore(checkpoint, optimiser)
-        self._module, self._optimiser = self.accelerator.prepare(networks, optimiser)
+        # Gradients are averaged over the processes by the module, so the optimiser can stay as it
+        # is, and with it what checkpoints hold.
+        self._module = accelerator.prepare_model(networks)
 
     @property
     def trained(self) -> DualNetworks:
         """The networks, with averaged weights where an average was asked for."""
-        averaged = None if self._average is None else self._average.module
-        return averaged if isinstance(averaged, DualNetworks) else self.networks
-
-    def run(self) -> DualNetworks:
-        """Trains up to `config.steps`; writes checkpoints and `history.jsonl` into `out`."""
-        watched: list[dict[str, float]] = []
-        progress = tqdm(
-            total=self.config.steps,
-            initial=self.step,
-            disable=not self.accelerator.is_main_process or self._out is None,
-            unit="step",
-        )
-        with progress:
-            while self.step < self.config.steps:
-                watched.append(self.train_step())
-                progress.update()
-                last = self.step == self.config.steps
-                if last or self.step % self.config.validate_every == 0:
-                    row = self._report(watched)
-                    progress.set_postfix({name: row[name] for name in row if "mpjpe" in name})
-                    watched.clear()
-                if last or self.step % self.config.checkpoint_every == 0:
-                    self.save()
-        return self.trained.eval()
+        return self.networks if self._average is None else cast(DualNetworks, self._average.module)
 
     def train_step(self) -> dict[str, float]:
-        """One step of the outer problem; this process's mean losses.
+        """One step of the outer problem; the mean losses over all processes, by `network/loss`.
 
-        Raises FloatingPointError for a loss that is not finite, before any weight is changed.
+        Raises FloatingPointError, in every process alike and before any weight is changed, for a
+        loss or a gradient that is not finite.
         """
-        self._module.train()
-        for group in self._optimiser.param_groups:
-            group["lr"] = _rate(self.config.optimiser, self.step, self.config.steps)
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
         batch = self._batches.batch(
-            self.step,
-            self.config.batch,
-            process=self.accelerator.process_index,
-            processes=self.accelerator.num_processes,
+            self.step, self.config.batch, process=process, processes=processes
         )
-        with self.accelerator.autocast():
-            losses: dict[str, Tensor] = self._module(batch)
-        total = self.config.loss_scale * torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):
-            raise FloatingPointError(f"the loss is {total.item()} at step {self.step}: {losses}")
+        torch.manual_seed((self.config.seed * 1_000_003 + self.step) * processes + process)
+        self._module.train()
+        losses: dict[str, Tensor] = self._module(batch)
+        values = torch.stack(list(losses.values()))
         self._optimiser.zero_grad()
-        self.accelerator.backward(total)
-        if self.config.optimiser.max_norm is not None:
-            self.accelerator.clip_grad_norm_(
-                self.networks.parameters(), self.config.optimiser.max_norm
-            )
+        self.accelerator.backward(self.config.loss_scale * values.sum())
+        length = self._clip_gradient()
+        means = self.accelerator.reduce(values.detach(), "mean").tolist()
+        row = dict(zip(losses, means, strict=True)) | {"gradient_norm": length}
+        if not all(map(math.isfinite, row.values())):
+            raise FloatingPointError(f"step {self.step} has numbers that are not finite: {row}")
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate(self.config.optimiser, self.step, self.config.steps)
         self._optimiser.step()
         if self._average is not None:
             self._average.update_parameters(self.networks)
         self.step += 1
-        return {name: loss.item() for name, loss in losses.items()}
+        self.watched = self.watched.plus(row)
+        return row
 
-    def save(self) -> None:
-        """Writes a checkpoint, where there is a folder for it; the first process does."""
-        if self._out is None or not self.accelerator.is_main_process:
-            return
-        checkpoint = Checkpoint(
+    def report(self) -> dict[str, float]:
+        """The means of what `train_step` returned since the last report."""
+        row = self.watched.means()
+        self.watched = Watched()
+        return row
+
+    def checkpoint(self) -> Checkpoint:
+        """What a training needs to go on from here."""
+        return Checkpoint(
             self.step,
             tensors_of(self.networks),
             optimiser_tensors(self._optimiser),
             {} if self._average is None else tensors_of(self._average),
-            json.loads(json.dumps(asdict(self.config))),
+            asdict(self.config),
+            self.watched,
         )
-        save_checkpoint(self._out / "checkpoints", checkpoint)
 
-    def _restore(self, checkpoint: Checkpoint, optimiser: torch.optim.Optimizer) -> None:
-        if from_plain(TrainingConfig, checkpoint.config) != self.config:
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Goes on from `checkpoint`. ValueError where it is of another configuration."""
+        differing = differences(from_plain(TrainingConfig, checkpoint.config), self.config)
+        if differing:
             raise ValueError(
-                f"{self._out} holds a training of another configuration; resume with that one, or "
-                "train into another folder"
+                f"there is a training of another configuration: {'; '.join(differing)}; go on "
+                "with that one, or train into another folder"
             )
         self.networks.load_state_dict(checkpoint.weights)
-        restore_optimiser(optimiser, checkpoint.optimiser)
+        restore_optimiser(self._optimiser, checkpoint.optimiser)
         if self._average is not None:
             self._average.load_state_dict(checkpoint.average)
-        self.step = checkpoint.step
+        self.step, self.watched = checkpoint.step, checkpoint.watched
 
-    def _report(self, watched: list[dict[str, float]]) -> dict[str, float]:
-        """The mean losses since the last report, and the validation, into the history."""
-        row = {name: sum(row[name] for row in watched) / len(watched) for name in watched[0]}
-        if self._validate is not None and self.accelerator.is_main_process:
-            self.trained.eval()
-            row |= self._validate(self.trained)
-        if self._out is not None and self.accelerator.is_main_process:
-            line = json.dumps({"step": self.step, "time": time.time(), **row})
-            with (self._out / "history.jsonl").open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-        return row
+    def _clip_gradient(self) -> float:
+        """Bounds the gradient's length; returns what it was."""
+        bound = self.config.optimiser.max_norm
+        length: Tensor = torch.nn.utils.clip_grad_norm_(
+            self.networks.parameters(), math.inf if bound is None else bound
+        )
+        return length.item()
 
 
-def _rate(config: OptimiserConfig, step: int, steps: int) -> float:
+def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
+    """Adam's rate at the step with number `step` of `steps`, the first being 0."""
     warm_up = min(1.0, (step + 1) / max(1, config.warm_up_steps))
     cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
     return warm_up * (config.final_rate + (config.learning_rate - config.final_rate) * cosine)

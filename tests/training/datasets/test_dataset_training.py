@@ -12,6 +12,7 @@ from dualhmr import load_body
 from dualhmr.losses import LossWeights
 from dualhmr.manifest import NetworkSpec
 from dualhmr.networks import BACKBONES
+from dualhmr_training.accelerator import open_accelerator
 from dualhmr_training.configuration import PRESETS, TrainingConfig
 from dualhmr_training.dataset_training import (
     MixtureBatches,
@@ -89,7 +90,13 @@ def test_processes_share_a_batch(mixture: Mixture) -> None:
 def test_trains_on_what_is_annotated(root: Path, tmp_path: Path, inner: InnerLoop) -> None:
     config: TrainingConfig = dataclasses.replace(CONFIG, inner=inner)
     trained = train_on_datasets(
-        config, root, tmp_path, body=load_body(), extra_joints=None, workers=0
+        config,
+        root,
+        tmp_path,
+        accelerator=open_accelerator("cpu"),
+        body=load_body(),
+        extra_joints=None,
+        workers=0,
     )
     assert all(torch.isfinite(tensor).all() for tensor in trained.state_dict().values())
     assert (tmp_path / "main.safetensors").is_file()
@@ -97,4 +104,11 @@ def test_trains_on_what_is_annotated(root: Path, tmp_path: Path, inner: InnerLoo
 
 def test_missing_data_set_says_which(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"Human3\.6M"):
-        train_on_datasets(CONFIG, tmp_path, tmp_path, body=load_body(), extra_joints=None)
+        train_on_datasets(
+            CONFIG,
+            tmp_path,
+            tmp_path,
+            accelerator=open_accelerator("cpu"),
+            body=load_body(),
+            extra_joints=None,
+        )

@@ -1,0 +1,106 @@
+"""A training and its folder: checkpoints, history, pictures, and the weights in the end."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from dualhmr.files import atomic_path
+from dualhmr.weights import save_weights
+from dualhmr_training.board import Board
+from dualhmr_training.checkpoints import latest_checkpoint, save_checkpoint
+from dualhmr_training.dual import DualNetworks
+from dualhmr_training.history import History
+from dualhmr_training.pictures import Picture
+from dualhmr_training.record import check_record, write_record
+from dualhmr_training.trainer import Trainer
+
+_CHECKPOINTS = "checkpoints"
+
+
+class Validation(Protocol):
+    """How networks in training are judged. They are in evaluation mode then."""
+
+    def errors(self, networks: DualNetworks) -> dict[str, float]:
+        """Numbers by name."""
+        ...
+
+    def picture(self, networks: DualNetworks) -> Picture:
+        """What the networks make of a few people."""
+        ...
+
+
+def run_training(
+    trainer: Trainer, out: Path, *, record: dict[str, Any], validation: Validation | None = None
+) -> DualNetworks:
+    """Trains up to `config.steps`, from the newest checkpoint in `out` where there is one.
+
+    The first process writes `training.json` (see `record`), `checkpoints`, `history.jsonl`,
+    `tensorboard` and, in the end, `main.safetensors` and `auxiliary.safetensors`.
+
+    Raises ValueError where the checkpoint is damaged, or `out` holds another training.
+    """
+    checkpoint = latest_checkpoint(out / _CHECKPOINTS)
+    if checkpoint is not None:
+        check_record(out, record)
+        trainer.restore(checkpoint)
+    if trainer.accelerator.is_main_process:
+        out.mkdir(parents=True, exist_ok=True)
+        if checkpoint is None:
+            write_record(out, record)
+        with _Watch(trainer, out, validation) as watch:
+            _train(trainer, watch)
+        for name, network in trainer.trained.named_children():
+            with atomic_path(out / f"{name}.safetensors") as path:
+                save_weights(network, path)
+    else:
+        _train(trainer, None)
+    trainer.accelerator.wait_for_everyone()
+    return trainer.trained.eval()
+
+
+class _Watch(AbstractContextManager["_Watch"]):
+    """What the first process does besides: progress, reports, checkpoints."""
+
+    def __init__(self, trainer: Trainer, out: Path, validation: Validation | None) -> None:
+        self._trainer, self._out, self._validation = trainer, out, validation
+        self._history = History(out / "history.jsonl", step=trainer.step)
+        self._board = Board(out / "tensorboard", step=trainer.step)
+        self._progress = tqdm(total=trainer.config.steps, initial=trainer.step, unit="step")
+
+    def __exit__(self, *_: object) -> None:
+        self._board.close()
+        self._progress.close()
+
+    def step(self) -> None:
+        self._progress.update()
+
+    def report(self, row: dict[str, float]) -> None:
+        step, picture = self._trainer.step, None
+        if self._validation is not None:
+            networks = self._trainer.trained.eval()
+            row |= self._validation.errors(networks)
+            picture = self._validation.picture(networks)
+        self._history.append(step, row)
+        self._board.add(step, row, picture)
+        self._progress.set_postfix({name: row[name] for name in row if name.endswith("/mpjpe")})
+
+    def save(self) -> None:
+        save_checkpoint(self._out / _CHECKPOINTS, self._trainer.checkpoint())
+
+
+def _train(trainer: Trainer, watch: _Watch | None) -> None:
+    config = trainer.config
+    while trainer.step < config.steps:
+        trainer.train_step()
+        last = trainer.step == config.steps
+        report = trainer.report() if last or trainer.step % config.validate_every == 0 else None
+        if watch is None:
+            continue
+        watch.step()
+        # Reports come before checkpoints: one that a checkpoint is beyond would never be written.
+        if report is not None:
+            watch.report(report)
+        if last or trainer.step % config.checkpoint_every == 0:
+            watch.save()
