@@ -96,7 +96,7 @@ class RegressorHead(nn.Module):
         weight_given, weight_estimate = torch.split(self.fc1.weight, counts, dim=1)
         constant = F.linear(given, weight_given, self.fc1.bias)
         return self.iterate(
-            len(given),
+            given.shape[0],
             first=lambda estimate: constant + F.linear(estimate, weight_estimate),
             second=self.fc2,
             decode=self._decoded,
