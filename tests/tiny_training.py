@@ -1,7 +1,9 @@
 """A training small enough for tests: stick figures, networks of a few thousand weights."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -9,8 +11,9 @@ from stick_figure import stick_figure
 from torch import Tensor
 
 from dualhmr.body import Body
+from dualhmr.cli import main
 from dualhmr.losses import LossWeights
-from dualhmr.objective import Objective
+from dualhmr_training import command_train, synthetic_training
 from dualhmr_training.batches import SyntheticBatches
 from dualhmr_training.configuration import OptimiserConfig, TrainingConfig, keypoint_network
 from dualhmr_training.dual import DualNetworks
@@ -64,3 +67,23 @@ def networks_and_batches(config: TrainingConfig) -> tuple[DualNetworks, Syntheti
 def flat(module: torch.nn.Module) -> Tensor:
     """All weights of a module, one after the other."""
     return torch.cat([tensor.flatten() for tensor in module.state_dict().values()])
+
+
+def train_command(config: TrainingConfig, folder: Path, **options: object) -> int:
+    """`dualhmr train demo ...` on stick figures, with every field of `config` given.
+
+    Trains in `folder`/out, from poses in `folder`, on few people for validation.
+    """
+    poses = folder / "poses.npz"
+    if not poses.exists():
+        write_poses(poses)
+    fields = [f"--{name}={json.dumps(value)}" for name, value in asdict(config).items()]
+    given = [f"--{name}={value}" for name, value in options.items()]
+    with (
+        mock.patch.object(command_train, "load_body", return_value=small_body()),
+        mock.patch.object(synthetic_training, "VALIDATION_PEOPLE", 10),
+    ):
+        return main(
+            ["train", "demo", *fields, f"--poses={poses}", f"--out={folder / 'out'}",
+             "--device=cpu", *given]
+        )  # fmt: skip

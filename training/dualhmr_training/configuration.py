@@ -86,7 +86,7 @@ class TrainingConfig:
             raise ValueError("there are no epochs of synthetic people; give steps")
         if self.precision == "bf16" and self.inner.steps and self.inner.scope == "all":
             raise ValueError(
-                'inner steps of a backbone are lost in bf16; give precision no, or inner.scope "head"'
+                "inner steps of a backbone are lost in bf16; give precision no, or inner.scope head"
             )
 
 

@@ -72,8 +72,9 @@ class DualNetworks(nn.Module):
 
     @torch.no_grad()
     def _pseudo_mesh(self, output: HeadOutput) -> MeshTarget:
+        """A constant; the betas, which no computation cuts off from the network, are detached."""
         rotations = rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6)))
-        return self._objective.target(rotations, output.betas)
+        return self._objective.target(rotations, output.betas.detach())
 
     def _supervised(self, network: str, output: HeadOutput, batch: Batch) -> dict[str, Tensor]:
         losses = self._objective.losses(output, batch.truth, self._outer_losses)

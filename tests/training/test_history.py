@@ -1,0 +1,54 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from dualhmr_training.history import History, Watched
+
+
+def rows(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_rows_are_added(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    history = History(path, step=0)
+    assert not path.exists()
+    history.append(2, {"a/b": 0.1})
+    history.append(4, {"a/b": 0.2})
+    assert [(row["step"], row["a/b"]) for row in rows(path)] == [(2, 0.1), (4, 0.2)]
+    assert rows(path)[0]["time"] <= rows(path)[1]["time"]
+
+
+def test_rows_beyond_the_checkpoint_go(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    history = History(path, step=0)
+    for step in (2, 4, 6, 8):
+        history.append(step, {})
+    History(path, step=5).append(6, {"again": 1})
+    assert [row["step"] for row in rows(path)] == [2, 4, 6]
+    assert rows(path)[-1]["again"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_line_that_was_cut_short_goes(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text('{"step": 2}\n' + '{"step": 4}\n'[:cut])
+    History(path, step=9).append(6, {})
+    # All but the line's end was written: the row is whole.
+    assert [row["step"] for row in rows(path)] == ([2, 4, 6] if cut == 11 else [2, 6])
+
+
+def test_a_history_without_overhang_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    History(path, step=0).append(2, {})
+    before = path.stat()
+    History(path, step=2)
+    assert path.stat() == before
+
+
+def test_means_of_what_was_watched() -> None:
+    watched = Watched().plus({"a": 1.0, "b": 2.0}).plus({"a": 3.0, "b": 5.0})
+    assert watched.means() == {"a": 2.0, "b": 3.5}
+    assert Watched().means() == {}
