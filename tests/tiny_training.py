@@ -41,16 +41,16 @@ def small_body() -> Body:
     return stick_figure(dtype=torch.float32)
 
 
-def make_poses(clips: int = 20, each: int = 3) -> PoseFile:
+def make_poses(clips: int = 20, each: int = 3, *, seed: int = 0) -> PoseFile:
     """Small rotations of every joint."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     names = tuple(f"clip_{i:02}" for i in range(clips) for _ in range(each))
     return PoseFile(0.2 * torch.randn(len(names), 24, 3, generator=generator), names)
 
 
-def write_poses(path: Path) -> Path:
+def write_poses(path: Path, *, seed: int = 0) -> Path:
     """`make_poses` as a file."""
-    poses = make_poses()
+    poses = make_poses(seed=seed)
     stored = (poses.rotvecs / (torch.pi / 32767)).round().to(torch.int16).numpy()
     np.savez(path, axis_angle_i16=stored, clip=np.array(poses.clips))
     return path

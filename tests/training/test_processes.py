@@ -65,10 +65,7 @@ def test_gradients_equal_those_of_one_process_with_the_doubled_batch(
         first["gradient"], alone["gradient"], rtol=1e-5, atol=1e-6 * max(1.0, scale)
     )
     assert torch.equal(first["weights"], second["weights"])
-    # Adam divides by the gradient's own length, and so magnifies where it is next to nothing.
-    difference = (first["weights"] - alone["weights"]).abs()  # type: ignore[operator]
-    assert difference.mean() < 1e-6
-    assert difference.quantile(0.99) < 1e-5
+    torch.testing.assert_close(first["weights"], alone["weights"], rtol=0, atol=1e-5)
     assert first["told"] == second["told"]
     for row, expected in zip(first["told"], alone["told"], strict=True):  # type: ignore[arg-type, call-overload]
         assert row == pytest.approx(expected, rel=1e-4)
@@ -106,8 +103,7 @@ def test_the_command_in_two_processes_and_resumed_in_one(tmp_path: Path) -> None
     assert train_command(config, alone) == 0
     (together / "poses.npz").write_bytes((alone / "poses.npz").read_bytes())
     assert run_together(2, command, config, together) == [0, 0]
-    files = {path.relative_to(together) for path in together.rglob("*") if path.suffix != ".0"}
-    assert files == {path.relative_to(alone) for path in alone.rglob("*") if path.suffix != ".0"}
+    assert files(together) == files(alone)
     of_alone, of_both = (
         [json.loads(line) for line in (folder / "out" / "history.jsonl").read_text().splitlines()]
         for folder in (alone, together)
@@ -117,6 +113,12 @@ def test_the_command_in_two_processes_and_resumed_in_one(tmp_path: Path) -> None
         del row["time"], expected["time"]
         assert row == pytest.approx(expected, rel=1e-3)
     assert train_command(config, together) == 0
+
+
+def files(folder: Path) -> set[Path]:
+    """Those below a folder, but for TensorBoard's, which have the time in their names."""
+    every = {path.relative_to(folder) for path in folder.rglob("*")}
+    return {path for path in every if "tensorboard" not in path.parts[:-1]}
 
 
 def command(_process: int, config: TrainingConfig, folder: Path) -> None:

@@ -169,7 +169,7 @@ def test_a_training_that_never_got_to_a_checkpoint_leaves_no_trace(out: Path) ->
         pass
 
     class Failing(Recorded):
-        def picture(self, networks: DualNetworks) -> Picture:
+        def picture(self, _networks: DualNetworks) -> Picture:
             raise FullDiskError
 
     with pytest.raises(FullDiskError):
