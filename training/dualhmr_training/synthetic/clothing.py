@@ -1,54 +1,31 @@
-"""Random skin, hair and clothes, as functions of the point on the body at rest."""
+"""Random skin and clothes, as functions of the point on the body at rest."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dualhmr.body import JOINT_NAMES, Body, keypoint_regressor
-from dualhmr.keypoints import BODY_23
+from dualhmr_training.synthetic.heads import head_layers
+from dualhmr_training.synthetic.landmarks import Landmarks
 from dualhmr_training.synthetic.noise import ROUGH, noise_at
-from dualhmr_training.synthetic.surfaces import Surface
+from dualhmr_training.synthetic.surfaces import Layer, Surface
 from dualhmr_training.synthetic.textures import pattern, random_colour
 
 Array: TypeAlias = NDArray[np.float32]
-# Which of the pixels, by a mask or by their numbers, and their colour (3,).
-Layer: TypeAlias = tuple[NDArray[np.bool_] | NDArray[np.intp], Array]
 
 _PALE, _DARK = np.array([0.98, 0.80, 0.69]), np.array([0.28, 0.17, 0.11])
-_HAIR = np.array(
-    [[0.06, 0.05, 0.05], [0.24, 0.15, 0.09], [0.70, 0.52, 0.30], [0.65, 0.63, 0.60]], np.float32
-)
-_LIPS = np.array([0.85, 0.5, 0.5], np.float32)
 _DENIM = np.array([0.24, 0.32, 0.48])
 _FOLDED = 0.7
 _NOISE_CELLS_PER_M = np.float32(250)
 
 
-@dataclass(frozen=True)
-class Landmarks:
-    """Where clothes begin and end on the body at rest, arms out. Metres; x left, y up, z front."""
-
-    joints: dict[str, Array]
-    """(3,) each, by SMPL's names."""
-    keypoints: dict[str, Array]
-    """(3,) each, by `BODY_23`'s names."""
-
-    @classmethod
-    def of(cls, body: Body) -> "Landmarks":
-        """Those of the mean shape."""
-        points = keypoint_regressor(body, BODY_23).from_mesh(body.v_template, body.joint_template)
-        return cls(
-            dict(zip(JOINT_NAMES, body.joint_template.numpy(), strict=True)),
-            dict(zip(BODY_23.names, points.numpy(), strict=True)),
-        )
-
-
 def dress(rng: np.random.Generator, surface: Surface, landmarks: Landmarks) -> Array:
     """The surface's own colours (3, P), sRGB in about [0, 1]: one random outfit."""
     skin = _skin_colour(rng)
-    layers = [*_clothes(rng, surface, landmarks.joints), *_face(rng, surface, landmarks, skin)]
+    layers = [
+        *_clothes(rng, surface, landmarks.joints),
+        *head_layers(rng, surface, landmarks, skin),
+    ]
     layer = np.zeros(len(surface.pixels), np.uint8)
     for number, (where, _) in enumerate(layers, start=1):
         layer[where] = number
@@ -131,30 +108,3 @@ def _hem(rng: np.random.Generator, joints: dict[str, Array]) -> float:
     if rng.random() < 0.3:
         return float(rng.uniform(knee - 0.08, hip - 0.12))
     return float(rng.uniform(ankle - 0.02, ankle + 0.1))
-
-
-def _face(
-    rng: np.random.Generator, surface: Surface, landmarks: Landmarks, skin: Array
-) -> list[Layer]:
-    """Beard, mouth, eyes, brows, hair or hat."""
-    at_head = np.flatnonzero(surface.head > 0.5)
-    x, y, z = surface.template[:, at_head]
-    eye, nose, ear = (landmarks.keypoints[name] for name in ("left_eye", "nose", "left_ear"))
-    hair = _HAIR[rng.integers(len(_HAIR))] * np.float32(rng.uniform(0.6, 1.3))
-    front = z > ear[2] + 0.02
-    from_eye = np.abs(x) - eye[0]
-    # The hairline rises from the nape over the ears to the forehead.
-    hairline = eye[1] + rng.normal(0, 0.012) + rng.uniform(0.4, 0.8) * (z - ear[2])
-    features = [
-        (front & (np.abs(x) < 0.022) & (np.abs(y - nose[1] + 0.038) < 0.006), skin * _LIPS),
-        (front & (from_eye**2 + (1.8 * (y - eye[1])) ** 2 < 0.013**2), 0.5 * hair),
-        (front & (np.abs(from_eye) < 0.02) & (np.abs(y - eye[1] - 0.022) < 0.004), hair),
-    ]
-    if rng.random() < 0.2:
-        features.insert(0, (front & (y < nose[1] - 0.015), 0.4 * skin + 0.6 * hair))
-    covering = rng.random()
-    if covering < 0.8:
-        features.append((y > hairline, hair))
-    elif covering < 0.92:  # a hat, low all around
-        features.append((y > eye[1] + 0.03, random_colour(rng)))
-    return [(at_head[where], colour) for where, colour in features]

@@ -6,14 +6,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from dualhmr.body import Body
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr_training.synthetic.backgrounds import background
-from dualhmr_training.synthetic.clothing import Landmarks, dress
+from dualhmr_training.synthetic.bystanders import is_whole, with_bystander
+from dualhmr_training.synthetic.clothing import dress
 from dualhmr_training.synthetic.degradations import Degradation, degrade
+from dualhmr_training.synthetic.landmarks import Landmarks
 from dualhmr_training.synthetic.occluders import occluder
 from dualhmr_training.synthetic.people import People
 from dualhmr_training.synthetic.poses import Dice
@@ -67,13 +68,13 @@ def draw_crops(body: Body, people: People, appearance: Appearance, dice: Dice) -
         to_bytes(dress(rng, surface, landmarks) * _light(rng, surface.normal))
         for rng, surface in zip(rngs, surfaces, strict=True)
     ]
-    whole = [i for i, surface in enumerate(surfaces) if _is_whole(surface.pixels)]
+    whole = [i for i, surface in enumerate(surfaces) if is_whole(surface.pixels)]
     for i, (rng, window) in enumerate(zip(rngs, windows, strict=True)):
         picture = background(rng, clutter=appearance.clutter)
         others = [j for j in whole if j != i]
         if rng.random() < appearance.bystander and others:
             other = others[rng.integers(len(others))]
-            picture = _with_bystander(rng, picture, surfaces[other].pixels, colours[other])
+            picture = with_bystander(rng, picture, surfaces[other].pixels, colours[other])
         person[i] = _only_in(window, _painted(picture, surfaces[i].pixels, colours[i]))
         if rng.random() < appearance.occluded:
             occluded[i] = occluder(rng, person[i], rng.uniform(0, appearance.max_hidden))
@@ -114,38 +115,6 @@ def _light(rng: np.random.Generator, normal: NDArray[np.float32]) -> NDArray[np.
     tint = rng.uniform(-0.08, 0.08) * np.array([1, 0, -1])
     colours = exposure * np.stack([share * (1 + tint), (1 - share) * (1 - tint)], axis=1)
     return colours.astype(np.float32) @ np.stack([key, sky])
-
-
-def _is_whole(pixels: NDArray[np.intp]) -> bool:
-    """Whether a person's pixels (P,) stay clear of the crop's border, and there are any."""
-    row, column = np.divmod(pixels, CROP_WIDTH)
-    return len(pixels) > 0 and all(
-        at.min() > 0 and at.max() < size - 1
-        for at, size in ((row, CROP_HEIGHT), (column, CROP_WIDTH))
-    )
-
-
-def _with_bystander(
-    rng: np.random.Generator,
-    picture: NDArray[np.uint8],
-    pixels: NDArray[np.intp],
-    colours: NDArray[np.uint8],
-) -> NDArray[np.uint8]:
-    """Another crop's person, pixels (P,) and colours (3, P), moved aside and mostly smaller."""
-    cut_out = np.zeros((CROP_HEIGHT, CROP_WIDTH, 4), np.uint8)
-    for channel, values in enumerate([*colours, 255]):
-        cut_out.reshape(-1)[channel::4][pixels] = values
-    scale = np.exp(rng.uniform(-1.2, 0.2))
-    size = (round(CROP_WIDTH * scale), round(CROP_HEIGHT * scale))
-    layer = Image.fromarray(cut_out).resize(size, Image.Resampling.NEAREST)
-    if rng.random() < 0.5:
-        layer = layer.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    aside = rng.choice((-1, 1)) * rng.uniform(0.25, 0.6)
-    left = round(CROP_WIDTH * (0.5 + aside) - size[0] / 2)
-    top = round(CROP_HEIGHT * rng.uniform(0.35, 0.65) - size[1] / 2)
-    image = Image.fromarray(picture)
-    image.paste(layer, (left, top), layer)
-    return np.array(image)
 
 
 def _image_windows(people: People) -> list[tuple[slice, slice]]:

@@ -1,7 +1,7 @@
 """What of a synthetic person's surface each pixel of the crop sees."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numba
 import numpy as np
@@ -13,6 +13,9 @@ from dualhmr.body import JOINT_NAMES, Body, skin
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH, image_to_crop
 from dualhmr.rendering.zbuffer import NOTHING, FrameBuffer, draw_mesh
 from dualhmr_training.synthetic.people import People
+
+Layer: TypeAlias = tuple[NDArray[np.bool_] | NDArray[np.intp], NDArray[np.float32]]
+"""Which of a surface's pixels, by a mask or by their numbers, and what colour (3,) they get."""
 
 # Triangles nearer to the camera than this are left out.
 _NEAR_M = 0.1
