@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from child_processes import run_together
 from tiny_training import ORDINARY, TINY, networks_and_batches, train_command
 
-from dualhmr_training.accelerator import open_accelerator
+from dualhmr_training.accelerator import close_accelerator, open_accelerator
 from dualhmr_training.batches import Batch
 from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
 from dualhmr_training.meta_step import InnerLoop
@@ -41,7 +42,7 @@ def train(name: str, processes: int) -> dict[str, object]:
 
 def train_all(process: int, folder: Path) -> None:
     results = {name: train(name, processes=2) for name in CONFIGS}
-    open_accelerator("cpu").end_training()
+    close_accelerator(open_accelerator("cpu"))
     torch.save(results, folder / f"{process}.pt")
 
 
@@ -77,6 +78,13 @@ def test_a_loss_that_is_no_number_in_one_process_ends_all(tmp_path: Path) -> Non
 
 
 def train_with_a_spoiled_share(process: int, folder: Path) -> None:
+    accelerator = open_accelerator("cpu")
+    train_until_the_spoiled_step(accelerator)
+    (folder / f"{process}.raised").touch()
+    close_accelerator(accelerator)
+
+
+def train_until_the_spoiled_step(accelerator: Accelerator) -> None:
     networks, batches = networks_and_batches(TINY)
 
     class Spoiled:
@@ -86,13 +94,10 @@ def train_with_a_spoiled_share(process: int, folder: Path) -> None:
                 batch.truth.keypoints[0, 0] = torch.nan
             return batch
 
-    accelerator = open_accelerator("cpu")
     trainer = Trainer(TINY, networks, Spoiled(), accelerator=accelerator)
     trainer.train_step()
     with pytest.raises(FloatingPointError, match="step 1 has numbers that are not finite"):
         trainer.train_step()
-    (folder / f"{process}.raised").touch()
-    accelerator.end_training()
 
 
 def test_the_command_in_two_processes_and_resumed_in_one(tmp_path: Path) -> None:

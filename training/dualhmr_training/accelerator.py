@@ -1,5 +1,7 @@
 """Where a training runs: on a CPU or on GPUs, in one process or in several."""
 
+import gc
+
 import torch
 from accelerate import Accelerator
 
@@ -19,3 +21,14 @@ def open_accelerator(device: str = "auto") -> Accelerator:
         raise RuntimeError("this PyTorch sees no GPU to train on; leave the device out, or use cpu")
     # Precision is not Accelerate's business here, see `mixed_precision`.
     return Accelerator(cpu=device == "cpu" or not has_gpu, mixed_precision="no")
+
+
+def close_accelerator(accelerator: Accelerator) -> None:
+    """Leaves the other processes. Nobody may hold a `Trainer` any more.
+
+    A data-parallel module that outlives the process group ends it when it dies itself, and then
+    waits, holding Python's lock, for a thread of gloo's that waits for this lock.
+    """
+    accelerator.free_memory()
+    gc.collect()
+    accelerator.end_training()

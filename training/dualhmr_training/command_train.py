@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"training {options.preset} needs --{needed} and --out")
     try:
         # Here, since every subcommand of `dualhmr` would wait for them, and some have no need.
-        from dualhmr_training.accelerator import open_accelerator
+        from dualhmr_training.accelerator import close_accelerator, open_accelerator
         from dualhmr_training.dataset_training import train_on_datasets
         from dualhmr_training.spin_joints import read_extra_joints
         from dualhmr_training.synthetic_training import train_on_synthetic_people
@@ -79,5 +79,5 @@ def run(options: argparse.Namespace) -> int:
         )
     if accelerator.is_main_process:
         print(f"the weights are in {options.out}", file=sys.stderr)
-    accelerator.end_training()
+    close_accelerator(accelerator)
     return 0
