@@ -59,7 +59,7 @@ def write_poses(path: Path, *, seed: int = 0) -> Path:
 def networks_and_batches(config: TrainingConfig) -> tuple[DualNetworks, SyntheticBatches]:
     """What a `Trainer` of `config` takes."""
     body, pool = small_body(), make_poses().rotvecs
-    objective = synthetic_objective(body, config.weights)
+    objective = synthetic_objective(body, config.supervision)
     networks = initial_networks(config, objective, mean_pose=mean_pose_6d(pool))
     return networks, SyntheticBatches(body, pool, config.population, objective, seed=config.seed)
 

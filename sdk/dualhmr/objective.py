@@ -5,6 +5,7 @@ One objective serves Eq. 1-3 (training, target = ground truth), Eq. 4-5 (EFT, no
 """
 
 from collections.abc import Callable, Collection
+from copy import copy
 from dataclasses import asdict
 from typing import NamedTuple
 
@@ -87,6 +88,12 @@ class Objective:
         self.root = root
         self._points = BodyPoints(body, keypoints + (joints or skeleton_regressor(body)))
         self._split = len(keypoints.names)
+
+    def weighted(self, weights: LossWeights) -> "Objective":
+        """The same losses at other weights; targets that one of them made may lack vertices."""
+        other = copy(self)
+        other.weights = asdict(weights)
+        return other
 
     def losses(
         self, output: HeadOutput, evidence: Evidence, names: Collection[str] | None = None

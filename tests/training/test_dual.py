@@ -162,3 +162,16 @@ def test_inner_losses_do_not_count_without_inner_steps() -> None:
     keypoints_only = LossWeights(joints_3d=0, vertices=0, rotations=0, betas=0, camera=0)
     networks, batch = set_up(replace(TINY, auxiliary=None, weights=keypoints_only))
     assert set(networks(batch)) == {"main/keypoints_2d"}
+
+
+def test_the_outer_problem_has_weights_of_its_own() -> None:
+    plain, batch = set_up(TINY)
+    other, _ = set_up(replace(TINY, outer_weights=LossWeights(joints_3d=50.0, betas=0.0)))
+    assert close(other.adapted(batch), plain.adapted(batch))
+    expected, losses = plain(batch), other(batch)
+    for network in ("main", "auxiliary"):
+        del expected[f"{network}/betas"]
+        expected[f"{network}/joints_3d"] *= 10
+    assert losses.keys() == expected.keys()
+    for name, loss in losses.items():
+        torch.testing.assert_close(loss, expected[name])

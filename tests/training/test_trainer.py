@@ -87,31 +87,35 @@ def test_what_a_step_tells_is_what_the_networks_lose() -> None:
     networks, batches = networks_and_batches(TINY)
     losses = networks.train()(batches.batch(0, TINY.batch))
     row = trainer.train_step()
-    assert row.keys() == {*losses, "gradient_norm"}
+    assert row.keys() == {*losses, "main/gradient_norm", "auxiliary/gradient_norm"}
     for name, loss in losses.items():
         assert row[name] == pytest.approx(loss.item())
-    gradient = torch.autograd.grad(
-        torch.stack(list(losses.values())).sum(), list(networks.parameters())
-    )
-    length = torch.cat([part.flatten() for part in gradient]).norm().item()
-    assert row["gradient_norm"] == pytest.approx(length, rel=1e-4)
+    total = torch.stack(list(losses.values())).sum()
+    for name, network in networks.named_children():
+        gradient = torch.autograd.grad(total, list(network.parameters()), retain_graph=True)
+        length = torch.cat([part.flatten() for part in gradient]).norm().item()
+        assert row[f"{name}/gradient_norm"] == pytest.approx(length, rel=1e-4)
 
 
 @pytest.mark.parametrize("max_norm", [0.01, None, 1e6])
-def test_the_gradient_is_clipped(max_norm: float | None) -> None:
+def test_the_gradient_of_each_network_is_clipped(max_norm: float | None) -> None:
     trainer = trainer_of(replace(TINY, optimiser=OptimiserConfig(max_norm=max_norm)))
-    told = trainer.train_step()["gradient_norm"]
-    parts = [p.grad.flatten() for p in trainer.networks.parameters() if p.grad is not None]
-    expected = min(told, math.inf if max_norm is None else max_norm)
-    assert torch.cat(parts).norm().item() == pytest.approx(expected, rel=1e-3)
-    assert told > 0.01
+    row = trainer.train_step()
+    for name, network in trainer.networks.named_children():
+        told = row[f"{name}/gradient_norm"]
+        parts = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+        expected = min(told, math.inf if max_norm is None else max_norm)
+        assert torch.cat(parts).norm().item() == pytest.approx(expected, rel=1e-3)
+        assert told > 0.01
 
 
 def test_the_loss_scale_scales_the_gradient_alone() -> None:
     config = replace(TINY, optimiser=OptimiserConfig(max_norm=None))
     plain = trainer_of(config).train_step()
     scaled = trainer_of(replace(config, loss_scale=60.0)).train_step()
-    assert scaled.pop("gradient_norm") == pytest.approx(60 * plain.pop("gradient_norm"), rel=1e-4)
+    for network in ("main", "auxiliary"):
+        name = f"{network}/gradient_norm"
+        assert scaled.pop(name) == pytest.approx(60 * plain.pop(name), rel=1e-4)
     assert scaled == plain
 
 
@@ -246,7 +250,7 @@ def test_a_gradient_that_is_no_number_is_too(monkeypatch: pytest.MonkeyPatch) ->
         return losses | {"main/steep": (bias - bias.detach()).abs().sqrt().sum()}
 
     monkeypatch.setattr(DualNetworks, "forward", steep)
-    with pytest.raises(FloatingPointError, match="'gradient_norm': nan"):
+    with pytest.raises(FloatingPointError, match="'main/gradient_norm': nan"):
         trainer.train_step()
     assert torch.equal(flat(trainer.networks), before)
 

@@ -21,7 +21,7 @@ class OptimiserConfig:
     final_rate: float = 3e-6
     warm_up_steps: int = 300
     max_norm: float | None = 1.0
-    """Bound on the length of the gradient, all parameters together."""
+    """Bound on the length of each network's gradient, all its parameters together."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "final_rate", "max_norm"):
@@ -44,6 +44,9 @@ class TrainingConfig:
     auxiliary: NetworkSpec | None
     inner: InnerLoop = field(default_factory=InnerLoop)
     weights: LossWeights = field(default_factory=LossWeights)
+    """Those of test time, and of the inner steps."""
+    outer_weights: LossWeights | None = None
+    """Those of the outer problem; None is `weights`."""
     outer_losses: tuple[str, ...] | None = None
     """Names of the losses of the outer problem; None is all that have a weight."""
     loss_scale: float = 1.0
@@ -68,6 +71,11 @@ class TrainingConfig:
     seed: int = 0
     validate_every: int = 500
     checkpoint_every: int = 500
+
+    @property
+    def supervision(self) -> LossWeights:
+        """The weights of the outer problem."""
+        return self.outer_weights or self.weights
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():

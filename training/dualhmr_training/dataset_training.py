@@ -89,7 +89,7 @@ def spin_objective(body: Body, extra_joints: Tensor | None, config: TrainingConf
         keypoints=keypoints,
         keypoint_count=len(keypoints.names),
         camera=config.camera,
-        weights=config.weights,
+        weights=config.supervision,
         joints=spin_24_regressor(body, extra_joints),
         root=SPIN_HIPS,
     )

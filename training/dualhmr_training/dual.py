@@ -23,14 +23,17 @@ class DualNetworks(nn.Module):
         objective: Objective,
         inner: InnerLoop,
         *,
+        supervision: Objective | None = None,
         outer_losses: tuple[str, ...] | None = None,
     ) -> None:
-        """Raises ValueError where there are no such losses, or none of them has a weight.
+        """`objective` is that of test time; `supervision` that of the outer problem, if another.
 
-        And for inner losses that need a pseudo mesh, where there is no auxiliary network.
+        Raises ValueError where there are no such losses, or none of them has a weight, and
+        for inner losses that need a pseudo mesh, where there is no auxiliary network.
         """
         super().__init__()
-        _counted(objective, outer_losses, "outer_losses")
+        supervision = supervision or objective
+        _counted(supervision, outer_losses, "outer_losses")
         if inner.steps:
             needed = _counted(objective, inner.losses, "inner.losses") - _WITHOUT_MESH
             if auxiliary is None and needed:
@@ -42,6 +45,7 @@ class DualNetworks(nn.Module):
         self.main = main
         self.auxiliary = auxiliary
         self._objective = objective
+        self._supervision = supervision
         self._inner = inner
         self._outer_losses = outer_losses
 
@@ -77,7 +81,7 @@ class DualNetworks(nn.Module):
         return self._objective.target(rotations, output.betas.detach())
 
     def _supervised(self, network: str, output: HeadOutput, batch: Batch) -> dict[str, Tensor]:
-        losses = self._objective.losses(output, batch.truth, self._outer_losses)
+        losses = self._supervision.losses(output, batch.truth, self._outer_losses)
         return {f"{network}/{name}": loss.mean() for name, loss in losses.items()}
 
 

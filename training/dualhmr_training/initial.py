@@ -18,7 +18,8 @@ def initial_networks(
 ) -> DualNetworks:
     """Both networks before training, on the CPU; the same configuration gives the same ones.
 
-    Seeds torch's global generator. Raises ValueError where the configuration contradicts itself.
+    `objective` is that of the outer problem; the inner steps weigh its losses their own way. Seeds
+    torch's global generator. Raises ValueError where the configuration contradicts itself.
     """
     torch.manual_seed(config.seed)
     main, auxiliary = (
@@ -29,7 +30,14 @@ def initial_networks(
     if config.precision == "bf16":
         main = in_mixed_precision(main)
         auxiliary = None if auxiliary is None else in_mixed_precision(auxiliary)
-    return DualNetworks(main, auxiliary, objective, config.inner, outer_losses=config.outer_losses)
+    return DualNetworks(
+        main,
+        auxiliary,
+        objective.weighted(config.weights),
+        config.inner,
+        supervision=objective,
+        outer_losses=config.outer_losses,
+    )
 
 
 def initial_network(spec: NetworkSpec, *, mean_pose: Tensor, dropout: float) -> MeshRegressor:

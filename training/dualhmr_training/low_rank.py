@@ -36,10 +36,27 @@ class _Layer:
 
     def __call__(self, read: Tensor) -> Tensor:
         """(N, I) -> (N, O)."""
-        output = F.linear(read, self.weight, self.bias)
+        return self._noted(read, F.linear(read, self.weight, self.bias))
+
+    def beside(self, given: Tensor) -> Callable[[Tensor], Tensor]:
+        """The layer for reading (N, G) `given`, the same every time, and then (N, I - G) else.
+
+        The share of `given`, by far the larger one, is computed once.
+        """
+        weight_given, weight = torch.tensor_split(self.weight, [given.shape[1]], dim=1)
+        constant = F.linear(given, weight_given, self.bias)
+
+        def layer(read: Tensor) -> Tensor:
+            whole = torch.cat([given, read], dim=1)
+            return self._noted(whole, constant + F.linear(read, weight))
+
+        return layer
+
+    def _noted(self, read: Tensor, output: Tensor) -> Tensor:
         if self.inputs is not None and self.descents is not None:
-            alike = torch.einsum("nki,ni->nk", self.inputs, read) + 1
-            output = output - torch.einsum("nko,nk->no", self.descents, alike)
+            # Sums, not matrix products: these are slow where K is this small.
+            alike = (self.inputs * read[:, None]).sum(2, keepdim=True) + 1
+            output = output - (self.descents * alike).sum(1)
         self.uses.append((read, output))
         return output
 
@@ -90,7 +107,7 @@ def _run(head: RegressorHead, given: Tensor, layers: list[_Layer]) -> HeadOutput
     first, second, decode = layers
     return head.iterate(
         len(given),
-        first=lambda estimate: first(torch.cat([given, estimate], dim=1)),
+        first=first.beside(given),
         second=second,
         decode=decode,
     )

@@ -37,7 +37,7 @@ def train_on_synthetic_people(
     """
     body = body or load_body()
     objective = synthetic_objective(
-        body.to(device=accelerator.device), config.weights, camera=config.camera
+        body.to(device=accelerator.device), config.supervision, camera=config.camera
     )
     pool = poses.of_clips(set(poses.clips) - held_out_clips(poses))
     networks = initial_networks(config, objective, mean_pose=mean_pose_6d(pool))

@@ -61,7 +61,9 @@ class Trainer:
         self.watched = Watched()
         """Losses and the like since the last report."""
         self._batches = batches
-        self._optimiser = torch.optim.Adam(networks.parameters(), lr=config.optimiser.learning_rate)
+        self._optimiser = torch.optim.Adam(
+            networks.parameters(), lr=config.optimiser.learning_rate, fused=True
+        )
         self._average = (
             None
             if config.ema_decay is None
@@ -92,9 +94,9 @@ class Trainer:
         values = torch.stack(list(losses.values()))
         self._optimiser.zero_grad()
         self.accelerator.backward(self.config.loss_scale * values.sum())
-        length = self._clip_gradient()
+        lengths = self._clip_gradients()
         means = self.accelerator.reduce(values.detach(), "mean").tolist()
-        row = dict(zip(losses, means, strict=True)) | {"gradient_norm": length}
+        row = dict(zip(losses, means, strict=True)) | lengths
         if not all(map(math.isfinite, row.values())):
             raise FloatingPointError(f"step {self.step} has numbers that are not finite: {row}")
         for group in self._optimiser.param_groups:
@@ -137,13 +139,18 @@ class Trainer:
             self._average.load_state_dict(checkpoint.average)
         self.step, self.watched = checkpoint.step, checkpoint.watched
 
-    def _clip_gradient(self) -> float:
-        """Bounds the gradient's length; returns what it was."""
+    def _clip_gradients(self) -> dict[str, float]:
+        """Bounds the length of each network's gradient, lest one starve the other; what they were.
+
+        The main network's is the longer: it comes through the inner step.
+        """
         bound = self.config.optimiser.max_norm
-        length: Tensor = torch.nn.utils.clip_grad_norm_(
-            self.networks.parameters(), math.inf if bound is None else bound
-        )
-        return length.item()
+        return {
+            f"{name}/gradient_norm": torch.nn.utils.clip_grad_norm_(
+                network.parameters(), math.inf if bound is None else bound
+            ).item()
+            for name, network in self.networks.named_children()
+        }
 
 
 def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
