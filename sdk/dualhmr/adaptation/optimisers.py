@@ -3,6 +3,7 @@
 Out of place, so that a step can be differentiated through, mapped over samples and exported.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -99,10 +100,14 @@ class Adam:
         for name, parameter in parameters.items():
             gradient = gradients[name]
             first[name] = torch.lerp(state.first[name], gradient, 1 - self.beta1)
-            second[name] = torch.lerp(state.second[name], gradient * gradient, 1 - self.beta2)
+            second[name] = torch.addcmul(
+                self.beta2 * state.second[name], gradient, gradient, value=1 - self.beta2
+            )
             # Too small to count beside epsilon; but second order needs the root's derivative,
             # which is infinite where a gradient has always been zero.
-            mean_square = (second[name] / second_scale).clamp_min(torch.finfo(gradient.dtype).tiny)
-            scale = mean_square.sqrt() + self.epsilon
-            updated[name] = parameter - self.learning_rate / first_scale * first[name] / scale
+            mean_square = second[name].clamp_min(torch.finfo(gradient.dtype).tiny)
+            # Epsilon is scaled rather than the root: one pass over memory less.
+            root = mean_square.sqrt() + self.epsilon * math.sqrt(second_scale)
+            rate = self.learning_rate * math.sqrt(second_scale) / first_scale
+            updated[name] = torch.addcdiv(parameter, first[name], root, value=-rate)
         return updated, State(updates, first, second)
