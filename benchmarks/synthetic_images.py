@@ -9,7 +9,7 @@ what the detector reports in red, the truth in green.
 import argparse
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,7 @@ from torch.utils.data import DataLoader
 
 from dualhmr.body import load_body
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
-from dualhmr.keypoints import BODY_25
-from dualhmr_training.samples import Sample
-from dualhmr_training.synthetic.images import SyntheticImages
+from dualhmr_training.synthetic.images import PicturedPeople, SyntheticImages
 from dualhmr_training.synthetic.poses import read_poses
 
 _WARM_UP = 4
@@ -33,33 +31,30 @@ def crops_per_second(data: SyntheticImages, *, workers: int, batches: int) -> fl
     for _ in range(_WARM_UP):
         next(loader)
     start = time.perf_counter()
-    crops = sum(len(next(loader).image) for _ in range(batches))
+    crops = sum(len(next(loader).images) for _ in range(batches))
     return crops / (time.perf_counter() - start)
 
 
-def contact_sheet(samples: Sequence[Sample], *, columns: int, marked: bool) -> Image.Image:
+def contact_sheet(batches: Iterable[PicturedPeople], *, columns: int, marked: bool) -> Image.Image:
     """All crops of some batches in rows, with their keypoints if `marked`."""
     crops = []
-    for sample in samples:
-        for image, points, confidence in zip(
-            sample.image.numpy(), sample.keypoints, sample.confidence, strict=True
-        ):
+    for people, images in batches:
+        for i, image in enumerate(images.numpy()):
             crop = Image.fromarray(image)
             if marked:
-                _mark(ImageDraw.Draw(crop), points, confidence)
+                pen = ImageDraw.Draw(crop)
+                _mark(pen, people.detected[i][people.confidence[i] > 0], "red", radius=2)
+                _mark(pen, people.keypoints[i][people.in_view[i]], "lime", radius=1)
             crops.append(np.asarray(crop))
     crops += [np.zeros_like(crops[0])] * (-len(crops) % columns)
     rows = [np.hstack(crops[i : i + columns]) for i in range(0, len(crops), columns)]
     return Image.fromarray(np.vstack(rows))
 
 
-def _mark(draw: ImageDraw.ImageDraw, points: torch.Tensor, confidence: torch.Tensor) -> None:
+def _mark(pen: ImageDraw.ImageDraw, points: torch.Tensor, colour: str, *, radius: int) -> None:
     size = torch.tensor([CROP_WIDTH, CROP_HEIGHT])
-    places = ((points + 1) * size / 2 - 0.5).tolist()
-    for k, ((x, y), sure) in enumerate(zip(places, confidence.tolist(), strict=True)):
-        if sure > 0:
-            colour, radius = ("red", 2) if k < len(BODY_25) else ("lime", 1)
-            draw.ellipse((x - radius, y - radius, x + radius, y + radius), colour)
+    for x, y in ((points + 1) * size / 2 - 0.5).tolist():
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), colour)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -84,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{workers} workers: {speed:.0f} crops/s", flush=True)
     if options.sheet:
         sheet = SyntheticImages(load_body(), pool, seed=options.seed, batch=options.columns)
-        batches = list(itertools.islice(sheet, options.rows))
+        batches = itertools.islice(sheet, options.rows)
         contact_sheet(batches, columns=options.columns, marked=not options.plain).save(
             options.sheet
         )

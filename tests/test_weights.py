@@ -1,9 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from dualhmr.files import atomic_path
 from dualhmr.weights import load_weights, save_weights
 
 
@@ -40,6 +42,24 @@ def test_weights_saved_in_half_precision_come_back_rounded(tmp_path: Path) -> No
     assert (tmp_path / "w.safetensors").stat().st_size < (
         tmp_path / "full.safetensors"
     ).stat().st_size
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o027, 0o077])
+def test_the_umask_says_who_may_read_the_file(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        (tmp_path / "ordinary").touch()
+        save_weights(network(), tmp_path / "w.safetensors")
+        with atomic_path(tmp_path / "atomic.safetensors") as path:
+            save_weights(network(), path)
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    ordinary, *saved = (
+        (tmp_path / name).stat().st_mode
+        for name in ("ordinary", "w.safetensors", "atomic.safetensors")
+    )
+    assert saved == [ordinary, ordinary]
 
 
 def test_saving_changes_nothing_in_the_network(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
-"""A backbone that reads pixels and is small enough for tests."""
+"""Backbones that read pixels and are small enough for tests; specifications of networks."""
 
 import torch
 from torch import Tensor, nn
 
+from dualhmr.keypoints import BODY_23
+from dualhmr.manifest import NetworkSpec
+from dualhmr.networks import BACKBONES
 from dualhmr.networks.backbone import Backbone
 
 
@@ -16,3 +19,32 @@ class TinyImageBackbone(Backbone):
 
     def forward(self, image: Tensor) -> Tensor:
         return torch.relu(self.convolution(image)).mean((2, 3))
+
+
+class TinyMixedBackbone(TinyImageBackbone):
+    """Keypoints besides."""
+
+    reads = ("image", "keypoints")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 * len(BODY_23), 8)
+
+    def forward(self, image: Tensor, keypoints: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(image) + self.linear(keypoints.flatten(1))
+
+
+BACKBONES["tiny_image"] = TinyImageBackbone
+BACKBONES["tiny_mixed"] = TinyMixedBackbone
+
+
+def tiny_network(backbone: str) -> NetworkSpec:
+    """A CLIFF head on `tiny_image` or `tiny_mixed`."""
+    return NetworkSpec(
+        backbone=backbone,
+        backbone_options={},
+        reads=(*BACKBONES[backbone].reads, "box_info"),  # type: ignore[attr-defined]
+        hidden=8,
+        iterations=2,
+        head_reads_box_info=True,
+    )

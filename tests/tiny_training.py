@@ -15,10 +15,11 @@ from dualhmr.cli import main
 from dualhmr.losses import LossWeights
 from dualhmr_training import command_train, synthetic_training
 from dualhmr_training.batches import SyntheticBatches
-from dualhmr_training.configuration import OptimiserConfig, TrainingConfig, keypoint_network
+from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.initial import initial_networks, mean_pose_6d
 from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.presets import keypoint_network
 from dualhmr_training.synthetic.poses import PoseFile
 from dualhmr_training.synthetic_training import synthetic_objective
 

@@ -46,6 +46,8 @@ class MeshTarget(NamedTuple):
     """(N, J) weights of the joints; None counts all alike. Joints the body lacks do not count."""
     known: Tensor | None = None
     """(N,) bool: whether rotations, betas and vertices are annotated; None is for everybody."""
+    betas_known: Tensor | None = None
+    """(N,) bool: whether the betas count, where `known`; None is for everybody."""
 
 
 class Evidence(NamedTuple):
@@ -192,7 +194,9 @@ def _rotations(parts: _Parts) -> Tensor:
 
 
 def _betas(parts: _Parts) -> Tensor:
-    return _where_known(parts, losses.betas_loss(parts.output.betas, parts.target.betas))
+    loss = losses.betas_loss(parts.output.betas, parts.target.betas)
+    known = parts.target.betas_known
+    return _where_known(parts, loss if known is None else torch.where(known, loss, 0.0))
 
 
 def _where_known(parts: _Parts, loss: Tensor) -> Tensor:

@@ -4,14 +4,13 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from dualhmr.adaptation import Schedule
-from dualhmr.body import FREE_BODY, Body, load_body
+from dualhmr.body import Body, fitting_body
 from dualhmr.bundle import Bundle, open_bundle
 from dualhmr.engines import open_engine
 from dualhmr.images import load_image
@@ -47,7 +46,10 @@ class Recoverer:
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         device = device or "cpu"
         _check_device(device)
-        self.body = _fitting_body(body, self.bundle).to(device=device)
+        fitting = fitting_body(
+            body, needed=self.bundle.manifest.body, networks=f"bundle {self.bundle.folder}"
+        )
+        self.body = fitting.to(device=device)
         networks = open_engine(self.bundle, engine, device=device)
         self.engine = networks.backbone.runs_on
         self._adapter = PersonAdapter(
@@ -172,24 +174,6 @@ def recover(
         focal_length=focal_length,
         principal_point=principal_point,
     )
-
-
-def _fitting_body(body: str | os.PathLike[str] | Body | None, bundle: Bundle) -> Body:
-    needed = bundle.manifest.body
-    if body is None:
-        if needed != FREE_BODY:
-            raise ValueError(
-                f"bundle {bundle.folder} was trained on body {needed!r}, which does not come with "
-                "dualhmr; pass the file you downloaded as body=..."
-            )
-        return load_body()
-    loaded = body if isinstance(body, Body) else load_body(Path(body))
-    if (needed == FREE_BODY) != (loaded.name == FREE_BODY):
-        raise ValueError(
-            f"bundle {bundle.folder} was trained on body {needed!r}; its betas mean nothing on "
-            f"body {loaded.name!r}"
-        )
-    return loaded
 
 
 def _check_device(device: str) -> None:

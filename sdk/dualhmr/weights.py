@@ -1,11 +1,13 @@
 """Weights in `.safetensors` files: data only, nothing in them can run."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -35,4 +37,18 @@ def save_weights(module: nn.Module, path: Path, *, dtype: torch.dtype | None = N
     for name, tensor in state.items():
         if not tensor.isfinite().all():
             raise ValueError(f"{name} holds numbers that are not finite in {tensor.dtype}")
-    safetensors.torch.save_file(state, path)
+    save_tensors(state, path)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Writes tensors by name, into a file that everybody may read whom the umask lets."""
+    safetensors.torch.save_file(dict(tensors), path)
+    # safetensors leaves the file to its owner alone.
+    path.chmod(_usual_mode())
+
+
+def _usual_mode() -> int:
+    """The permissions of a new file. There is no way to read the umask but to set it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return 0o666 & ~umask

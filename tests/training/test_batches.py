@@ -6,7 +6,8 @@ from torch import Tensor
 
 from dualhmr.keypoints import BODY_23
 from dualhmr.objective import Objective
-from dualhmr_training.batches import Batch, SyntheticBatches, batch_of_people, to_device
+from dualhmr_training.batches import Batch, SyntheticBatches, batch_of_people
+from dualhmr_training.persons import to_device
 from dualhmr_training.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.synthetic_training import synthetic_objective
 

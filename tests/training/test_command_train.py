@@ -11,7 +11,8 @@ from tiny_training import ORDINARY, train_command, write_poses
 from dualhmr.cli import main
 from dualhmr.plain_data import from_plain
 from dualhmr_training import command_train
-from dualhmr_training.configuration import PRESETS, TrainingConfig, demo
+from dualhmr_training.configuration import TrainingConfig
+from dualhmr_training.presets import PRESETS, demo
 
 HEAVY = ("accelerate", "tensorboard", "torch.utils.tensorboard", "onnxruntime", "numba", "scipy")
 
@@ -108,6 +109,10 @@ def test_presets_on_data_sets_need_them(tmp_path: Path, capsys: pytest.CaptureFi
     assert "Human3.6M" in failing([*given, "--device", "cpu"], capsys)
     missing = ["--extra-joints", str(tmp_path / "no.npy"), "--device", "cpu"]
     assert "no file of extra joints" in failing([*given, *missing], capsys)
+    missing = ["--mean-params", str(tmp_path / "no.npz"), "--device", "cpu"]
+    assert "no mean parameters at" in failing([*given, *missing], capsys)
+    missing = ["--gendered-bodies", "m.npz", "f.npz", "--device", "cpu"]
+    assert "no body file at m.npz" in failing([*given, *missing], capsys)
 
 
 def test_an_unknown_preset(capsys: pytest.CaptureFixture[str]) -> None:

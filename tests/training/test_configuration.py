@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from dualhmr_training.configuration import OptimiserConfig, TrainingConfig, demo
+from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
 from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.presets import demo
 
 
 def test_a_misspelt_field_is_an_error() -> None:

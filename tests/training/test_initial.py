@@ -6,7 +6,7 @@ from tiny_training import TINY, flat, make_poses, small_body
 from torch import Tensor
 
 from dualhmr.rotations import rot6d_to_rotmat, rotvec_to_rotmat
-from dualhmr_training.configuration import TrainingConfig, image_network, keypoint_network
+from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.initial import (
     initial_networks,
@@ -14,6 +14,7 @@ from dualhmr_training.initial import (
     nearest_rotation,
     upright_pose_6d,
 )
+from dualhmr_training.presets import image_network, keypoint_network
 from dualhmr_training.synthetic_training import synthetic_objective
 
 FACING = torch.diag(torch.tensor([1.0, -1.0, -1.0]))

@@ -4,9 +4,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from dualhmr.plain_data import from_plain
-from dualhmr_training.configuration import PRESETS, TrainingConfig, demo
+from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.meta_step import InnerLoop
 from dualhmr_training.overrides import differences, with_overrides
+from dualhmr_training.presets import PRESETS, demo
 
 
 def test_nothing_given_nothing_changed() -> None:

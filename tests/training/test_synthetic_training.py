@@ -11,8 +11,8 @@ from dualhmr.keypoints import BODY_23
 from dualhmr_training import synthetic_training
 from dualhmr_training.accelerator import open_accelerator
 from dualhmr_training.batches import SyntheticBatches
-from dualhmr_training.configuration import demo
 from dualhmr_training.held_out import held_out_clips
+from dualhmr_training.presets import demo
 from dualhmr_training.run import Validation
 from dualhmr_training.synthetic_training import synthetic_objective, train_on_synthetic_people
 from dualhmr_training.trainer import Trainer

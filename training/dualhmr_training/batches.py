@@ -1,21 +1,20 @@
 """What a training step works on, whichever data set it came from."""
 
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor
 
 from dualhmr.body import Body
 from dualhmr.camera import box_info
 from dualhmr.inputs import keypoints_input
 from dualhmr.keypoints import BODY_23, BODY_25
-from dualhmr.objective import Evidence, Objective
+from dualhmr.objective import Evidence, MeshTarget, Objective
 from dualhmr.rotations import rotvec_to_rotmat
+from dualhmr_training.persons import some_of, to_device
 from dualhmr_training.samples import Sample
 from dualhmr_training.synthetic.people import People, PeopleSampler, Population
-
-T = TypeVar("T")
 
 
 class Batch(NamedTuple):
@@ -30,48 +29,69 @@ class Batch(NamedTuple):
 
     def share(self, index: int, count: int) -> "Batch":
         """Every `count`-th person from `index` on: one process's part of the batch."""
-        part: Batch = pytree.tree_map_only(Tensor, lambda leaf: leaf[index::count], self)
-        return part
+        return some_of(self, slice(index, None, count))
 
 
-def to_device(persons: T, device: torch.device) -> T:
-    """People, a batch, or the like, with their tensors on `device`."""
-    moved: T = pytree.tree_map_only(Tensor, lambda leaf: leaf.to(device), persons)
-    return moved
-
-
-def batch_of_people(people: People, objective: Objective) -> Batch:
-    """Synthetic people for networks that read keypoints."""
+def batch_of_people(people: People, objective: Objective, images: Tensor | None = None) -> Batch:
+    """Synthetic people; with their pictures (N, 256, 192, 3) for networks that read the image."""
     keypoints = keypoints_input(people.detected, people.confidence, source=BODY_23, target=BODY_23)
     with torch.no_grad():
         target = objective.target(people.rotations, people.betas)
+    inputs = {"keypoints": keypoints, "box_info": box_info(people.view)}
     return Batch(
-        inputs={"keypoints": keypoints, "box_info": box_info(people.view)},
+        inputs=inputs if images is None else inputs | {"image": images},
         known=Evidence(people.detected, people.confidence, people.view, None),
         truth=Evidence(people.keypoints, people.in_view.float(), people.view, target),
     )
 
 
-def batch_of_samples(samples: Sample, objective: Objective) -> Batch:
+def batch_of_samples(
+    samples: Sample, objective: Objective, gendered: Sequence[Objective] = ()
+) -> Batch:
     """Persons of licensed data sets, for networks that read the image.
 
     In training both 2D losses, the inner step's and the outer one's, compare with what the data set
     annotates; OpenPose's detections, the first 25 keypoints, do not count, as in the release.
+
+    `gendered` are the objectives on the male and the female body. With them, who has the betas of a
+    gender is to have that body's joints and vertices, and any betas; without, they are taken for
+    those of the neutral body.
     """
     annotated_only = samples.confidence.clone()
     annotated_only[:, : len(BODY_25)] = 0
     evidence = Evidence(samples.keypoints, annotated_only, samples.view, None)
     with torch.no_grad():
-        target = objective.target(rotvec_to_rotmat(samples.rotvecs), samples.betas)
+        rotations = rotvec_to_rotmat(samples.rotvecs)
+        target = objective.target(rotations, samples.betas)
+        of_genders = [other.target(rotations, samples.betas) for other in gendered]
     annotated = target._replace(
         joints=samples.joints_3d,
         joints_confidence=samples.joints_3d_confidence,
         known=samples.has_mesh,
     )
+    for gender, of_gender in enumerate(of_genders, start=1):
+        whose = samples.has_mesh & (samples.gender == gender)
+        annotated = _with_mesh_of(annotated, of_gender, whose)
     return Batch(
         inputs={"image": samples.image, "box_info": box_info(samples.view)},
         known=evidence,
         truth=evidence._replace(target=annotated),
+    )
+
+
+def _with_mesh_of(target: MeshTarget, other: MeshTarget, whose: Tensor) -> MeshTarget:
+    """`target`, but some persons' joints and vertices are another's, and their betas unknown."""
+    joints_confidence, betas_known = target.joints_confidence, target.betas_known
+    assert joints_confidence is not None
+    points = whose[:, None, None]
+    vertices = target.vertices
+    if vertices is not None and other.vertices is not None:
+        vertices = torch.where(points, other.vertices, vertices)
+    return target._replace(
+        joints=torch.where(points, other.joints, target.joints),
+        joints_confidence=joints_confidence.masked_fill(whose[:, None], 1.0),
+        vertices=vertices,
+        betas_known=~whose if betas_known is None else betas_known & ~whose,
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dualhmr.plain_data import from_plain
+from dualhmr.weights import save_tensors
 from dualhmr_training.history import Watched
 
 _PREFIX = "step-"
@@ -111,7 +112,7 @@ def _copy(tensor: Tensor) -> Tensor:
 
 def _write(folder: Path, checkpoint: Checkpoint) -> None:
     for name in _TENSORS:
-        safetensors.torch.save_file(getattr(checkpoint, name), folder / f"{name}.safetensors")
+        save_tensors(getattr(checkpoint, name), folder / f"{name}.safetensors")
     state = {
         "step": checkpoint.step,
         "config": checkpoint.config,

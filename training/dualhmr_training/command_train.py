@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from dualhmr.body import load_body
-from dualhmr_training.configuration import PRESETS
+from dualhmr.body import Body, load_body
 from dualhmr_training.overrides import with_overrides
+from dualhmr_training.presets import PRESETS
 from dualhmr_training.synthetic.poses import read_poses
 
 NAME = "train"
@@ -33,11 +33,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--poses", type=Path, help="captured poses (.npz), for synthetic people")
     parser.add_argument("--datasets", type=Path, help="folder with a folder for each data set")
     parser.add_argument("--body", type=Path, help="body file, such as SMPL's (default: the free)")
+    parser.add_argument(
+        "--gendered-bodies", nargs=2, type=Path, metavar=("MALE", "FEMALE"),
+        help="body files for 3DPW's betas, which otherwise count as the neutral body's",
+    )  # fmt: skip
     parser.add_argument("--extra-joints", type=Path, help="SPIN's J_regressor_extra.npy")
+    parser.add_argument("--mean-params", type=Path, help="SPIN's smpl_mean_params.npz")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     parser.add_argument("--threads", type=int, help="CPU threads of each process")
     parser.add_argument(
-        "--workers", type=int, default=4, help="processes that load data (%(default)s)"
+        "--workers",
+        type=int,
+        default=4,
+        help="processes that load or render images (%(default)s)",
     )
 
 
@@ -54,19 +62,31 @@ def run(options: argparse.Namespace) -> int:
         # Here, since every subcommand of `dualhmr` would wait for them, and some have no need.
         from dualhmr_training.accelerator import close_accelerator, open_accelerator
         from dualhmr_training.dataset_training import train_on_datasets
+        from dualhmr_training.mean_params import read_mean_params
         from dualhmr_training.spin_joints import read_extra_joints
         from dualhmr_training.synthetic_training import train_on_synthetic_people
     except ImportError as error:
         raise ImportError(f'{error}; training needs pip install "dualhmr[training]"') from error
     body = load_body(options.body)
+    mean_params = None if options.mean_params is None else read_mean_params(options.mean_params)
     accelerator = open_accelerator(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
     if config.data == "synthetic":
         train_on_synthetic_people(
-            config, read_poses(options.poses), options.out, accelerator=accelerator, body=body
+            config,
+            read_poses(options.poses),
+            options.out,
+            accelerator=accelerator,
+            body=body,
+            mean_params=mean_params,
+            workers=options.workers,
         )
     else:
+        gendered: tuple[Body, Body] | tuple[()] = ()
+        if options.gendered_bodies:
+            male, female = map(load_body, options.gendered_bodies)
+            gendered = (male, female)
         extra = None if options.extra_joints is None else read_extra_joints(options.extra_joints)
         train_on_datasets(
             config,
@@ -75,6 +95,8 @@ def run(options: argparse.Namespace) -> int:
             accelerator=accelerator,
             body=body,
             extra_joints=extra,
+            gendered_bodies=gendered,
+            mean_params=mean_params,
             workers=options.workers,
         )
     if accelerator.is_main_process:

@@ -1,12 +1,11 @@
-"""How networks are made and trained, as plain values; the presets."""
+"""How networks are made and trained, as plain values."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dualhmr.keypoints import BODY_23
 from dualhmr.losses import LossWeights
 from dualhmr.manifest import NetworkSpec
 from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.synthetic.appearance import Appearance
 from dualhmr_training.synthetic.people import Population
 
 _CHOICES = {"data": ("synthetic", "datasets"), "precision": ("no", "bf16")}
@@ -56,6 +55,8 @@ class TrainingConfig:
     data: str = "synthetic"
     """`synthetic` people of `population`, or the licensed `datasets` that users bring."""
     population: Population = field(default_factory=Population)
+    appearance: Appearance = field(default_factory=Appearance)
+    """Of synthetic people in pictures, for networks that read the image."""
     with_3dpw: bool = False
     """Which of the paper's two mixes of data sets is drawn from."""
     batch: int = 256
@@ -77,6 +78,11 @@ class TrainingConfig:
         """The weights of the outer problem."""
         return self.outer_weights or self.weights
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """Names of all that the networks are given."""
+        return frozenset((*self.main.reads, *(self.auxiliary.reads if self.auxiliary else ())))
+
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
@@ -96,76 +102,3 @@ class TrainingConfig:
             raise ValueError(
                 "inner steps of a backbone are lost in bf16; give precision no, or inner.scope head"
             )
-
-
-def keypoint_network(*, feature_count: int = 512, blocks: int, hidden: int = 512) -> NetworkSpec:
-    """A network that reads the 23 keypoints rather than the image."""
-    return NetworkSpec(
-        backbone="keypoint_trunk",
-        backbone_options={
-            "keypoint_count": len(BODY_23),
-            "feature_count": feature_count,
-            "blocks": blocks,
-        },
-        reads=("keypoints", "box_info"),
-        hidden=hidden,
-        iterations=3,
-        head_reads_box_info=False,
-    )
-
-
-def demo() -> TrainingConfig:
-    """The default bundle: keypoint-reading networks, on synthetic people, on a CPU."""
-    return TrainingConfig(
-        main=keypoint_network(blocks=2),
-        auxiliary=keypoint_network(blocks=3),
-        inner=InnerLoop(learning_rate=1e-3, max_norm=1.0),
-        weights=LossWeights(vertices=0.0),
-        steps=14_000,
-        seed=1,
-    )
-
-
-def image_network(backbone: str, *, iterations: int, reads_box_info: bool) -> NetworkSpec:
-    """A network of the paper: CLIFF where the head reads box info, HMR otherwise."""
-    return NetworkSpec(
-        backbone=backbone,
-        backbone_options={},
-        reads=("image", "box_info") if reads_box_info else ("image",),
-        hidden=1024,
-        iterations=iterations,
-        head_reads_box_info=reads_box_info,
-    )
-
-
-def paper(main: str, auxiliary: str, *, cliff: bool, batch: int, epochs: int) -> TrainingConfig:
-    """The paper's training (section 3.5 and the release): Adam at 1e-4, inner steps at 1e-5.
-
-    The main network's head runs ten iterations, the auxiliary network's three.
-    """
-    return TrainingConfig(
-        main=image_network(main, iterations=10, reads_box_info=cliff),
-        auxiliary=image_network(auxiliary, iterations=3, reads_box_info=cliff),
-        camera="cliff" if cliff else "hmr",
-        data="datasets",
-        inner=InnerLoop(learning_rate=1e-5),
-        loss_scale=60.0,
-        optimiser=OptimiserConfig(
-            learning_rate=1e-4, final_rate=1e-4, warm_up_steps=0, max_norm=None
-        ),
-        batch=batch,
-        epochs=epochs,
-        dropout=0.5,
-    )
-
-
-PRESETS: dict[str, Callable[[], TrainingConfig]] = {
-    "demo": demo,
-    "paper-cliff-hrnet": lambda: paper(
-        "hrnet_w48_concatenated", "hrnet_w48_classification", cliff=True, batch=30, epochs=25
-    ),
-    "paper-cliff-resnet": lambda: paper("resnet50", "resnet50", cliff=True, batch=40, epochs=65),
-    "paper-hmr-resnet": lambda: paper("resnet50", "resnet50", cliff=False, batch=40, epochs=65),
-}
-FINE_TUNING_EPOCHS = 5
-"""On the mix with 3DPW, before evaluating on it: `--with_3dpw true --epochs 5`."""

@@ -14,7 +14,8 @@ from dualhmr.networks import HeadOutput
 from dualhmr.objective import Objective
 from dualhmr.rendering import render_meshes
 from dualhmr.rotations import rot6d_to_rotmat
-from dualhmr_training.batches import Batch, to_device
+from dualhmr_training.batches import Batch
+from dualhmr_training.persons import to_device
 
 Picture = npt.NDArray[np.uint8]
 

@@ -22,7 +22,7 @@ def training_record(config: TrainingConfig, body: Body, **data: object) -> dict[
         "commit": _commit(),
         "config": asdict(config),
         "body": body.name,
-        "body_sha256": digest(body.v_template, body.shapedirs, body.posedirs),
+        "body_sha256": digest_of_body(body),
         **data,
     }
     plain: dict[str, Any] = json.loads(json.dumps(record))
@@ -57,6 +57,11 @@ def check_record(out: Path, record: dict[str, Any]) -> None:
             f"the training in {out} began with other data (see {', '.join(differing)} in "
             f"{RECORD}); go on with the same, or train into another folder"
         )
+
+
+def digest_of_body(body: Body) -> str:
+    """The sha256 of its shape at rest and of how it changes."""
+    return digest(body.v_template, body.shapedirs, body.posedirs)
 
 
 def digest(*tensors: Tensor) -> str:

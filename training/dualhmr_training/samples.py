@@ -30,5 +30,7 @@ class Sample(NamedTuple):
     """(10,)."""
     has_mesh: Tensor
     """() bool: whether `rotvecs` and `betas` are annotated."""
+    gender: Tensor
+    """() 1 (male) or 2 (female) where `betas` are of that gender's body, 0 of the neutral one."""
     view: View
     """In pixels of the photograph as it was read, mirrored and turned like the person."""

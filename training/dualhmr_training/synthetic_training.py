@@ -8,16 +8,19 @@ from dualhmr.body import Body, keypoint_regressor, load_body, skeleton_regressor
 from dualhmr.keypoints import BODY_23
 from dualhmr.losses import LossWeights
 from dualhmr.objective import Objective
-from dualhmr_training.batches import SyntheticBatches, to_device
+from dualhmr_training.batches import SyntheticBatches
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.held_out import held_out_clips, held_out_people
 from dualhmr_training.initial import initial_networks, mean_pose_6d
+from dualhmr_training.mean_params import MeanParams
+from dualhmr_training.persons import to_device
 from dualhmr_training.record import digest, training_record
+from dualhmr_training.rendered_batches import RenderedBatches
 from dualhmr_training.run import run_training
 from dualhmr_training.synthetic.poses import PoseFile
-from dualhmr_training.trainer import Trainer
-from dualhmr_training.validation import PeopleValidation
+from dualhmr_training.trainer import Batches, Trainer
+from dualhmr_training.validation import PeopleValidation, held_out_images
 
 VALIDATION_PEOPLE = 1024
 VALIDATION_NOISE = 0.02
@@ -30,10 +33,14 @@ def train_on_synthetic_people(
     *,
     accelerator: Accelerator,
     body: Body | None = None,
+    mean_params: MeanParams | None = None,
+    workers: int = 0,
 ) -> DualNetworks:
     """Trains on the clips of `poses` that are not held out; resumes what is in `out`.
 
-    `body` is the free one if left out. Writes and raises as `Trainer` and `run_training` do.
+    For networks that read the image the people are rendered, by `workers` processes besides this
+    one. `body` is the free one if left out, and without `mean_params` heads begin from the mean of
+    the poses. Writes and raises as `Trainer` and `run_training` do.
     """
     body = body or load_body()
     objective = synthetic_objective(
@@ -41,16 +48,38 @@ def train_on_synthetic_people(
     )
     pool = poses.of_clips(set(poses.clips) - held_out_clips(poses))
     networks = initial_networks(config, objective, mean_pose=mean_pose_6d(pool))
-    batches = SyntheticBatches(body, pool, config.population, objective, seed=config.seed)
-    people = held_out_people(body, poses, count=VALIDATION_PEOPLE, noise=VALIDATION_NOISE)
+    if mean_params is not None:
+        mean_params.put_into(networks)
+    batches: Batches = (
+        RenderedBatches(config, body, pool, objective, workers=workers)
+        if "image" in config.reads
+        else SyntheticBatches(body, pool, config.population, objective, seed=config.seed)
+    )
     return run_training(
         Trainer(config, networks, batches, accelerator=accelerator),
         out,
         record=training_record(
-            config, body, poses={"count": len(poses.clips), "sha256": digest(poses.rotvecs)}
+            config,
+            body,
+            poses={"count": len(poses.clips), "sha256": digest(poses.rotvecs)},
+            mean_params_sha256=mean_params and mean_params.sha256,
         ),
-        validation=PeopleValidation(objective, to_device(people, accelerator.device)),
+        validation=_validation(config, body, poses, objective)
+        if accelerator.is_main_process
+        else None,
     )
+
+
+def _validation(
+    config: TrainingConfig, body: Body, poses: PoseFile, objective: Objective
+) -> PeopleValidation:
+    """On held-out people, in pictures too where networks read them."""
+    people = held_out_people(body, poses, count=VALIDATION_PEOPLE, noise=VALIDATION_NOISE)
+    images = None
+    if "image" in config.reads:
+        images = held_out_images(body, people, config.appearance)
+    device = objective.body.v_template.device
+    return PeopleValidation(objective, *to_device((people, images), device), at_once=config.batch)
 
 
 def synthetic_objective(body: Body, weights: LossWeights, *, camera: str = "cliff") -> Objective:

@@ -3,33 +3,63 @@
 import math
 
 import torch
+from torch import Tensor
 
+from dualhmr.body import Body
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import Objective
 from dualhmr_training.batches import Batch, batch_of_people
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.held_out import errors_mm
+from dualhmr_training.persons import some_of
 from dualhmr_training.pictures import Picture, contact_sheet
+from dualhmr_training.synthetic.appearance import Appearance
 from dualhmr_training.synthetic.people import People
+from dualhmr_training.synthetic.poses import Dice
+from dualhmr_training.synthetic.rendering import render_people
 
 PICTURED = 5
+_RENDERED_AT_ONCE = 64
+
+
+def held_out_images(body: Body, people: People, appearance: Appearance) -> Tensor:
+    """Pictures (N, 256, 192, 3) of people, always the same ones. All on the CPU."""
+    dice = Dice(1001)
+    starts = range(0, len(people.betas), _RENDERED_AT_ONCE)
+    parts = [some_of(people, slice(start, start + _RENDERED_AT_ONCE)) for start in starts]
+    return torch.cat([render_people(body, part, appearance, dice) for part in parts])
 
 
 class PeopleValidation:
     """Of both networks, and of the main one after the inner steps, on synthetic people."""
 
-    def __init__(self, objective: Objective, people: People) -> None:
-        """`people` are on the objective's device."""
+    def __init__(
+        self,
+        objective: Objective,
+        people: People,
+        images: Tensor | None = None,
+        *,
+        at_once: int = 256,
+    ) -> None:
+        """`people`, and their `images` for networks that read them, are on the objective's device.
+
+        Networks are given `at_once` of them at a time.
+        """
         self._objective, self._people = objective, people
-        self._batch = batch_of_people(people, objective)
-        self._pictured = self._batch.share(0, math.ceil(len(people.betas) / PICTURED))
+        self._batch = batch_of_people(people, objective, images)
+        count = len(people.betas)
+        self._parts = [slice(start, start + at_once) for start in range(0, count, at_once)]
+        self._pictured = self._batch.share(0, math.ceil(count / PICTURED))
 
     def errors(self, networks: DualNetworks) -> dict[str, float]:
         """In millimetres, by `network/error`."""
+        parts = [_outputs(networks, some_of(self._batch, part)) for part in self._parts]
         return {
             f"{network}/{name}": value
-            for network, output in _outputs(networks, self._batch).items()
-            for name, value in errors_mm(output, self._objective, self._people).items()
+            for network in parts[0]
+            for name, value in errors_mm(
+                _joined([part[network] for part in parts]), self._objective, self._people
+            ).items()
         }
 
     def picture(self, networks: DualNetworks) -> Picture:
@@ -44,3 +74,7 @@ def _outputs(networks: DualNetworks, batch: Batch) -> dict[str, HeadOutput]:
     if networks.auxiliary is not None:
         outputs["auxiliary"] = networks.auxiliary(batch.inputs)
     return outputs
+
+
+def _joined(parts: list[HeadOutput]) -> HeadOutput:
+    return HeadOutput(*map(torch.cat, zip(*parts, strict=True)))

@@ -109,5 +109,5 @@ class Adam:
             # Epsilon is scaled rather than the root: one pass over memory less.
             root = mean_square.sqrt() + self.epsilon * math.sqrt(second_scale)
             rate = self.learning_rate * math.sqrt(second_scale) / first_scale
-            updated[name] = torch.addcdiv(parameter, first[name], root, value=-rate)
+            updated[name] = torch.addcdiv(parameter, -rate * first[name], root)
         return updated, State(updates, first, second)

@@ -62,3 +62,9 @@ def sum_losses(values: Losses, names: Collection[str] | None) -> Tensor:
     if not counted:
         raise ValueError(f"no loss to descend on: {names} of {list(values)}")
     return torch.stack(counted).sum()
+
+
+def all_finite(gradients: Parameters) -> Tensor:
+    """Whether they are, as a bool tensor ()."""
+    squares = [gradient.square().sum() for gradient in gradients.values()]
+    return torch.isfinite(torch.stack(squares).sum())

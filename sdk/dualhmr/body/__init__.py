@@ -2,6 +2,7 @@
 
 from dualhmr.body.files import FREE_BODY as FREE_BODY
 from dualhmr.body.files import load_body as load_body
+from dualhmr.body.fitting import fitting_body as fitting_body
 from dualhmr.body.model import JOINT_COUNT as JOINT_COUNT
 from dualhmr.body.model import JOINT_NAMES as JOINT_NAMES
 from dualhmr.body.model import Body as Body

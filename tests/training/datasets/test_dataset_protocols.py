@@ -12,7 +12,6 @@ from dualhmr_training.datasets.protocols import (
     HUMAN36M_17,
     annotated_joints,
     load_human36m_regressor,
-    mesh_joints,
 )
 
 MESH, MPI = EVALUATION_PROTOCOLS["human36m"], EVALUATION_PROTOCOLS["mpi_inf_3dhp"]
@@ -37,21 +36,6 @@ def test_annotated_and_regressed_joints_are_the_same_points() -> None:
     assert [suffixes.get(name, name) for name in annotated] == regressed
     assert SPIN_24.names[MPI.annotated_root] == "pelvis_mpii"
     assert HUMAN36M_17[0] == "pelvis"
-
-
-@pytest.mark.parametrize("protocol", [MESH, MPI])
-def test_joints_are_regressed_centred_and_picked(protocol: Any) -> None:
-    generator = torch.Generator().manual_seed(0)
-    vertices = torch.randn(2, 5, 40, 3, generator=generator)
-    regressor = torch.rand(17, 40, generator=generator).softmax(1)
-    joints = mesh_joints(vertices, regressor, protocol)
-    assert joints.shape == (2, 5, len(protocol.counted), 3)
-    slow = torch.stack(
-        [(regressor[row] - regressor[0]) @ vertices[1, 4] for row in protocol.counted]
-    )
-    torch.testing.assert_close(joints[1, 4], slow)
-    moved = mesh_joints(vertices + torch.tensor([3.0, -1.0, 5.0]), regressor, protocol)
-    torch.testing.assert_close(moved, joints, rtol=0, atol=1e-5)
 
 
 def test_annotated_joints_are_centred_and_picked() -> None:
@@ -101,8 +85,3 @@ def test_a_damaged_regressor_is_named(tmp_path: Path, keep: int) -> None:
 def test_a_missing_regressor_is_named_with_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"J_regressor.npy; .* github.com/nkolot/SPIN"):
         load_human36m_regressor(tmp_path / "J_regressor.npy")
-
-
-def test_a_regressor_of_another_mesh_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"shape \(17, 30\) for 40 vertices; expected \(17, 40\)"):
-        mesh_joints(torch.zeros(40, 3), torch.zeros(17, 30), MESH)

@@ -6,33 +6,24 @@ from pathlib import Path
 import pytest
 import torch
 from spin_files import everything, write, write_images
-from tiny_image_backbone import TinyImageBackbone
+from tiny_image_backbone import tiny_network
 
 from dualhmr import load_body
 from dualhmr.losses import LossWeights
-from dualhmr.manifest import NetworkSpec
-from dualhmr.networks import BACKBONES
 from dualhmr_training.accelerator import open_accelerator
-from dualhmr_training.configuration import PRESETS, TrainingConfig
+from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dataset_training import (
-    MixtureBatches,
     open_mixture,
     spin_objective,
     train_on_datasets,
 )
 from dualhmr_training.datasets import DATASETS, Mixture
 from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.mixture_batches import MixtureBatches
+from dualhmr_training.presets import PRESETS
 
-BACKBONES["tiny_image"] = TinyImageBackbone
 NAMES = ("human36m", "coco", "mpii", "mpi_inf_3dhp")
-SPEC = NetworkSpec(
-    backbone="tiny_image",
-    backbone_options={},
-    reads=("image", "box_info"),
-    hidden=8,
-    iterations=2,
-    head_reads_box_info=True,
-)
+SPEC = tiny_network("tiny_image")
 CONFIG = dataclasses.replace(
     PRESETS["paper-cliff-resnet"](),
     main=SPEC,

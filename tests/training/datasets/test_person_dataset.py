@@ -64,11 +64,11 @@ def test_a_sample_has_the_shapes_and_kinds_of_a_sample(folder: Path) -> None:
     assert isinstance(batch.view, View)
     shapes = [tuple(tensor.shape) for tensor in batch[:-1]]
     assert shapes == [(3, 256, 192, 3), (3, 49, 2), (3, 49), (3, 24, 3), (3, 24), (3, 24, 3),
-                      (3, 10), (3,)]  # fmt: skip
+                      (3, 10), (3,), (3,)]  # fmt: skip
     assert [tuple(tensor.shape) for tensor in batch.view] == [(3, 2), (3,), (3,), (3, 2)]
     assert batch.image.dtype == torch.uint8
     assert batch.has_mesh.dtype == torch.bool
-    assert {t.dtype for t in (*batch[1:-2], *batch.view)} == {torch.float32}
+    assert {t.dtype for t in (*batch[1:-3], *batch.view)} == {torch.float32}
 
 
 def test_without_augmentation_it_is_the_crop_of_test_time(folder: Path) -> None:

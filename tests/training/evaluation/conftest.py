@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from dualhmr import Recoverer
-from dualhmr_training.evaluation.subjects import ComparedJoints, Subject, skeleton_joints
-from dualhmr_training.evaluation.synthetic import synthetic_subjects
+from dualhmr.body import Body, load_body
+from dualhmr_training.evaluation.adapting import PeopleAdapter
+from dualhmr_training.evaluation.networks import Networks, open_networks
+from dualhmr_training.evaluation.subjects import ComparedJoints, Group, Subjects, skeleton_joints
+from dualhmr_training.evaluation.synthetic import synthetic_group
 
 
 @pytest.fixture(scope="session")
@@ -24,16 +26,34 @@ def pose_file(poses: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def recoverer() -> Recoverer:
-    """The default networks."""
-    return Recoverer()
+def body() -> Body:
+    """The free body."""
+    return load_body()
 
 
 @pytest.fixture(scope="session")
-def joints(recoverer: Recoverer) -> ComparedJoints:
-    return skeleton_joints(recoverer.body)
+def networks() -> Networks:
+    """The default ones."""
+    return open_networks(None)
 
 
 @pytest.fixture(scope="session")
-def subjects(recoverer: Recoverer, poses: torch.Tensor, joints: ComparedJoints) -> list[Subject]:
-    return list(synthetic_subjects(recoverer.body, poses, joints, noise=0.02, count=3, seed=7))
+def joints(body: Body) -> ComparedJoints:
+    return skeleton_joints(body)
+
+
+@pytest.fixture(scope="session")
+def group(body: Body, poses: torch.Tensor) -> Group:
+    """Three people, seen with noise."""
+    return synthetic_group(body, poses, noise=0.02, count=3, seed=7, pictures=False)
+
+
+@pytest.fixture(scope="session")
+def subjects(group: Group) -> Subjects:
+    (batch,) = group.batches
+    return batch
+
+
+@pytest.fixture(scope="session")
+def adapter(networks: Networks, body: Body, group: Group) -> PeopleAdapter:
+    return PeopleAdapter(networks, body, group.keypoint_set, weights=networks.facts.weights)

@@ -64,6 +64,17 @@ def test_measures_that_some_people_lack_are_left_out() -> None:
     assert set(summary.measures) == {"mpjpe_mm", "pa_mpjpe_mm"}
 
 
+def test_errors_of_keypoints_are_those_of_who_was_given_any() -> None:
+    nan = float("nan")
+    unseen = person(given_2d_percent=[nan, nan], true_2d_loss=[0.0, 0.0])
+    seen = [person(given_2d_percent=[number, 2.0], true_2d_loss=[1.0, 1.0]) for number in (3, 5)]
+    measures = evaluation([seen[0], unseen, seen[1]]).measures
+    assert measures["given_2d_percent"].mean == (4.0, 2.0)
+    assert measures["given_2d_percent"].standard_error == pytest.approx((1.0, 0.0))
+    assert measures["true_2d_loss"].mean == pytest.approx((2 / 3, 2 / 3))
+    assert "given_2d_percent" not in evaluation([unseen, unseen]).measures
+
+
 def test_table() -> None:
     people = [person(true_2d_loss=[0.004, 0.002]), person(scale=2, true_2d_loss=[0.004, 0.002])]
     two = report(evaluation(people), evaluation(people, "eft"))

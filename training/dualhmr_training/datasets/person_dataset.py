@@ -127,6 +127,7 @@ class PersonDataset(Dataset[Sample]):
             joints_3d_confidence = joints_3d_confidence[JOINT_3D_MIRROR]
         rotvecs = torch.from_numpy(known.rotvecs[index]).double()
         has_mesh = bool(known.has_mesh[index])
+        gender = self.gender(index) if self.spec.gendered_betas else None
         return Sample(
             image=torch.from_numpy(crop),
             keypoints=keypoints.masked_fill(confidence[:, None] == 0, 0.0).float(),
@@ -136,5 +137,6 @@ class PersonDataset(Dataset[Sample]):
             rotvecs=(changed_rotvecs(rotvecs, change) if has_mesh else rotvecs).float(),
             betas=torch.tensor(known.betas[index]),
             has_mesh=torch.tensor(has_mesh),
+            gender=torch.tensor((None, "m", "f").index(gender)),
             view=View(*(part.float() for part in new_view)),
         )

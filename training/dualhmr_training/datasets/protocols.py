@@ -74,27 +74,13 @@ def load_human36m_regressor(path: str | os.PathLike[str]) -> Tensor:
     return torch.from_numpy(array.astype(np.float32))
 
 
-def mesh_joints(vertices: Tensor, regressor: Tensor, protocol: EvaluationProtocol) -> Tensor:
-    """Vertices (..., V, 3) -> the joints that count (..., J, 3), centred on the root.
-
-    `regressor` is (17, V); ValueError where it belongs to another mesh.
-    """
-    if regressor.shape != (len(HUMAN36M_17), vertices.shape[-2]):
-        raise ValueError(
-            f"a regressor of shape {tuple(regressor.shape)} for {vertices.shape[-2]} vertices; "
-            f"expected (17, {vertices.shape[-2]})"
-        )
-    joints = regressor @ vertices
-    return joints[..., list(protocol.counted), :] - joints[..., [ROOT], :]
-
-
 def annotated_joints(joints_3d: Tensor, protocol: EvaluationProtocol) -> Tensor:
     """Annotated joints `S` (..., 24, 3) -> those that count (..., J, 3), centred on the pelvis.
 
     ValueError where the protocol compares meshes.
     """
     if protocol.annotated is None:
-        raise ValueError("this protocol takes the truth from the mesh; use mesh_joints")
+        raise ValueError("this protocol takes the truth from the mesh, not from S")
     return (
         joints_3d[..., list(protocol.annotated), :] - joints_3d[..., [protocol.annotated_root], :]
     )

@@ -26,6 +26,8 @@ class DatasetSpec:
     """Recorded in a studio, where nothing ever hides people: occluders are pasted in training."""
     gendered: bool = False
     """Whether the truth to evaluate against is the mesh of the person's gender."""
+    gendered_betas: bool = False
+    """Whether betas to train with are those of the body of the person's gender."""
     reduction: int = 1
     """Images are read at one over this of their size; so are all annotations in pixels."""
 

@@ -10,5 +10,6 @@ THREEDPW = DatasetSpec(
     images_from="virtualhumans.mpi-inf.mpg.de/3DPW",
     annotations_from="github.com/nkolot/SPIN (its script also makes the training split)",
     gendered=True,
+    gendered_betas=True,
     reduction=2,
 )

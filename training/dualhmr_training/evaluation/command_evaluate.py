@@ -1,48 +1,80 @@
 """Measure how far recovered bodies are from the truth, before and after every step of adaptation.
 
-People are recovered as `dualhmr recover` would. `--data synthetic` poses the bundle's body as a
-file of captured poses says and shows its 17 COCO keypoints with noise. Errors after a step are
-those of the best iterate so far: of what is returned when adaptation ends there.
+Evaluates a bundle, or the networks in a folder that `dualhmr train` wrote. `--data synthetic` poses
+their body as a file of captured poses says and shows its 17 COCO keypoints with noise, and pictures
+of it to networks that read the image. The other data are the test sets of that name, which you have
+to bring. Errors after a step are those of the best iterate so far: of what is returned when
+adaptation ends there.
 """
 
 import argparse
-import math
 import sys
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
-from torch import Tensor
+import torch
 
-from dualhmr import Recoverer
-from dualhmr.adaptation import SCHEDULE_NAMES, Schedule
-from dualhmr.manifest import ScheduleDefaults
+from dualhmr.adaptation import SCHEDULE_NAMES
+from dualhmr.body import fitting_body
+from dualhmr_training.evaluation.adapting import PeopleAdapter
 from dualhmr_training.evaluation.evaluate import evaluate
-from dualhmr_training.evaluation.plot import check_plot, write_plot
-from dualhmr_training.evaluation.report import table, write_json
-from dualhmr_training.evaluation.results import Evaluation, Report
-from dualhmr_training.evaluation.subjects import skeleton_joints
-from dualhmr_training.evaluation.synthetic import (
-    check_reads_no_image,
-    read_pool,
-    synthetic_subjects,
+from dualhmr_training.evaluation.evaluation_options import (
+    DATA,
+    check_options,
+    chosen_groups,
+    chosen_schedules,
+    chosen_weights,
+    described,
 )
+from dualhmr_training.evaluation.licensed import KEYPOINTS
+from dualhmr_training.evaluation.networks import check_schedules, open_networks
+from dualhmr_training.evaluation.plot import write_plot
+from dualhmr_training.evaluation.report import table, write_json
+from dualhmr_training.evaluation.results import Report
+from dualhmr_training.evaluation.subjects import Group
+from dualhmr_training.spin_joints import read_extra_joints
 
 NAME = "evaluate"
-DATA = ("synthetic",)
 _DEFAULT_SEED = 7
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
-    parser.add_argument("bundle", type=Path, nargs="?", help="the default networks if left out")
-    parser.add_argument("--data", choices=DATA, default=DATA[0])
-    parser.add_argument("--poses", type=Path, metavar="FILE", help="captured poses (.npz)")
     parser.add_argument(
+        "networks", type=Path, nargs="?", help="bundle or training (default: the default bundle)"
+    )
+    parser.add_argument("--data", choices=DATA, default=DATA[0])
+    parser.add_argument("--count", type=int, help="people (synthetic: 200; others: all)")
+    parser.add_argument("--body", type=Path, help="body file, for networks trained on SMPL")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    _add_synthetic(parser.add_argument_group("synthetic people"))
+    _add_licensed(parser.add_argument_group("licensed data sets"))
+    adaptation = parser.add_argument_group("adaptation (default: as the networks say)")
+    adaptation.add_argument("--schedule", nargs="+", choices=SCHEDULE_NAMES)
+    adaptation.add_argument("--adam-rate", type=float, nargs="+", metavar="RATE")
+    adaptation.add_argument("--descent-rate", type=float, metavar="RATE", help="of `release`")
+    adaptation.add_argument("--max-steps", type=int, metavar="N")
+    adaptation.add_argument(
+        "--weight",
+        action="append",
+        default=[],
+        metavar="LOSS=WEIGHT",
+        help="of one loss, such as keypoints_2d=2; may be repeated",
+    )
+    report = parser.add_argument_group("report")
+    report.add_argument("--every-step", action="store_true", help="a row for each step")
+    report.add_argument("--json", type=Path, metavar="FILE", help="every step, every joint")
+    report.add_argument("--plot", type=Path, metavar="FILE", help="error against step (.png)")
+
+
+def _add_synthetic(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--poses", type=Path, metavar="FILE", help="captured poses (.npz)")
+    group.add_argument(
         "--held-out",
         action="store_true",
         help="only the clips that training the default networks leaves out: choose rates there",
     )
-    parser.add_argument(
+    group.add_argument(
         "--noise",
         type=float,
         nargs="+",
@@ -50,43 +82,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LEVEL",
         help="of keypoints, in fractions of the person's size (0.02)",
     )
-    parser.add_argument("--count", type=int, default=200, help="people (%(default)s)")
-    parser.add_argument("--seed", type=int, default=_DEFAULT_SEED, help="of people (%(default)s)")
-    parser.add_argument(
-        "--schedule", nargs="+", choices=SCHEDULE_NAMES, help="the bundle's own otherwise"
+    group.add_argument("--seed", type=int, default=_DEFAULT_SEED, help="of people (%(default)s)")
+
+
+def _add_licensed(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--datasets", type=Path, help="folder with a folder for each data set")
+    group.add_argument("--annotations", type=Path, help="annotations of another name (.npz)")
+    group.add_argument("--joint-regressor", type=Path, help="J_regressor_h36m.npy")
+    group.add_argument("--extra-joints", type=Path, help="SPIN's J_regressor_extra.npy")
+    group.add_argument("--keypoints", choices=KEYPOINTS, default="annotated")
+    group.add_argument(
+        "--gendered-bodies",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="folder of SMPL_MALE.pkl and SMPL_FEMALE.pkl, or both files, the male one first",
     )
-    parser.add_argument(
-        "--adam-rate", type=float, nargs="+", metavar="RATE", help="the bundle's own otherwise"
-    )
-    parser.add_argument("--max-steps", type=int, metavar="N")
-    parser.add_argument("--body", type=Path, help="body file, for bundles trained on SMPL")
-    parser.add_argument("--every-step", action="store_true", help="a row for each step")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every step, every joint")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="error against step (.png)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Evaluates, prints the table, writes the files."""
-    _check(options)
-    pool = read_pool(options.poses, held_out=options.held_out)
-    recoverer = Recoverer(options.bundle, body=options.body)
-    check_reads_no_image(recoverer.bundle)
-    schedules = _schedules(options, recoverer.bundle.manifest.schedule)
-    evaluations = [
-        evaluation
-        for level in dict.fromkeys(options.noise)
-        for evaluation in _evaluate(recoverer, pool, level, schedules, options)
-    ]
+    check_options(options)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    networks = open_networks(options.networks)
+    weights = chosen_weights(options, networks.facts.weights)
+    schedules = chosen_schedules(options, networks.facts.schedule)
+    check_schedules(networks, weights, schedules)
+    body = fitting_body(options.body, needed=networks.facts.body, networks=networks.source)
+    extra = None if options.extra_joints is None else read_extra_joints(options.extra_joints)
+    evaluations = []
+    for group in chosen_groups(options, body, pictures="image" in networks.reads):
+        adapter = PeopleAdapter(
+            networks, body, group.keypoint_set, weights=weights, extra_joints=extra
+        )
+        evaluations += evaluate(adapter, group, schedules, progress=_progress(group))
     report = Report(
-        bundle=recoverer.bundle.manifest.name,
-        body=recoverer.body.name,
-        engine=recoverer.engine,
+        bundle=networks.name,
+        body=body.name,
+        engine=f"torch {torch.__version__} cpu",
         data=options.data,
-        options={
-            "poses": options.poses.name,
-            "clips": "held out" if options.held_out else "all",
-            "seed": str(options.seed),
-        },
+        options=described(options),
         evaluations=tuple(evaluations),
     )
     print(table(report, every_step=options.every_step))
@@ -97,52 +133,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(
-    recoverer: Recoverer,
-    pool: Tensor,
-    noise: float,
-    schedules: list[Schedule],
-    options: argparse.Namespace,
-) -> list[Evaluation]:
-    name = f"noise {noise:g}"
-    joints = skeleton_joints(recoverer.body)
+def _progress(group: Group) -> Callable[[int], None]:
+    """Says ten times or so how far it is."""
+    next_told = 0
 
-    def progress(done: int) -> None:
-        if done % max(1, options.count // 10) == 0 or done == options.count:
-            print(f"{name}: {done} of {options.count} people", file=sys.stderr, flush=True)
+    def tell(done: int) -> None:
+        nonlocal next_told
+        if done >= next_told or done == group.count:
+            print(f"{group.keypoints}: {done} of {group.count} people", file=sys.stderr, flush=True)
+            next_told = done + group.count // 10
 
-    subjects = synthetic_subjects(
-        recoverer.body, pool, joints, noise=noise, count=options.count, seed=options.seed
-    )
-    return evaluate(recoverer, subjects, schedules, joints, keypoints=name, progress=progress)
-
-
-def _check(options: argparse.Namespace) -> None:
-    """What can be refused before any work is done."""
-    if options.poses is None:
-        raise ValueError("--data synthetic needs --poses FILE.npz, captured poses to put people in")
-    if options.count < 1:
-        raise ValueError(f"--count is {options.count}, expected 1 or more")
-    for level in options.noise:
-        if not 0 <= level <= 1:
-            raise ValueError(f"--noise is {level:g}, expected a fraction of the size, from 0 to 1")
-    for rate in options.adam_rate or ():
-        if not (math.isfinite(rate) and rate > 0):
-            raise ValueError(f"--adam-rate is {rate:g}, expected more than 0")
-    for path in filter(None, (options.json, options.plot)):
-        if path.is_dir() or not path.parent.is_dir():
-            raise FileNotFoundError(f"cannot write {path}: it must be a file in an existing folder")
-    if options.plot:
-        check_plot(options.plot)
-
-
-def _schedules(options: argparse.Namespace, defaults: ScheduleDefaults) -> list[Schedule]:
-    """Those asked for, each at all the rates asked for, each once."""
-    schedules = [
-        replace(defaults, adam_rate=rate).schedule(name)
-        for name in dict.fromkeys(options.schedule or [defaults.name])
-        for rate in dict.fromkeys(options.adam_rate or [defaults.adam_rate])
-    ]
-    if options.max_steps is None:
-        return schedules
-    return [schedule.limited_to(options.max_steps) for schedule in schedules]
+    return tell

@@ -1,4 +1,4 @@
-"""One person's errors after every step of adaptation.
+"""People's errors after every step of adaptation.
 
 The error after step t is that of the best iterate among the first t: of what `recover` returns
 with `max_steps=t`. Who stops early keeps the last best iterate.
@@ -10,14 +10,18 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.utils._pytree as pytree
 from torch import Tensor
 
-from dualhmr.body import keypoint_regressor, skin
-from dualhmr.camera import FullCamera, View, image_to_crop, keypoint_box, project
+from dualhmr.adaptation import Course
+from dualhmr.body import Pose, pose_skeleton, skin_vertices
+from dualhmr.camera import half_crop, project_to_crop
 from dualhmr.losses import keypoints_2d_loss
 from dualhmr.metrics import aligned_joint_errors, joint_errors, keypoint_error, pve
-from dualhmr.recovery import Recovery
-from dualhmr_training.evaluation.subjects import ComparedJoints, Truth
+from dualhmr.networks import HeadOutput
+from dualhmr.objective import Evidence, Objective
+from dualhmr.rotations import rot6d_to_rotmat
+from dualhmr_training.evaluation.subjects import ComparedJoints, Subjects, Truth
 
 Errors = npt.NDArray[np.float64]
 
@@ -29,7 +33,10 @@ class PersonErrors(NamedTuple):
     """Taken until adaptation stopped."""
     stop_reason: str
     measures: dict[str, Errors]
-    """(T + 1,) each, by name: see `dualhmr_training.evaluation.results`."""
+    """(T + 1,) each, by name: see `dualhmr_training.evaluation.results`.
+
+    Who was given no keypoint has NaN for errors in 2D.
+    """
     joints_mm: Errors
     """(T + 1, J) the joints that count, roots at the origin."""
     aligned_joints_mm: Errors
@@ -49,42 +56,62 @@ def best_so_far(losses: Sequence[float], max_steps: int) -> list[int]:
 
 
 @torch.no_grad()
-def person_errors(
-    recovery: Recovery, truth: Truth, joints: ComparedJoints, *, max_steps: int
-) -> PersonErrors:
-    """Compares the iterates of one recovered person with the truth.
+def people_errors(
+    courses: Sequence[Course],
+    subjects: Subjects,
+    objective: Objective,
+    joints: ComparedJoints,
+    *,
+    max_steps: int,
+) -> list[PersonErrors]:
+    """Compares the iterates of N people with the truth about them.
 
-    `max_steps` is T. ValueError where `recovery` is of more than one person.
+    Outputs of `courses` are `HeadOutput`s of one person; `max_steps` is T. `objective` has the body
+    and the keypoints given.
     """
-    if len(recovery) != 1:
-        raise ValueError(f"errors are of one person, the recovery is of {len(recovery)}")
-    best = best_so_far(recovery.loss_history[0], max_steps)
-    iterates, steps = np.unique(best, return_inverse=True)
-    trace = recovery.traces[0]
-    rotations, betas, translation = (torch.from_numpy(part[iterates]) for part in trace)
-    vertices, skeleton = skin(recovery.body, rotations, betas)
-    measures, on_joints = _errors_3d(vertices, skeleton, truth, joints)
-    measures |= _errors_2d(vertices, skeleton, translation, recovery, truth)
-    measures["objective"] = torch.tensor(recovery.loss_history[0])[torch.from_numpy(iterates)]
-
-    def after_steps(errors: Tensor) -> Errors:
-        return errors.double().numpy()[steps]
-
-    return PersonErrors(
-        int(recovery.steps[0]),
-        recovery.stop_reason[0],
-        {name: after_steps(errors) for name, errors in measures.items()},
-        *(after_steps(errors) for errors in on_joints),
+    best = [best_so_far(course.loss_history, max_steps) for course in courses]
+    returned = [sorted(set(iterates)) for iterates in best]
+    # Everybody's iterates, one after the other, and whose they are.
+    output = _outputs(courses, returned)
+    person = torch.arange(len(courses)).repeat_interleave(torch.tensor([*map(len, returned)]))
+    known, truth = pytree.tree_map_only(
+        Tensor, lambda leaf: leaf[person], (subjects.known, subjects.truth)
     )
+    rotations = rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6)))
+    pose = pose_skeleton(objective.body, rotations, output.betas)
+    errors = _errors_3d(pose, objective, truth, joints)
+    errors |= _errors_2d(pose, output.camera, objective, known, truth)
+
+    def of_person(index: int) -> PersonErrors:
+        course, own = courses[index], person == index
+        after_steps = np.searchsorted(returned[index], best[index])
+        measures = {
+            name: all_[own].double().cpu().numpy()[after_steps] for name, all_ in errors.items()
+        }
+        in_joints = (measures.pop("joints_mm"), measures.pop("aligned_joints_mm"))
+        measures["objective"] = np.array(course.loss_history)[best[index]]
+        return PersonErrors(course.steps, course.stop_reason, measures, *in_joints)
+
+    return [of_person(index) for index in range(len(courses))]
+
+
+def _outputs(courses: Sequence[Course], returned: list[list[int]]) -> HeadOutput:
+    outputs = [
+        course.outputs[iterate]
+        for course, iterates in zip(courses, returned, strict=True)
+        for iterate in iterates
+    ]
+    return HeadOutput(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
 
 
 def _errors_3d(
-    vertices: Tensor, skeleton: Tensor, truth: Truth, joints: ComparedJoints
-) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
-    """Measures (S,) and joint errors (S, J), millimetres, of S meshes (S, V, 3)."""
+    pose: Pose, objective: Objective, truth: Truth, joints: ComparedJoints
+) -> dict[str, Tensor]:
+    """Measures (R,) and errors of joints (R, J), millimetres, of R meshes."""
     counted = list(joints.counted)
-    points = joints.points.from_mesh(vertices, skeleton).double()
-    true_points = truth.joints.double().expand_as(points)
+    vertices = skin_vertices(objective.body, pose)
+    points = joints.points.from_mesh(vertices, pose.joints).double()
+    true_points = truth.joints.double()
     # Alignment is in double precision: a thousandth of a millimetre shall not depend on the frame.
     errors = 1000 * joint_errors(points, true_points, root=joints.root)[:, counted]
     aligned = 1000 * aligned_joint_errors(points[:, counted], true_points[:, counted])
@@ -92,44 +119,33 @@ def _errors_3d(
     if truth.vertices is not None:
         measures["pve_mm"] = 1000 * pve(
             vertices,
-            truth.vertices.expand_as(vertices),
+            truth.vertices,
             root=points[:, joints.root].to(vertices),
             true_root=true_points[:, joints.root].to(vertices),
         )
-    return measures, (errors, aligned)
+    return measures | {"joints_mm": errors, "aligned_joints_mm": aligned}
 
 
 def _errors_2d(
-    vertices: Tensor, skeleton: Tensor, translation: Tensor, recovery: Recovery, truth: Truth
+    pose: Pose, crop_camera: Tensor, objective: Objective, known: Evidence, truth: Truth
 ) -> dict[str, Tensor]:
-    """Measures (S,) over the keypoints that were given, as far as the body has them.
+    """Measures (R,) over the keypoints that were given, as far as the body has them.
 
     Those of which no position was given count against the truth neither: so the two compare.
     """
-    given, confidence = (
-        torch.from_numpy(part) for part in (recovery.keypoints.xy, recovery.keypoints.confidence)
-    )
-    focal_length = torch.from_numpy(recovery.focal_length)
-    principal_point = torch.from_numpy(recovery.principal_point)
-    view = View(*keypoint_box(given, confidence), focal_length, principal_point)
-    points = keypoint_regressor(recovery.body, recovery.keypoints.set)
-    seen = project(
-        points.from_mesh(vertices, skeleton),
-        FullCamera(translation, focal_length, principal_point),
-    )
-    confidence = (confidence * points.available).expand(seen.shape[:2])
+    camera = objective.camera(crop_camera, known.view)
+    seen = project_to_crop(objective.points(pose)[0], camera, known.view)
+    confidence = known.confidence * objective.available
+    # Of a box of height 1.
+    half_box = half_crop(seen.new_ones(()))
 
     def percent_of_box(target: Tensor) -> Tensor:
-        distance = keypoint_error(seen, target.expand_as(seen), confidence > 0)
-        return 100 * distance / view.box_height
+        return 100 * keypoint_error(seen * half_box, target * half_box, confidence > 0)
 
-    measures = {"given_2d_percent": percent_of_box(given)}
+    measures = {"given_2d_percent": percent_of_box(known.keypoints)}
     if truth.keypoints is not None:
         measures["true_2d_percent"] = percent_of_box(truth.keypoints)
         measures["true_2d_loss"] = keypoints_2d_loss(
-            image_to_crop(seen, view),
-            image_to_crop(truth.keypoints[None], view),
-            confidence,
-            keypoint_count=len(recovery.keypoints.set),
+            seen, truth.keypoints, confidence, keypoint_count=confidence.shape[1]
         )
     return measures

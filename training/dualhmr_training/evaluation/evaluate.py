@@ -1,59 +1,59 @@
-"""Recovers people as a user would, and measures how far off they are."""
+"""Adapts networks to people as a user would, and measures how far off they are."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-from dualhmr import Recoverer, Recovery
 from dualhmr.adaptation import Schedule
-from dualhmr_training.evaluation.errors import PersonErrors, person_errors
+from dualhmr_training.evaluation.adapting import PeopleAdapter
+from dualhmr_training.evaluation.errors import PersonErrors, people_errors
 from dualhmr_training.evaluation.results import Evaluation, summarise
-from dualhmr_training.evaluation.subjects import ComparedJoints, Subject
+from dualhmr_training.evaluation.subjects import Group
+from dualhmr_training.persons import some_of
 
 Progress = Callable[[int], None]
+AT_ONCE = 8
 
 
 def evaluate(
-    recoverer: Recoverer,
-    subjects: Iterable[Subject],
+    adapter: PeopleAdapter,
+    group: Group,
     schedules: Sequence[Schedule],
-    joints: ComparedJoints,
     *,
-    keypoints: str,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
     """An evaluation for every schedule, all on the same people.
 
-    `keypoints` says where those of `subjects` come from; `progress` is called with the number of
-    people done. Raises ValueError where there are no people, or one who cannot be recovered.
+    `adapter` must know the keypoints of `group`; `progress` is called with the number of people
+    done. Raises ValueError where there are no people, or one who cannot be adapted to.
     """
     errors: list[list[PersonErrors]] = [[] for _ in schedules]
-    for done, subject in enumerate(subjects, start=1):
-        for schedule, so_far in zip(schedules, errors, strict=True):
-            recovery = _recover(recoverer, subject, schedule)
-            so_far.append(
-                person_errors(recovery, subject.truth, joints, max_steps=schedule.max_steps)
-            )
-        if progress is not None:
-            progress(done)
-    if not all(errors):
+    done = 0
+    for batch in group.batches:
+        for first in range(0, len(batch.truth.joints), AT_ONCE):
+            subjects = some_of(batch, slice(first, first + AT_ONCE))
+            try:
+                adapted = adapter.adapt(subjects, schedules)
+            except ValueError as error:
+                raise ValueError(f"of the people from number {done} on, {error}") from error
+            for schedule, courses, so_far in zip(schedules, adapted, errors, strict=True):
+                so_far += people_errors(
+                    courses,
+                    subjects,
+                    adapter.objective,
+                    group.joints,
+                    max_steps=schedule.max_steps,
+                )
+            done += len(subjects.truth.joints)
+            if progress is not None:
+                progress(done)
+    if not done:
         raise ValueError("there is nobody to evaluate on")
     return [
         summarise(
             of_everybody,
-            joint_names=joints.names,
-            keypoints=keypoints,
+            joint_names=group.joints.names,
+            keypoints=group.keypoints,
             schedule=schedule.name,
             adam_rate=schedule.phases[-1].optimiser.learning_rate,
         )
         for schedule, of_everybody in zip(schedules, errors, strict=True)
     ]
-
-
-def _recover(recoverer: Recoverer, subject: Subject, schedule: Schedule) -> Recovery:
-    return recoverer.recover(
-        subject.image,
-        subject.keypoints,
-        keypoint_set=subject.keypoint_set,
-        schedule=schedule,
-        focal_length=subject.focal_length,
-        principal_point=subject.principal_point,
-    )

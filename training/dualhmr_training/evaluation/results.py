@@ -27,6 +27,7 @@ MEASURES = {
     "true_2d_loss": Measure("2D loss, 1e-3", 2, 1e3),
 }
 """By name, those that people compare; `PersonErrors.measures` also has the schedule's objective."""
+_OF_KEYPOINTS = ("true_2d_percent", "given_2d_percent")
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,14 @@ def summarise(
     schedule: str,
     adam_rate: float,
 ) -> Evaluation:
-    """Means and standard errors over `people`, at least one; a measure is there if all have it."""
+    """Means and standard errors over `people`, at least one; a measure is there if all have it.
+
+    Errors of keypoints are those of the people who were given any.
+    """
     shared = [name for name in people[0].measures if all(name in each.measures for each in people)]
+    errors = {name: np.stack([each.measures[name] for each in people]) for name in shared}
+    for name in set(errors) & set(_OF_KEYPOINTS):
+        errors[name] = errors[name][~np.isnan(errors[name]).all(1)]
     joints = [
         np.mean([getattr(each, kind)[[0, -1]] for each in people], axis=0).T.tolist()
         for kind in ("joints_mm", "aligned_joints_mm")
@@ -103,9 +110,7 @@ def summarise(
         people=len(people),
         mean_steps=float(np.mean([each.steps for each in people])),
         stop_reasons=dict(sorted(Counter(each.stop_reason for each in people).items())),
-        measures={
-            name: _curve(np.stack([each.measures[name] for each in people])) for name in shared
-        },
+        measures={name: _curve(of_people) for name, of_people in errors.items() if len(of_people)},
         joints={
             name: JointChange(*plain, *aligned)
             for name, plain, aligned in zip(joint_names, *joints, strict=True)

@@ -1,14 +1,14 @@
-"""Who is evaluated on: what a user would have of a person, and the truth."""
+"""Who is evaluated on: what would be known of people at test time, and the truth."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from dualhmr.body import Body, PointRegressor, skeleton_regressor
 from dualhmr.keypoints import KeypointSet
+from dualhmr.objective import Evidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,24 +35,34 @@ def skeleton_joints(body: Body) -> ComparedJoints:
 
 
 class Truth(NamedTuple):
-    """What is true of a person; None is what a data set does not tell."""
+    """What is true of N people; None is what a data set does not tell."""
 
     joints: Tensor
-    """(J, 3) metres, turned as the camera sees them: all of `ComparedJoints.points`."""
+    """(N, J, 3) metres, turned as the camera sees them: all of `ComparedJoints.points`."""
     vertices: Tensor | None
-    """(V, 3) metres, in the frame of `joints`."""
+    """(N, V, 3) metres, in the frame of `joints`."""
     keypoints: Tensor | None
-    """(K, 2) image pixels: where the keypoints given ought to be."""
+    """(N, K, 2) normalised crop coordinates: where the keypoints given ought to be."""
 
 
-class Subject(NamedTuple):
-    """One person to evaluate on, with the arguments of `Recoverer.recover`."""
+class Subjects(NamedTuple):
+    """N people. Every tensor has the person axis first."""
 
-    image: Any
-    keypoints: npt.NDArray[np.float32]
-    """(K, 3) image pixels and confidence."""
-    keypoint_set: KeypointSet
-    focal_length: float | None
-    """Image pixels, where it is known."""
-    principal_point: tuple[float, float] | None
+    image: Tensor | None
+    """(N, 256, 192, 3) uint8 RGB crops, where networks read them."""
+    known: Evidence
+    """Keypoints as they were given, without a target."""
     truth: Truth
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """People who have a row of their own in the report."""
+
+    keypoints: str
+    """Where those given come from."""
+    keypoint_set: KeypointSet
+    joints: ComparedJoints
+    count: int
+    batches: Iterable[Subjects]
+    """All of them, some at a time."""

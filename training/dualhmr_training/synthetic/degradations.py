@@ -1,39 +1,18 @@
 """What cameras and files do to a picture: resolution, colour, noise, JPEG."""
 
 import io
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
+from dualhmr_training.synthetic.appearance import Degradation
 from dualhmr_training.synthetic.noise import grain_window
 
 # The middle of the small blur [1, m, 1] in both directions. There is always a little blur, as the
 # z-buffer's outlines are jagged and photographs' are not.
 _SHARPNESS = (2, 8)
-
-
-@dataclass(frozen=True)
-class Degradation:
-    """How bad pictures are: the largest levels that are drawn, and shares of all pictures."""
-
-    few_pixels: float = 0.3
-    """Share of pictures enlarged from fewer pixels."""
-    enlarged: float = 5.0
-    """How many crop pixels one pixel of those becomes; mostly few."""
-    noisy: float = 0.6
-    """Share of pictures with noise."""
-    noise: float = 14.0
-    """Standard deviation in grey levels of 255; mostly little."""
-    colour: float = 0.25
-    """Change of exposure, contrast and white balance, as a fraction."""
-    grey: float = 0.04
-    """Share of pictures without colour."""
-    jpeg: float = 0.25
-    """Share of pictures compressed once more."""
-    jpeg_quality: tuple[int, int] = (20, 80)
 
 
 def degrade(

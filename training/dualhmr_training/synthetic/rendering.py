@@ -1,6 +1,6 @@
 """Pictures of synthetic people, drawn straight into their crops."""
 
-from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,31 +10,17 @@ from torch import Tensor
 
 from dualhmr.body import Body
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
+from dualhmr_training.synthetic.appearance import Appearance
 from dualhmr_training.synthetic.backgrounds import background
 from dualhmr_training.synthetic.bystanders import is_whole, with_bystander
 from dualhmr_training.synthetic.clothing import dress
-from dualhmr_training.synthetic.degradations import Degradation, degrade
+from dualhmr_training.synthetic.degradations import degrade
 from dualhmr_training.synthetic.landmarks import Landmarks
 from dualhmr_training.synthetic.occluders import occluder
 from dualhmr_training.synthetic.people import People
 from dualhmr_training.synthetic.poses import Dice
-from dualhmr_training.synthetic.surfaces import crop_pixels, visible_surfaces
+from dualhmr_training.synthetic.surfaces import VisibleSurfaces, crop_pixels
 from dualhmr_training.synthetic.textures import texture, to_bytes
-
-
-@dataclass(frozen=True)
-class Appearance:
-    """What pictures of synthetic people are like."""
-
-    clutter: int = 10
-    """The most shapes in a background."""
-    bystander: float = 0.25
-    """Share of pictures with another of the people behind, one whose own crop shows all of them."""
-    occluded: float = 0.35
-    """Share of people with something in front of them."""
-    max_hidden: float = 0.6
-    """An occluder hides between none and this share of a person's pixels, uniformly."""
-    degradation: Degradation = field(default_factory=Degradation)
 
 
 class Crops(NamedTuple):
@@ -48,38 +34,57 @@ class Crops(NamedTuple):
     """(N, 256, 192) bool: where an occluder is, also beside the person."""
 
 
-def render_people(body: Body, people: People, appearance: Appearance, dice: Dice) -> Tensor:
-    """Crops (N, 256, 192, 3) uint8 of the people in their views; see `draw_crops`."""
-    return draw_crops(body, people, appearance, dice).images
+class _Figure(NamedTuple):
+    """A person as painted: the pixels (P,) and their colours (3, P)."""
+
+    pixels: NDArray[np.intp]
+    colours: NDArray[np.uint8]
 
 
-def draw_crops(body: Body, people: People, appearance: Appearance, dice: Dice) -> Crops:
+def render_people(
+    body: Body, people: People, appearance: Appearance, dice: Dice, *, only: slice = slice(None)
+) -> Tensor:
+    """Crops (n, 256, 192, 3) uint8 of the people in their views; see `draw_crops`."""
+    return draw_crops(body, people, appearance, dice, only=only).images
+
+
+def draw_crops(
+    body: Body, people: People, appearance: Appearance, dice: Dice, *, only: slice = slice(None)
+) -> Crops:
     """Draws the people as `people.view` sees them, each before a background of their own.
 
-    Everything random comes from `dice`, so the same dice draw the same crops.
+    Everything random comes from `dice`, so the same dice draw the same crops. Of a part of the
+    people, `only`, the crops are those that they have among all.
     """
-    count, size = len(people.betas), (CROP_HEIGHT, CROP_WIDTH)
-    images = np.empty((count, *size, 3), np.uint8)
-    person, occluded = np.empty((count, *size), np.bool_), np.zeros((count, *size), np.bool_)
-    rngs = [np.random.default_rng(seed) for seed in dice.integers(2**62, count).tolist()]
+    everybody = range(len(people.betas))
+    rngs = [np.random.default_rng(seed) for seed in dice.integers(2**62, len(everybody)).tolist()]
     landmarks, windows = Landmarks.of(body), _image_windows(people)
-    surfaces = visible_surfaces(body, people)
-    colours = [
-        to_bytes(dress(rng, surface, landmarks) * _light(rng, surface.normal))
-        for rng, surface in zip(rngs, surfaces, strict=True)
-    ]
-    whole = [i for i, surface in enumerate(surfaces) if is_whole(surface.pixels)]
-    for i, (rng, window) in enumerate(zip(rngs, windows, strict=True)):
+    surfaces = VisibleSurfaces(body, people)
+
+    @cache
+    def figure(i: int) -> _Figure:
+        surface = surfaces.of(i)
+        shade = dress(rngs[i], surface, landmarks) * _light(rngs[i], surface.normal)
+        return _Figure(surface.pixels, to_bytes(shade))
+
+    def bystander(i: int) -> _Figure | None:
+        candidates = (figure(j) for j in rngs[i].permutation(everybody).tolist() if j != i)
+        return next((other for other in candidates if is_whole(other.pixels)), None)
+
+    drawn, size = everybody[only], (CROP_HEIGHT, CROP_WIDTH)
+    images = np.empty((len(drawn), *size, 3), np.uint8)
+    person, occluded = (np.zeros((len(drawn), *size), np.bool_) for _ in range(2))
+    for row, i in enumerate(drawn):
+        # Whoever is drawn first, a person's own numbers begin with clothes and light.
+        rng, own = rngs[i], figure(i)
         picture = background(rng, clutter=appearance.clutter)
-        others = [j for j in whole if j != i]
-        if rng.random() < appearance.bystander and others:
-            other = others[rng.integers(len(others))]
-            picture = with_bystander(rng, picture, surfaces[other].pixels, colours[other])
-        person[i] = _only_in(window, _painted(picture, surfaces[i].pixels, colours[i]))
+        if rng.random() < appearance.bystander and (other := bystander(i)):
+            picture = with_bystander(rng, picture, *other)
+        person[row] = _only_in(windows[i], _painted(picture, *own))
         if rng.random() < appearance.occluded:
-            occluded[i] = occluder(rng, person[i], rng.uniform(0, appearance.max_hidden))
-            _cover(rng, picture, occluded[i])
-        images[i] = _only_in(window, degrade(rng, picture, appearance.degradation))
+            occluded[row] = occluder(rng, person[row], rng.uniform(0, appearance.max_hidden))
+            _cover(rng, picture, occluded[row])
+        images[row] = _only_in(windows[i], degrade(rng, picture, appearance.degradation))
     return Crops(*map(torch.from_numpy, (images, person, occluded)))
 
 

@@ -1,0 +1,222 @@
+"""The licensed data sets' test splits, on files in their format."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from training.datasets.spin_files import everything
+from training.evaluation.licensed_files import (
+    FEMALE,
+    MALE,
+    NEUTRAL,
+    joint_regressor,
+    write_test_split,
+)
+
+from dualhmr.adaptation import Course
+from dualhmr.body import Body, load_body, skin
+from dualhmr.keypoints import BODY_25, SPIN_24
+from dualhmr.losses import LossWeights
+from dualhmr.networks import HeadOutput
+from dualhmr.objective import Objective
+from dualhmr.rotations import rotmat_to_rot6d, rotvec_to_rotmat
+from dualhmr_training.datasets import EVALUATION_PROTOCOLS, open_dataset
+from dualhmr_training.evaluation.errors import PersonErrors, people_errors
+from dualhmr_training.evaluation.licensed import licensed_group
+from dualhmr_training.evaluation.licensed_truth import TrueBodies
+from dualhmr_training.evaluation.subjects import Group, Subjects
+from dualhmr_training.spin_joints import spin_24_regressor
+
+BODIES = TrueBodies(joint_regressor(), {"m": MALE, "f": FEMALE})
+WITHOUT_GENDER = TrueBodies(joint_regressor(), {})
+
+
+def opened(
+    name: str, folder: Path, *, body: Body = NEUTRAL, bodies: TrueBodies = BODIES, **options: Any
+) -> Group:
+    return licensed_group(name, folder, body, bodies, **{"keypoints": "annotated", **options})
+
+
+def all_of(group: Group) -> Subjects:
+    """The people of a group that is small enough for one batch."""
+    (batch,) = group.batches
+    return batch
+
+
+def errors_of_rest_pose(group: Group, subjects: Subjects) -> list[PersonErrors]:
+    """Of a network that makes everybody stand in the rest pose, as the neutral body."""
+    pose = torch.eye(3)[:, :2].reshape(1, 6).repeat(1, 24)
+    output = HeadOutput(pose, torch.zeros(1, 10), torch.tensor([[1.0, 0.0, 0.0]]))
+    courses = [Course(0, (1.0,), (output,), "max_steps")] * group.count
+    objective = Objective(
+        NEUTRAL,
+        keypoints=spin_24_regressor(NEUTRAL, None),
+        keypoint_count=24,
+        camera="cliff",
+        weights=LossWeights(),
+    )
+    return people_errors(courses, subjects, objective, group.joints, max_steps=0)
+
+
+@pytest.mark.parametrize("name", ["human36m", "threedpw"])
+def test_the_truth_is_the_mesh_of_the_gender(tmp_path: Path, name: str) -> None:
+    arrays = write_test_split(tmp_path, name)
+    group = opened(name, tmp_path)
+    subjects = all_of(group)
+    assert (group.count, len(group.joints.names)) == (3, 14)
+    assert subjects.truth.vertices is not None
+    rotations = rotvec_to_rotmat(torch.from_numpy(arrays["pose"]).float().unflatten(1, (24, 3)))
+    betas = torch.from_numpy(arrays["shape"]).float()
+    for person, body in enumerate((MALE, FEMALE, MALE)):
+        own = slice(person, person + 1)
+        (vertices,) = skin(body, rotations[own], betas[own]).vertices
+        torch.testing.assert_close(subjects.truth.vertices[person], vertices)
+        joints = torch.stack([row @ vertices for row in joint_regressor()])
+        torch.testing.assert_close(subjects.truth.joints[person], joints)
+
+
+def test_a_recovery_that_is_the_truth_has_no_error(tmp_path: Path) -> None:
+    arrays = write_test_split(tmp_path, "threedpw", gender=np.array(["m", "m", "m"]))
+    group = opened("threedpw", tmp_path, body=MALE)
+    subjects = all_of(group)
+    rotvecs = torch.from_numpy(arrays["pose"]).float().unflatten(1, (24, 3))
+    pose = rotmat_to_rot6d(rotvec_to_rotmat(rotvecs)).flatten(1)
+    betas, camera = torch.from_numpy(arrays["shape"]).float(), torch.tensor([[1.0, 0, 0]])
+    courses = [
+        Course(0, (1.0,), (HeadOutput(pose[[i]], betas[[i]], camera),), "converged")
+        for i in range(3)
+    ]
+    objective = Objective(
+        MALE,
+        keypoints=spin_24_regressor(MALE, None),
+        keypoint_count=24,
+        camera="cliff",
+        weights=LossWeights(),
+    )
+    for errors in people_errors(courses, subjects, objective, group.joints, max_steps=0):
+        for name in ("mpjpe_mm", "pa_mpjpe_mm", "pve_mm"):
+            assert errors.measures[name][0] < 1e-2
+        assert "true_2d_percent" not in errors.measures
+
+
+def test_errors_against_annotated_joints_the_long_way(tmp_path: Path) -> None:
+    arrays = write_test_split(tmp_path, "mpi_inf_3dhp")
+    group = opened("mpi_inf_3dhp", tmp_path, bodies=WITHOUT_GENDER)
+    subjects = all_of(group)
+    assert subjects.truth.vertices is None
+    rest = skin(NEUTRAL, torch.eye(3).repeat(1, 24, 1, 1), torch.zeros(1, 10)).vertices[0]
+    regressed = (joint_regressor() @ rest).double().numpy()
+    protocol = EVALUATION_PROTOCOLS["mpi_inf_3dhp"]
+    assert protocol.annotated is not None
+    for person, errors in enumerate(errors_of_rest_pose(group, subjects)):
+        true = arrays["S"][person, :, :3]
+        distances = [
+            np.linalg.norm((regressed[row] - regressed[0]) - (true[other] - true[14]))
+            for row, other in zip(protocol.counted, protocol.annotated, strict=True)
+        ]
+        np.testing.assert_allclose(errors.joints_mm[0], 1000 * np.array(distances), rtol=1e-5)
+        assert errors.measures["mpjpe_mm"][0] == pytest.approx(1000 * np.mean(distances), rel=1e-5)
+        assert "pve_mm" not in errors.measures
+
+
+def test_errors_against_meshes_the_long_way(tmp_path: Path) -> None:
+    write_test_split(tmp_path, "human36m")
+    group = opened("human36m", tmp_path)
+    subjects = all_of(group)
+    assert subjects.truth.vertices is not None
+    rest = skin(NEUTRAL, torch.eye(3).repeat(1, 24, 1, 1), torch.zeros(1, 10)).vertices[0]
+    for person, errors in enumerate(errors_of_rest_pose(group, subjects)):
+        found, true = (joint_regressor() @ mesh for mesh in (rest, subjects.truth.vertices[person]))
+        rows = list(EVALUATION_PROTOCOLS["human36m"].counted)
+        distances = ((found - found[0]) - (true - true[0])).norm(dim=1)[rows]
+        np.testing.assert_allclose(errors.joints_mm[0], 1000 * distances.numpy(), rtol=1e-4)
+        off = (rest - found[0]) - (subjects.truth.vertices[person] - true[0])
+        pve = 1000 * off.norm(dim=1).mean().item()
+        assert errors.measures["pve_mm"][0] == pytest.approx(pve, rel=1e-4)
+
+
+def test_which_keypoints_are_given(tmp_path: Path) -> None:
+    write_test_split(tmp_path, "mpi_inf_3dhp")
+    samples = open_dataset("mpi_inf_3dhp", tmp_path, "test", boxes="keypoints")
+    for keypoints, names, part in (
+        ("annotated", SPIN_24, slice(25, 49)),
+        ("openpose", BODY_25, slice(0, 25)),
+    ):
+        group = opened("mpi_inf_3dhp", tmp_path, bodies=WITHOUT_GENDER, keypoints=keypoints)
+        subjects = all_of(group)
+        assert (group.keypoints, group.keypoint_set) == (keypoints, names)
+        assert subjects.image is not None
+        for person in range(3):
+            sample = samples[person]
+            assert torch.equal(subjects.known.keypoints[person], sample.keypoints[part])
+            assert torch.equal(subjects.known.confidence[person], sample.confidence[part])
+            assert torch.equal(subjects.image[person], sample.image)
+            for got, expected in zip(subjects.known.view, sample.view, strict=True):
+                assert torch.equal(got[person], expected)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(None, range(5)), (9, range(5)), (3, (0, 2, 4)), (1, (0,))]
+)
+def test_people_are_spread_evenly(
+    tmp_path: Path, count: int | None, expected: tuple[int, ...]
+) -> None:
+    arrays = write_test_split(tmp_path, "mpi_inf_3dhp", count=5)
+    group = opened("mpi_inf_3dhp", tmp_path, bodies=WITHOUT_GENDER, count=count)
+    truth = all_of(group).truth.joints
+    assert group.count == len(truth) == len(expected)
+    for found, person in zip(truth, expected, strict=True):
+        head, pelvis = arrays["S"][person, 18, :3], arrays["S"][person, 14, :3]
+        np.testing.assert_allclose(found[10], head - pelvis, rtol=0, atol=1e-5)
+
+
+def test_annotations_of_another_name(tmp_path: Path) -> None:
+    write_test_split(tmp_path, "threedpw")
+    usual, other = tmp_path / "3dpw_test.npz", tmp_path / "elsewhere" / "my_3dpw.npz"
+    other.parent.mkdir()
+    usual.rename(other)
+    assert opened("threedpw", tmp_path, annotations=other).count == 3
+    with pytest.raises(FileNotFoundError, match=r"3DPW: no annotations at .*3dpw_test\.npz"):
+        opened("threedpw", tmp_path)
+
+
+def without_confidence(person: int, joint: int) -> Any:
+    joints = everything()["S"].copy()
+    joints[person, joint, 3] = 0
+    return joints
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("threedpw", {"gender": None}, "annotations of 3DPW lack gender; its truth is the mesh"),
+        ("human36m", {"has_smpl": np.array([1, 0, 0])}, "lack pose and shape of person 1 .2 of 3"),
+        ("human36m", {"pose": None}, "lack pose and shape of person 0 .3 of 3 such.: there is no"),
+        ("mpi_inf_3dhp", {"S": None}, "of MPI-INF-3DHP lack 3D joints S of person 0 .3 of 3"),
+        ("mpi_inf_3dhp", {"S": without_confidence(2, 17)}, "lack 3D joints S of person 2 .1 of 3"),
+    ],
+)
+def test_people_without_truth_are_refused(
+    tmp_path: Path, name: str, changes: dict[str, Any], message: str
+) -> None:
+    write_test_split(tmp_path, name, **changes)
+    with pytest.raises(ValueError, match=message):
+        opened(name, tmp_path)
+
+
+def test_joints_that_do_not_count_may_lack(tmp_path: Path) -> None:
+    # The thorax, row 15, is no part of the protocol.
+    write_test_split(tmp_path, "mpi_inf_3dhp", S=without_confidence(2, 15))
+    assert opened("mpi_inf_3dhp", tmp_path).count == 3
+
+
+def test_a_regressor_of_another_mesh(tmp_path: Path) -> None:
+    write_test_split(tmp_path, "threedpw")
+    message = "the joint regressor has 40 vertices, but body 'dualhmr-free-body' has 6872"
+    with pytest.raises(ValueError, match=message):
+        opened("threedpw", tmp_path, body=load_body())
+    bodies = TrueBodies(joint_regressor(), {"m": MALE, "f": load_body()})
+    with pytest.raises(ValueError, match=message):
+        opened("threedpw", tmp_path, bodies=bodies)

@@ -1,0 +1,112 @@
+"""Evaluating many people at once against recovering them one by one, as users do."""
+
+import numpy as np
+import pytest
+import torch
+
+from dualhmr import Recoverer, Recovery
+from dualhmr.adaptation import SCHEDULE_NAMES, Schedule
+from dualhmr.body import Body, skin
+from dualhmr.camera import half_crop
+from dualhmr.losses import LossWeights
+from dualhmr.metrics import mpjpe, pa_mpjpe, pve
+from dualhmr_training.evaluation.adapting import PeopleAdapter
+from dualhmr_training.evaluation.errors import people_errors
+from dualhmr_training.evaluation.networks import Networks
+from dualhmr_training.evaluation.subjects import ComparedJoints, Group, Subjects
+
+FOCAL_LENGTH_PX = 1000.0
+CENTER = (1000.0, 1000.0)
+
+
+@pytest.fixture(scope="module")
+def recoverer() -> Recoverer:
+    return Recoverer()
+
+
+def recovered(
+    recoverer: Recoverer, subjects: Subjects, person: int, schedule: Schedule
+) -> Recovery:
+    """The same keypoints in a photograph, whose camera is known."""
+    view = subjects.known.view
+    half = half_crop(view.box_height[person])
+    in_focal_lengths = subjects.known.keypoints[person] * half + view.box_center[person]
+    pixels = in_focal_lengths * FOCAL_LENGTH_PX + torch.tensor(CENTER)
+    given = torch.cat([pixels, subjects.known.confidence[person, :, None]], dim=1)
+    return recoverer.recover(
+        np.zeros((2000, 2000, 3), np.uint8),
+        given.numpy(),
+        keypoint_set="coco_17",
+        schedule=schedule,
+        focal_length=FOCAL_LENGTH_PX,
+        principal_point=CENTER,
+    )
+
+
+@pytest.mark.parametrize("name", SCHEDULE_NAMES)
+def test_errors_are_those_of_what_recover_gives(
+    name: str,
+    recoverer: Recoverer,
+    adapter: PeopleAdapter,
+    networks: Networks,
+    body: Body,
+    subjects: Subjects,
+    joints: ComparedJoints,
+) -> None:
+    schedule = networks.facts.schedule.schedule(name)
+    (courses,) = adapter.adapt(subjects, [schedule])
+    people = people_errors(
+        courses, subjects, adapter.objective, joints, max_steps=schedule.max_steps
+    )
+    for person, errors in enumerate(people):
+        recovery = recovered(recoverer, subjects, person, schedule)
+        rotations = np.concatenate([recovery.global_orient[:, None], recovery.body_pose], 1)
+        posed = skin(body, torch.from_numpy(rotations), torch.from_numpy(recovery.betas))
+        truth = subjects.truth.joints[[person]].double()
+        found = posed.joints.double()
+        expected = {
+            "mpjpe_mm": mpjpe(found, truth),
+            "pa_mpjpe_mm": pa_mpjpe(found, truth),
+        }
+        assert subjects.truth.vertices is not None
+        expected["pve_mm"] = pve(
+            posed.vertices,
+            subjects.truth.vertices[[person]],
+            root=posed.joints[:, 0],
+            true_root=truth[:, 0].float(),
+        )
+        for measure, metres in expected.items():
+            assert errors.measures[measure][-1] == pytest.approx(1000 * metres.item(), abs=0.05)
+        assert errors.steps == recovery.steps[0]
+        assert errors.stop_reason == recovery.stop_reason[0]
+        np.testing.assert_allclose(
+            courses[person].loss_history, recovery.loss_history[0], rtol=1e-3
+        )
+        box_px = FOCAL_LENGTH_PX * subjects.known.view.box_height[person].item()
+        given_px = errors.measures["given_2d_percent"][[0, -1]] * box_px / 100
+        np.testing.assert_allclose(given_px, recovery.reprojection_px[0], rtol=1e-3)
+
+
+def test_several_schedules_at_once_do_not_disturb_each_other(
+    adapter: PeopleAdapter, networks: Networks, subjects: Subjects
+) -> None:
+    schedules = [networks.facts.schedule.schedule(name).limited_to(2) for name in SCHEDULE_NAMES]
+    for schedule, courses in zip(schedules, adapter.adapt(subjects, schedules), strict=True):
+        (alone,) = adapter.adapt(subjects, [schedule])
+        assert [course.loss_history for course in courses] == [
+            course.loss_history for course in alone
+        ]
+
+
+def test_weights_of_losses_are_those_asked_for(
+    networks: Networks, body: Body, group: Group, subjects: Subjects
+) -> None:
+    start = networks.facts.schedule.schedule("eft").limited_to(0)
+
+    def loss(weight: float) -> float:
+        adapter = PeopleAdapter(
+            networks, body, group.keypoint_set, weights=LossWeights(keypoints_2d=weight)
+        )
+        return adapter.adapt(subjects, [start])[0][0].loss_history[0]
+
+    assert loss(10.0) == pytest.approx(4 * loss(2.5), rel=1e-5)

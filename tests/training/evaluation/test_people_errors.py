@@ -1,0 +1,311 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dualhmr.adaptation import SCHEDULE_NAMES, Course
+from dualhmr.body import Body, PointRegressor, keypoint_regressor, skin
+from dualhmr.keypoints import COCO_17
+from dualhmr.networks import HeadOutput
+from dualhmr.rotations import rot6d_to_rotmat
+from dualhmr_training.evaluation.adapting import PeopleAdapter
+from dualhmr_training.evaluation.errors import PersonErrors, best_so_far, people_errors
+from dualhmr_training.evaluation.networks import Networks
+from dualhmr_training.evaluation.subjects import ComparedJoints, Subjects, Truth
+from dualhmr_training.persons import some_of
+
+STEPS = 4
+MEASURES = {
+    "mpjpe_mm",
+    "pa_mpjpe_mm",
+    "pve_mm",
+    "given_2d_percent",
+    "true_2d_percent",
+    "true_2d_loss",
+    "objective",
+}
+
+
+def adapted(
+    adapter: PeopleAdapter,
+    networks: Networks,
+    subjects: Subjects,
+    name: str = "paper",
+    steps: int = STEPS,
+) -> tuple[Course, ...]:
+    schedule = networks.facts.schedule.schedule(name).limited_to(steps)
+    return adapter.adapt(subjects, [schedule])[0]
+
+
+@pytest.fixture(scope="module")
+def courses(adapter: PeopleAdapter, networks: Networks, subjects: Subjects) -> tuple[Course, ...]:
+    return adapted(adapter, networks, subjects)
+
+
+def best_outputs(courses: tuple[Course, ...]) -> HeadOutput:
+    outputs: list[Any] = [course.outputs[course.best_step] for course in courses]
+    return HeadOutput(*map(torch.cat, zip(*outputs, strict=True)))
+
+
+def projected(body: Body, subjects: Subjects, output: HeadOutput) -> Tensor:
+    """COCO's keypoints (N, 17, 2) in crop coordinates, the long way: mesh, camera, box."""
+    posed = skin(body, rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6))), output.betas)
+    points = keypoint_regressor(body, COCO_17).from_mesh(*posed).double()
+    seen = []
+    for i, (scale, x, y) in enumerate(output.camera.double().tolist()):
+        center, height, focal, principal = (part[i].double() for part in subjects.known.view)
+        size = height * scale
+        place = torch.tensor([x, y, 0.0]).double()
+        place[:2] += 2 * (center - principal) / size
+        place[2] = 2 * focal / size
+        there = points[i] + place
+        in_image = there[:, :2] / there[:, 2:] * focal + principal
+        seen.append((in_image - center) / (height * torch.tensor([0.375, 0.5])))
+    return torch.stack(seen)
+
+
+def found(body: Body, subjects: Subjects, courses: tuple[Course, ...]) -> Truth:
+    """As if what was recovered were true."""
+    output = best_outputs(courses)
+    posed = skin(body, rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6))), output.betas)
+    return Truth(posed.joints, posed.vertices, projected(body, subjects, output).float())
+
+
+def errors_of(
+    courses: tuple[Course, ...],
+    subjects: Subjects,
+    adapter: PeopleAdapter,
+    compared: ComparedJoints,
+    /,
+    *,
+    steps: int = STEPS,
+    **truth: Tensor | None,
+) -> list[PersonErrors]:
+    told = subjects._replace(truth=subjects.truth._replace(**truth))
+    return people_errors(courses, told, adapter.objective, compared, max_steps=steps)
+
+
+@pytest.mark.parametrize(
+    ("losses", "max_steps", "expected"),
+    [
+        ((5.0, 4.0, 3.0), 2, [0, 1, 2]),
+        ((3.0, 2.0, 5.0, 1.0), 5, [0, 1, 1, 3, 3, 3]),
+        ((2.0, 2.0, 2.0), 2, [0, 0, 0]),
+        ((1.0, 9.0), 3, [0, 0, 0, 0]),
+        ((1.0, 0.5), 0, [0]),
+    ],
+)
+def test_best_so_far_by_hand(
+    losses: tuple[float, ...], max_steps: int, expected: list[int]
+) -> None:
+    assert best_so_far(losses, max_steps) == expected
+
+
+def test_what_was_found_has_no_error_where_it_is_the_truth(
+    courses: tuple[Course, ...],
+    subjects: Subjects,
+    adapter: PeopleAdapter,
+    joints: ComparedJoints,
+    body: Body,
+) -> None:
+    truth = found(body, subjects, courses)._asdict()
+    people = errors_of(courses, subjects, adapter, joints, **truth)
+    assert len(people) == 3
+    for errors in people:
+        assert set(errors.measures) == MEASURES
+        for name in MEASURES - {"given_2d_percent", "objective"}:
+            assert errors.measures[name].shape == (STEPS + 1,)
+            assert errors.measures[name][-1] < 1e-3, name
+            assert errors.measures[name][0] > 1e-2 or name == "true_2d_loss", name
+        assert errors.joints_mm.shape == errors.aligned_joints_mm.shape == (STEPS + 1, 24)
+        assert errors.joints_mm[-1].max() < 1e-3
+
+
+def test_errors_of_a_truth_that_lies_elsewhere_or_is_larger(
+    courses: tuple[Course, ...],
+    subjects: Subjects,
+    adapter: PeopleAdapter,
+    joints: ComparedJoints,
+    body: Body,
+) -> None:
+    truth = found(body, subjects, courses)
+    assert truth.vertices is not None
+    moved = {"joints": truth.joints + 3, "vertices": truth.vertices + 3}
+    for errors in errors_of(courses, subjects, adapter, joints, **moved):
+        assert errors.measures["mpjpe_mm"][-1] < 2e-3
+        assert errors.measures["pve_mm"][-1] < 2e-3
+    larger = {"joints": 1.1 * truth.joints, "vertices": 1.1 * truth.vertices}
+    for i, errors in enumerate(errors_of(courses, subjects, adapter, joints, **larger)):
+        pelvis = truth.joints[i, 0]
+        from_pelvis = (truth.joints[i] - pelvis).norm(dim=1).mean().item()
+        surface = (truth.vertices[i] - pelvis).norm(dim=1).mean().item()
+        assert errors.measures["mpjpe_mm"][-1] == pytest.approx(100 * from_pelvis, rel=1e-4)
+        assert errors.measures["pve_mm"][-1] == pytest.approx(100 * surface, rel=1e-4)
+        assert errors.measures["pa_mpjpe_mm"][-1] < 1e-3
+
+
+def test_2d_errors_the_long_way(
+    courses: tuple[Course, ...],
+    subjects: Subjects,
+    adapter: PeopleAdapter,
+    joints: ComparedJoints,
+    body: Body,
+) -> None:
+    seen = projected(body, subjects, best_outputs(courses)).numpy()
+    assert subjects.truth.keypoints is not None
+    given, true = subjects.known.keypoints.numpy(), subjects.truth.keypoints.numpy()
+    for i, errors in enumerate(errors_of(courses, subjects, adapter, joints)):
+        known = subjects.known.confidence[i].numpy() > 0
+        # In boxes of height 1 and width 3/4.
+        from_given = (seen[i] - given[i])[known] * (0.375, 0.5)
+        from_true = (seen[i] - true[i])[known] * (0.375, 0.5)
+        percent = 100 * np.linalg.norm(from_given, axis=1).mean()
+        assert errors.measures["given_2d_percent"][-1] == pytest.approx(percent, rel=1e-4)
+        percent = 100 * np.linalg.norm(from_true, axis=1).mean()
+        assert errors.measures["true_2d_percent"][-1] == pytest.approx(percent, rel=1e-4)
+        squared = ((seen[i] - true[i])[known] ** 2).sum() / (2 * 17)
+        assert errors.measures["true_2d_loss"][-1] == pytest.approx(squared, rel=1e-3)
+
+
+def test_keypoints_that_were_not_given_do_not_count(
+    courses: tuple[Course, ...],
+    subjects: Subjects,
+    adapter: PeopleAdapter,
+    joints: ComparedJoints,
+) -> None:
+    confidence = subjects.known.confidence.clone()
+    confidence[1, 3] = 0
+    partly = subjects._replace(known=subjects.known._replace(confidence=confidence))
+    assert subjects.truth.keypoints is not None
+    odd = subjects.truth.keypoints.clone()
+    odd[1, 3] = torch.nan
+    errors = errors_of(courses, partly, adapter, joints)
+    same = errors_of(courses, partly, adapter, joints, keypoints=odd)
+    all_count = errors_of(courses, subjects, adapter, joints)
+    for name in ("true_2d_percent", "true_2d_loss"):
+        np.testing.assert_array_equal(errors[1].measures[name], same[1].measures[name])
+        assert (errors[1].measures[name] != all_count[1].measures[name]).all()
+
+
+def test_who_was_given_no_keypoints_has_no_errors_of_them(
+    courses: tuple[Course, ...],
+    subjects: Subjects,
+    adapter: PeopleAdapter,
+    joints: ComparedJoints,
+) -> None:
+    confidence = subjects.known.confidence.clone()
+    confidence[2] = 0
+    unseen = subjects._replace(known=subjects.known._replace(confidence=confidence))
+    first, _, last = errors_of(courses, unseen, adapter, joints)
+    for name in ("given_2d_percent", "true_2d_percent"):
+        assert np.isnan(last.measures[name]).all()
+        assert np.isfinite(first.measures[name]).all()
+    assert np.isfinite(last.measures["mpjpe_mm"]).all()
+
+
+def test_what_a_data_set_does_not_tell_is_left_out(
+    courses: tuple[Course, ...],
+    subjects: Subjects,
+    adapter: PeopleAdapter,
+    joints: ComparedJoints,
+) -> None:
+    for errors in errors_of(courses, subjects, adapter, joints, vertices=None, keypoints=None):
+        assert set(errors.measures) == MEASURES - {"pve_mm", "true_2d_percent", "true_2d_loss"}
+
+
+def test_who_else_is_there_does_not_matter(
+    courses: tuple[Course, ...],
+    subjects: Subjects,
+    adapter: PeopleAdapter,
+    joints: ComparedJoints,
+) -> None:
+    # Of unlike numbers of iterates, too.
+    short = stopped_after(courses[1], 2)
+    together = errors_of((courses[0], short, courses[2]), subjects, adapter, joints)
+    for i, course in enumerate((courses[0], short, courses[2])):
+        alone = some_of(subjects, slice(i, i + 1))
+        (errors,) = errors_of((course,), alone, adapter, joints)
+        for name in MEASURES:
+            np.testing.assert_allclose(
+                errors.measures[name], together[i].measures[name], rtol=1e-4, atol=1e-4
+            )
+
+
+def stopped_after(course: Course, steps: int) -> Course:
+    """As if it had stopped after `steps`."""
+    history = course.loss_history[: steps + 1]
+    return Course(history.index(min(history)), history, course.outputs[: steps + 1], "converged")
+
+
+@pytest.mark.parametrize("schedule", SCHEDULE_NAMES)
+def test_the_error_after_a_step_is_that_of_who_ends_there(
+    adapter: PeopleAdapter,
+    networks: Networks,
+    subjects: Subjects,
+    joints: ComparedJoints,
+    schedule: str,
+) -> None:
+    def errors(steps: int) -> list[PersonErrors]:
+        cut = adapted(adapter, networks, subjects, schedule, steps)
+        return errors_of(cut, subjects, adapter, joints, steps=steps)
+
+    every = errors(3)
+    for step in range(3):
+        for ended, person in zip(errors(step), every, strict=True):
+            for name, values in ended.measures.items():
+                assert values.shape == (step + 1,)
+                np.testing.assert_allclose(values, person.measures[name][: step + 1], rtol=1e-4)
+
+
+def test_the_objective_never_rises(
+    adapter: PeopleAdapter, networks: Networks, subjects: Subjects, joints: ComparedJoints
+) -> None:
+    courses = adapted(adapter, networks, subjects, "eft", 14)
+    people = errors_of(courses, subjects, adapter, joints, steps=14)
+    for course, errors in zip(courses, people, strict=True):
+        objective = errors.measures["objective"]
+        assert (np.diff(objective) <= 0).all()
+        assert objective[-1] == pytest.approx(min(course.loss_history))
+
+
+def test_who_stops_early_keeps_the_best_iterate(
+    courses: tuple[Course, ...],
+    subjects: Subjects,
+    adapter: PeopleAdapter,
+    joints: ComparedJoints,
+) -> None:
+    short = errors_of(courses, subjects, adapter, joints)
+    long = errors_of(courses, subjects, adapter, joints, steps=STEPS + 6)
+    for course, before, after in zip(courses, short, long, strict=True):
+        for name, errors in after.measures.items():
+            np.testing.assert_array_equal(errors[: STEPS + 1], before.measures[name])
+            assert (errors[STEPS:] == before.measures[name][-1]).all()
+        assert (after.steps, after.stop_reason) == (course.steps, course.stop_reason)
+
+
+def test_a_protocol_with_joints_of_its_own(
+    courses: tuple[Course, ...], subjects: Subjects, adapter: PeopleAdapter, body: Body
+) -> None:
+    # Hips and knees, against a root between the hips that does not count itself.
+    rows = torch.zeros(5, 24)
+    rows[0, [1, 2]] = 0.5
+    for row, joint in enumerate((1, 2, 4, 5), start=1):
+        rows[row, joint] = 1
+    points = PointRegressor(
+        ("mid_hip", "left_hip", "right_hip", "left_knee", "right_knee"),
+        rows,
+        torch.zeros(5, body.vertex_count),
+    )
+    legs = ComparedJoints(points, root=0, counted=(1, 2, 3, 4))
+    assert legs.names == ("left_hip", "right_hip", "left_knee", "right_knee")
+    moved = found(body, subjects, courses).joints.clone()
+    moved[:, 4] += torch.tensor([0.03, 0.0, 0.04])
+    for errors in errors_of(courses, subjects, adapter, legs, joints=rows @ (moved + 1)):
+        np.testing.assert_allclose(errors.joints_mm[-1], [0, 0, 50, 0], rtol=0, atol=2e-3)
+        assert errors.measures["mpjpe_mm"][-1] == pytest.approx(12.5, abs=1e-3)
+        np.testing.assert_allclose(
+            errors.measures["pa_mpjpe_mm"], errors.aligned_joints_mm.mean(1), rtol=1e-12
+        )
+        assert errors.aligned_joints_mm.shape == (STEPS + 1, 4)

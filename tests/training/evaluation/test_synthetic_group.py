@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dualhmr.body import Body, keypoint_regressor, skin
+from dualhmr.keypoints import COCO_17
+from dualhmr_training.evaluation.subjects import Group, Subjects
+from dualhmr_training.evaluation.synthetic import read_pool, synthetic_group
+from dualhmr_training.held_out import held_out_clips
+from dualhmr_training.synthetic.detector import noise_only
+from dualhmr_training.synthetic.people import PeopleSampler, Population
+from dualhmr_training.synthetic.poses import NO_VARIATION, read_poses
+
+
+def all_of(group: Group) -> Subjects:
+    """The people of a group that is small enough for one batch."""
+    (batch,) = group.batches
+    return batch
+
+
+def in_focal_lengths(subjects: Subjects, crop: torch.Tensor) -> torch.Tensor:
+    view = subjects.known.view
+    half = torch.stack([0.375 * view.box_height, 0.5 * view.box_height], dim=1)
+    return crop * half[:, None] + view.box_center[:, None]
+
+
+def test_a_subject_is_what_a_user_would_have(subjects: Subjects, group: Group) -> None:
+    assert (group.count, group.keypoint_set) == (3, COCO_17)
+    assert group.keypoints == "noise 0.02"
+    assert subjects.image is None
+    assert subjects.known.target is None
+    assert subjects.known.keypoints.shape == (3, 17, 2)
+    assert subjects.known.confidence.shape == (3, 17)
+    assert subjects.truth.joints.shape == (3, 24, 3)
+
+
+def test_noise_is_all_that_a_level_changes(
+    body: Body, poses: torch.Tensor, subjects: Subjects
+) -> None:
+    exact = all_of(synthetic_group(body, poses, noise=0, count=3, seed=7, pictures=False))
+    assert exact.truth.keypoints is not None
+    assert subjects.truth.keypoints is not None
+    true = in_focal_lengths(exact, exact.truth.keypoints)
+    same = in_focal_lengths(subjects, subjects.truth.keypoints)
+    np.testing.assert_allclose(same, true, rtol=0, atol=1e-5)
+    shown = in_focal_lengths(exact, exact.known.keypoints)
+    seen = exact.known.confidence > 0
+    np.testing.assert_allclose(shown[seen], true[seen], rtol=0, atol=1e-5)
+    assert torch.equal(exact.truth.joints, subjects.truth.joints)
+    noisy = in_focal_lengths(subjects, subjects.known.keypoints)
+    for person in range(3):
+        size = (true[person].amax(0) - true[person].amin(0)).max()
+        far = (noisy[person] - true[person])[seen[person]].abs().max() / size
+        assert 0.02 < far < 0.1
+
+
+def test_the_truth_is_seen_where_the_keypoints_are(body: Body, subjects: Subjects) -> None:
+    points = keypoint_regressor(body, COCO_17)
+    truth = subjects.truth
+    assert truth.vertices is not None
+    assert truth.keypoints is not None
+    seen = in_focal_lengths(subjects, truth.keypoints).double().numpy()
+    everybody = points.from_mesh(truth.vertices, truth.joints).double().numpy()
+    for person in range(3):
+        (x, y, z), (u, v) = everybody[person].T, seen[person].T
+        # u (z + tz) = x + tx and v (z + tz) = y + ty: linear in where the person stands.
+        zeros, ones = np.zeros(17), np.ones(17)
+        matrix = np.concatenate([np.stack([ones, zeros, -u], 1), np.stack([zeros, ones, -v], 1)])
+        place = np.linalg.lstsq(matrix, np.concatenate([u * z - x, v * z - y]), rcond=None)[0]
+        np.testing.assert_allclose((x + place[0]) / (z + place[2]), u, rtol=0, atol=1e-4)
+        np.testing.assert_allclose((y + place[1]) / (z + place[2]), v, rtol=0, atol=1e-4)
+
+
+def test_people_are_those_of_the_seed_in_however_many_batches(
+    body: Body, poses: torch.Tensor
+) -> None:
+    population = Population(poses=NO_VARIATION, detector=noise_only(0.02))
+    people = PeopleSampler(body, poses, population, seed=9).sample(40)
+    group = synthetic_group(body, poses, noise=0.02, count=40, seed=9, pictures=False)
+    first, second = group.batches
+    for batch, part in ((first, slice(0, 32)), (second, slice(32, 40))):
+        expected = skin(body, people.rotations[part], people.betas[part])
+        torch.testing.assert_close(batch.truth.joints, expected.joints)
+        torch.testing.assert_close(batch.truth.vertices, expected.vertices)
+        assert torch.equal(batch.known.keypoints, people.detected[part, :17])
+
+
+def test_pictures_are_of_the_same_people_and_always_the_same(
+    body: Body, poses: torch.Tensor, subjects: Subjects
+) -> None:
+    def pictured(seed: int) -> Subjects:
+        group = synthetic_group(body, poses, noise=0.02, count=3, seed=seed, pictures=True)
+        return all_of(group)
+
+    with_pictures = pictured(7)
+    assert with_pictures.image is not None
+    assert with_pictures.image.shape == (3, 256, 192, 3)
+    assert with_pictures.image.dtype == torch.uint8
+    assert torch.equal(with_pictures.known.keypoints, subjects.known.keypoints)
+    again, other = pictured(7).image, pictured(8).image
+    assert again is not None
+    assert other is not None
+    assert torch.equal(with_pictures.image, again)
+    assert not torch.equal(with_pictures.image, other)
+
+
+def test_held_out_poses_are_those_that_training_leaves_out(pose_file: Path) -> None:
+    poses = read_poses(pose_file)
+    assert torch.equal(read_pool(pose_file, held_out=False), poses.rotvecs)
+    held_out = read_pool(pose_file, held_out=True)
+    assert torch.equal(held_out, poses.of_clips(held_out_clips(poses)))
+    assert 0 < len(held_out) < len(poses.rotvecs)

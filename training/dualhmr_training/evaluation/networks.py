@@ -1,0 +1,96 @@
+"""Opening what is evaluated: a bundle, or the folder of a training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dualhmr.adaptation import Schedule
+from dualhmr.bundle import open_bundle
+from dualhmr.engines.opening import torch_auxiliary_network, torch_main_network
+from dualhmr.losses import LossWeights
+from dualhmr.manifest import MANIFEST
+from dualhmr.networks import MeshRegressor
+from dualhmr_training.record import RECORD
+from dualhmr_training.trained import NetworkFacts, network_facts, read_networks, read_record
+
+_WITHOUT_MESH = {"keypoints_2d", "camera"}
+"""Losses that need no mesh to compare with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """A main network, and the auxiliary one if it has one, in evaluation mode."""
+
+    name: str
+    source: str
+    """Where they come from, for people to read."""
+    main: MeshRegressor
+    auxiliary: MeshRegressor | None
+    facts: NetworkFacts
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Names of all that they are given."""
+        return frozenset((*self.main.reads, *(self.auxiliary.reads if self.auxiliary else ())))
+
+
+def open_networks(folder: Path | None) -> Networks:
+    """Opens a bundle with PyTorch weights (None: the default one), or what `dualhmr train` wrote.
+
+    Raises FileNotFoundError for a folder that is neither, a bundle without PyTorch weights or a
+    training that is not finished, and ValueError for damaged files.
+    """
+    if folder is None or (folder / MANIFEST).is_file():
+        return _from_bundle(folder)
+    if (folder / RECORD).is_file():
+        return _from_training(folder)
+    raise FileNotFoundError(
+        f"{folder} is neither a bundle nor the folder of a training: it has no {MANIFEST} and no "
+        f"{RECORD}"
+    )
+
+
+def check_schedules(
+    networks: Networks, weights: LossWeights, schedules: Sequence[Schedule]
+) -> None:
+    """Raises ValueError for a schedule that needs a pseudo mesh which nobody makes."""
+    if networks.auxiliary is not None:
+        return
+    weighted = {name for name, weight in vars(weights).items() if weight}
+    for schedule in schedules:
+        used = [weighted if phase.losses is None else phase.losses for phase in schedule.phases]
+        if set().union(*used) - _WITHOUT_MESH:
+            raise ValueError(
+                f"schedule {schedule.name!r} needs a pseudo mesh, and {networks.source} has no "
+                "auxiliary network; use --schedule eft"
+            )
+
+
+def _from_bundle(folder: Path | None) -> Networks:
+    bundle = open_bundle(folder)
+    manifest = bundle.manifest
+    return Networks(
+        name=manifest.name,
+        source=f"bundle {bundle.folder}",
+        main=torch_main_network(bundle),
+        auxiliary=torch_auxiliary_network(bundle),
+        facts=NetworkFacts(
+            body=manifest.body,
+            keypoint_set=manifest.keypoint_set,
+            camera=manifest.camera,
+            weights=manifest.weights,
+            schedule=manifest.schedule,
+        ),
+    )
+
+
+def _from_training(folder: Path) -> Networks:
+    record = read_record(folder)
+    main, auxiliary = read_networks(folder, record)
+    return Networks(
+        name=folder.resolve().name,
+        source=f"the training in {folder}",
+        main=main,
+        auxiliary=auxiliary,
+        facts=network_facts(record),
+    )
