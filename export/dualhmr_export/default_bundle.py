@@ -3,13 +3,15 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from dualhmr.adaptation import SCHEDULE_NAMES
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
-from dualhmr.manifest import Manifest, NetworkSpec, ScheduleDefaults
+from dualhmr.manifest import Manifest, NetworkSpec
 from dualhmr.plain_data import from_plain
 from dualhmr_export.write_bundle import write_bundle
-from dualhmr_training.trained import ADAM_RATE, network_facts, read_networks, read_record
+from dualhmr_training.trained import network_facts, read_networks, read_record
 
 DESCRIPTION = (
     "The networks that come with dualhmr. They read the 2D keypoints, not the image, and were "
@@ -17,8 +19,11 @@ DESCRIPTION = (
 )
 
 
-def make(trained: Path, folder: Path, schedule: ScheduleDefaults) -> None:
-    """Exports the networks that `dualhmr train demo` put into `trained` as a bundle, `folder`."""
+def make(trained: Path, folder: Path, **schedule: str | float) -> None:
+    """Exports the networks that `dualhmr train demo` put into `trained` as a bundle, `folder`.
+
+    `schedule` replaces fields of the `ScheduleDefaults` that follow from the training.
+    """
     record = read_record(trained)
     main, auxiliary = read_networks(trained, record)
     if auxiliary is None:
@@ -37,7 +42,7 @@ def make(trained: Path, folder: Path, schedule: ScheduleDefaults) -> None:
         keypoint_set=facts.keypoint_set,
         camera=facts.camera,
         weights=facts.weights,
-        schedule=schedule,
+        schedule=replace(facts.schedule, **schedule),  # type: ignore[arg-type]
         files={},
         provenance={
             "data": "synthetic people in poses of the CMU Graphics Lab Motion Capture Database",
@@ -52,12 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trained", type=Path, required=True, help="folder of the weights")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle, a new one")
-    parser.add_argument("--adam-rate", type=float, default=ADAM_RATE)
-    parser.add_argument("--descent-rate", type=float, default=1e-3)
-    parser.add_argument("--tolerance", type=float, default=2e-5)
-    options = parser.parse_args(arguments)
-    schedule = ScheduleDefaults("paper", options.adam_rate, options.descent_rate, options.tolerance)
-    make(options.trained, options.out, schedule)
+    parser.add_argument("--schedule", choices=SCHEDULE_NAMES, dest="name")
+    parser.add_argument("--adam-rate", type=float)
+    parser.add_argument("--tolerance", type=float)
+    options = vars(parser.parse_args(arguments))
+    trained, folder = options.pop("trained"), options.pop("out")
+    make(trained, folder, **{name: value for name, value in options.items() if value is not None})
 
 
 if __name__ == "__main__":

@@ -34,11 +34,16 @@ def describe(bundle: Bundle) -> str:
         "auxiliary network": _network(manifest.auxiliary),
         "crop": f"{height}x{width}, {manifest.camera} camera, keypoint set {manifest.keypoint_set}",
         "schedule": f"{schedule.name}, Adam {schedule.adam_rate:g}, "
-        f"plain descent {schedule.descent_rate:g}, tolerance {schedule.tolerance:g}",
+        f"plain descent {schedule.descent_rate:g}{_clipped(schedule.descent_max_norm)}, "
+        f"tolerance {schedule.tolerance:g}",
         **{f"from: {name}": _shortened(value) for name, value in manifest.provenance.items()},
         "files": ", ".join(f"{name} {_size(bundle.path(name))}" for name in manifest.files),
     }
     return "\n".join(f"{name + ':':20}{value}" for name, value in lines.items())
+
+
+def _clipped(max_norm: float | None) -> str:
+    return "" if max_norm is None else f" clipped at {max_norm:g}"
 
 
 def _network(spec: NetworkSpec) -> str:

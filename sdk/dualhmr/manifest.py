@@ -52,6 +52,9 @@ class ScheduleDefaults:
     name: str = "paper"
     adam_rate: float = 1e-5
     descent_rate: float = 1e-5
+    """Of the plain step, where the schedule has one: best that of the inner step in training."""
+    descent_max_norm: float | None = None
+    """Bound on the length of that step's gradient."""
     tolerance: float = 2e-5
 
     def schedule(self, name: str | None = None) -> Schedule:
@@ -60,6 +63,7 @@ class ScheduleDefaults:
             name or self.name,
             adam_rate=self.adam_rate,
             descent_rate=self.descent_rate,
+            descent_max_norm=self.descent_max_norm,
             tolerance=self.tolerance,
         )
 

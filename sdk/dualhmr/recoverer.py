@@ -154,7 +154,7 @@ def recover(
     (0, 0) the centre of the top-left pixel; `scores` (K,) or (P, K) give confidences separately, as
     rtmlib does. `keypoint_set` names what the K keypoints are; it is inferred from K otherwise.
     `bundle`: a folder that `dualhmr_export` wrote; None is the default networks. `schedule`:
-    "paper", "release" or "eft"; None is the bundle's own. `max_steps`: 14 by default.
+    "paper", "trained", "release" or "eft"; None is the bundle's own. `max_steps`: 14 by default.
     `focal_length` and `principal_point`: image pixels, where they are known; the image's diagonal
     and centre otherwise. `device`: "cpu" or "cuda".
 

@@ -139,7 +139,7 @@ def test_a_gradient_that_is_non_finite_at_the_start_is_an_error() -> None:
         adapt(at(0.0), single(lambda w: w.square().sqrt().sum()), descend(1.0, 3))
 
 
-@pytest.mark.parametrize("name", ["paper", "release", "eft"])
+@pytest.mark.parametrize("name", ["paper", "trained", "release", "eft"])
 def test_no_steps_is_the_start(name: str) -> None:
     start = at(0.3, -0.2)
     result = adapt(start, Recorded(), named_schedule(name).limited_to(0))
@@ -149,7 +149,7 @@ def test_no_steps_is_the_start(name: str) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 14, 20])
-@pytest.mark.parametrize("name", ["paper", "release", "eft"])
+@pytest.mark.parametrize("name", ["paper", "trained", "release", "eft"])
 def test_history_and_outputs_are_the_start_and_every_step(name: str, steps: int) -> None:
     schedule = named_schedule(name, adam_rate=0.01, descent_rate=0.01, tolerance=0)
     result = adapt(at(0.0, 5.0), Recorded(), schedule.limited_to(steps))
@@ -178,7 +178,7 @@ def test_the_best_iterate_is_returned_and_not_the_last() -> None:
     x=st.floats(-4, 4),
     y=st.floats(-4, 4),
     kind=st.sampled_from([Adam, GradientDescent]),
-    name=st.sampled_from(["paper", "release", "eft"]),
+    name=st.sampled_from(["paper", "trained", "release", "eft"]),
     single_precision=st.booleans(),
 )
 @example(rate=1e300, x=1.0, y=1.0, kind=Adam, name="paper", single_precision=True)

@@ -88,7 +88,7 @@ def test_people_stop_when_and_why_they_would_alone() -> None:
     assert all(math.isfinite(loss) for loss in diverged.loss_history)
 
 
-@pytest.mark.parametrize("name", ["paper", "release", "eft"])
+@pytest.mark.parametrize("name", ["paper", "trained", "release", "eft"])
 def test_named_schedules(name: str) -> None:
     known = people(0.5, 4.0, 2.0, 1.0)
     schedule = named_schedule(name, adam_rate=0.2, descent_rate=0.02, tolerance=0.02)

@@ -109,7 +109,7 @@ def parameters_of(head: RegressorHead) -> Parameters:
     return {name: parameter.detach() for name, parameter in head.named_parameters()}
 
 
-@pytest.mark.parametrize("name", ["paper", "release", "eft"])
+@pytest.mark.parametrize("name", ["paper", "trained", "release", "eft"])
 def test_adapting_lowers_the_loss(
     head: RegressorHead, objective: Objective, features: Tensor, evidence: Evidence, name: str
 ) -> None:

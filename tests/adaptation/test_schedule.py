@@ -31,6 +31,15 @@ def test_release_is_a_plain_step_then_adam_on_keypoints() -> None:
     assert schedule.tolerance == 2e-5
 
 
+def test_trained_is_the_inner_step_of_training_then_adam_on_the_same_losses() -> None:
+    schedule = named_schedule("trained", descent_rate=1e-3, descent_max_norm=1.0)
+    assert schedule.phases == (
+        Phase(GradientDescent(1e-3, max_norm=1.0), 1, losses=None),
+        Phase(PAPERS_ADAM, 13, losses=None),
+    )
+    assert schedule.watched_losses is None
+
+
 def test_eft_knows_no_pseudo_mesh() -> None:
     schedule = named_schedule("eft")
     assert schedule.phases == (Phase(PAPERS_ADAM, 14, losses=ONLY_2D),)
@@ -49,7 +58,7 @@ def test_named_schedules_carry_their_names_and_rates(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Paper", "", "paper "])
 def test_unknown_names_are_an_error(name: str) -> None:
-    with pytest.raises(ValueError, match=f"unknown schedule '{name}'; known are paper, release"):
+    with pytest.raises(ValueError, match=f"unknown schedule '{name}'; known are paper, trained"):
         named_schedule(name)
 
 

@@ -52,7 +52,7 @@ def test_adaptation_brings_the_body_nearer_to_the_keypoints(
     assert recovery.stop_reason[0] in ("converged", "max_steps")
 
 
-@pytest.mark.parametrize("schedule", ["paper", "release", "eft"])
+@pytest.mark.parametrize("schedule", ["paper", "trained", "release", "eft"])
 def test_no_schedule_ends_worse_than_it_began(
     recoverer: Recoverer, photo: Photo, keypoints: Keypoints, schedule: str
 ) -> None:

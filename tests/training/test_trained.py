@@ -10,7 +10,9 @@ from tiny_training import TINY, small_body
 
 from dualhmr.keypoints import BODY_23
 from dualhmr.losses import LossWeights
+from dualhmr.manifest import ScheduleDefaults
 from dualhmr.weights import save_weights
+from dualhmr_training.meta_step import InnerLoop
 from dualhmr_training.record import training_record, write_record
 from dualhmr_training.trained import (
     ADAM_RATE,
@@ -48,7 +50,15 @@ def test_what_the_record_says() -> None:
     assert facts.keypoint_set == BODY_23.name
     assert facts.camera == "cliff"
     assert facts.weights == LossWeights(keypoints_2d=7.0)
-    assert (facts.schedule.name, facts.schedule.adam_rate) == ("paper", ADAM_RATE)
+
+
+def test_test_time_begins_with_the_inner_step_of_training() -> None:
+    config = replace(CONFIG, inner=InnerLoop(learning_rate=0.02, max_norm=3.0))
+    assert network_facts(training_record(config, small_body())).schedule == ScheduleDefaults(
+        "trained", adam_rate=ADAM_RATE, descent_rate=0.02, descent_max_norm=3.0
+    )
+    ordinary = replace(CONFIG, inner=InnerLoop(steps=0))
+    assert network_facts(training_record(ordinary, small_body())).schedule.name == "paper"
 
 
 def test_what_it_says_of_the_paper_s_trainings_and_of_networks_alone() -> None:

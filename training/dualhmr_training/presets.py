@@ -34,7 +34,7 @@ def demo() -> TrainingConfig:
     return TrainingConfig(
         main=keypoint_network(blocks=2, hidden=256),
         auxiliary=keypoint_network(blocks=3, hidden=256),
-        inner=InnerLoop(learning_rate=1e-3, max_norm=1.0),
+        inner=InnerLoop(learning_rate=1e-2, max_norm=1.0),
         weights=LossWeights(joints_3d=1.0, vertices=0.0),
         outer_weights=LossWeights(keypoints_2d=0.3, joints_3d=10.0, rotations=20.0, vertices=0.0),
         steps=10_000,

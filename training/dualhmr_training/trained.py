@@ -11,11 +11,12 @@ from dualhmr.manifest import NetworkSpec, ScheduleDefaults
 from dualhmr.networks import MeshRegressor
 from dualhmr.plain_data import from_plain
 from dualhmr.weights import load_weights
+from dualhmr_training.meta_step import InnerLoop
 from dualhmr_training.record import RECORD
 
 SPIN_49 = "spin_49"
 """Stands for the 49 keypoints of the licensed data sets, 25 detected and 24 annotated."""
-ADAM_RATE = 2e-4
+ADAM_RATE = 6e-5
 """A training tunes no rates for test time; with this one the default networks do well."""
 _FIELDS = {"main", "auxiliary", "weights"}
 
@@ -86,14 +87,22 @@ def _read_network(folder: Path, role: str, plain: object) -> MeshRegressor:
 def network_facts(record: dict[str, Any]) -> NetworkFacts:
     """What a training's record says of its networks; ValueError where it contradicts itself.
 
-    Their schedule is the paper's, or EFT's where there is no auxiliary network.
+    Their schedule begins with the inner step they were trained with; it is the paper's where there
+    was none, and EFT's where there is no auxiliary network.
     """
     config = record["config"]
+    inner = from_plain(InnerLoop, config.get("inner", {}))
+    schedule = "eft" if config["auxiliary"] is None else "trained" if inner.steps else "paper"
     on_datasets = config.get("data") == "datasets"
     return NetworkFacts(
         body=record["body"],
         keypoint_set=SPIN_49 if on_datasets else BODY_23.name,
         camera=config.get("camera", "cliff"),
         weights=from_plain(LossWeights, config["weights"]),
-        schedule=ScheduleDefaults("paper" if config["auxiliary"] else "eft", adam_rate=ADAM_RATE),
+        schedule=ScheduleDefaults(
+            schedule,
+            adam_rate=ADAM_RATE,
+            descent_rate=inner.learning_rate,
+            descent_max_norm=inner.max_norm,
+        ),
     )

@@ -63,17 +63,28 @@ def paper_schedule(*, adam_rate: float = 1e-5, tolerance: float = 2e-5) -> Sched
     return Schedule("paper", (Phase(Adam(adam_rate), MAX_STEPS),), tolerance)
 
 
+def trained_schedule(
+    inner_step: GradientDescent, *, adam_rate: float = 1e-5, tolerance: float = 2e-5
+) -> Schedule:
+    """Eq. 9 at every step: first the inner step that training took, then Adam.
+
+    Networks are trained to be right after that step, not before it: where it is long they leave
+    it much to do, as much as finding the camera, and Adam is slow at that.
+    """
+    then = Phase(Adam(adam_rate), MAX_STEPS - 1)
+    return Schedule("trained", (Phase(inner_step, 1), then), tolerance)
+
+
 def release_schedule(
-    *, adam_rate: float = 1e-5, descent_rate: float = 1e-5, tolerance: float = 2e-5
+    inner_step: GradientDescent, *, adam_rate: float = 1e-5, tolerance: float = 2e-5
 ) -> Schedule:
     """The authors' code: one plain step of Eq. 9, then Adam on the 2D keypoints alone.
 
     The release adapts one set of parameters per batch, and the whole network from its second step
     on. Here every person has a set of their own, and `scope` says which parameters move.
     """
-    plain = Phase(GradientDescent(descent_rate), 1)
     keypoints_only = Phase(Adam(adam_rate), MAX_STEPS - 1, losses=("keypoints_2d",))
-    return Schedule("release", (plain, keypoints_only), tolerance)
+    return Schedule("release", (Phase(inner_step, 1), keypoints_only), tolerance)
 
 
 def eft_schedule(*, adam_rate: float = 1e-5, tolerance: float = 2e-5) -> Schedule:
@@ -82,17 +93,28 @@ def eft_schedule(*, adam_rate: float = 1e-5, tolerance: float = 2e-5) -> Schedul
     return Schedule("eft", (only_keypoints,), tolerance)
 
 
-SCHEDULE_NAMES = ("paper", "release", "eft")
+SCHEDULE_NAMES = ("paper", "trained", "release", "eft")
 
 
 def named_schedule(
-    name: str, *, adam_rate: float = 1e-5, descent_rate: float = 1e-5, tolerance: float = 2e-5
+    name: str,
+    *,
+    adam_rate: float = 1e-5,
+    descent_rate: float = 1e-5,
+    descent_max_norm: float | None = None,
+    tolerance: float = 2e-5,
 ) -> Schedule:
-    """The schedule called `name`, at the given rates; ValueError names the known ones."""
+    """The schedule called `name`, at the given rates; ValueError names the known ones.
+
+    `descent_rate` and `descent_max_norm` are those of the plain step, where there is one.
+    """
+    inner_step = GradientDescent(descent_rate, descent_max_norm)
     if name == "paper":
         return paper_schedule(adam_rate=adam_rate, tolerance=tolerance)
+    if name == "trained":
+        return trained_schedule(inner_step, adam_rate=adam_rate, tolerance=tolerance)
     if name == "release":
-        return release_schedule(adam_rate=adam_rate, descent_rate=descent_rate, tolerance=tolerance)
+        return release_schedule(inner_step, adam_rate=adam_rate, tolerance=tolerance)
     if name == "eft":
         return eft_schedule(adam_rate=adam_rate, tolerance=tolerance)
     raise ValueError(f"unknown schedule {name!r}; known are {', '.join(SCHEDULE_NAMES)}")

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     adaptation = parser.add_argument_group("adaptation (default: as the networks say)")
     adaptation.add_argument("--schedule", nargs="+", choices=SCHEDULE_NAMES)
     adaptation.add_argument("--adam-rate", type=float, nargs="+", metavar="RATE")
-    adaptation.add_argument("--descent-rate", type=float, metavar="RATE", help="of `release`")
+    adaptation.add_argument("--descent-rate", type=float, metavar="RATE", help="of the plain step")
     adaptation.add_argument("--max-steps", type=int, metavar="N")
     adaptation.add_argument(
         "--weight",
