@@ -29,7 +29,7 @@ def adapt_together(
     people: Any,
     schedule: Schedule,
     *,
-    chunk: int = 8,
+    chunk: int = 32,
 ) -> tuple[Course, ...]:
     """What `adapt` says of each of N persons, who all start from `parameters`.
 

@@ -23,6 +23,7 @@ from dualhmr_training.evaluation.report import read_json, table
 from dualhmr_training.evaluation.subjects import Group, Subjects
 from dualhmr_training.meta_step import InnerLoop
 from dualhmr_training.record import training_record, write_record
+from dualhmr_training.trained import ADAM_RATE
 
 
 def run(*arguments: object) -> int:
@@ -107,7 +108,7 @@ def test_what_train_wrote_on_a_body_of_ones_own(tmp_path: Path) -> None:
     report = read_json(out)
     assert (report.bundle, report.body) == ("out", "stick_figure")
     (evaluation,) = report.evaluations
-    assert (evaluation.schedule, evaluation.adam_rate, evaluation.people) == ("eft", 2e-4, 9)
+    assert (evaluation.schedule, evaluation.adam_rate, evaluation.people) == ("eft", ADAM_RATE, 9)
     assert all(np.isfinite(curve.mean).all() for curve in evaluation.measures.values())
 
 

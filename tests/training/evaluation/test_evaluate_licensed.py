@@ -55,7 +55,7 @@ def test_the_test_split_of_every_data_set(
     arguments = [] if name == "mpi_inf_3dhp" else ["--gendered-bodies", folder / "bodies"]
     assert run(folder, networks, name, *arguments, "--json", out) == 0
     printed = capsys.readouterr()
-    assert "| annotated | paper |" in printed.out
+    assert "| annotated | trained |" in printed.out
     assert "annotated: 3 of 3 people" in printed.err
     report = read_json(out)
     assert (report.data, report.body, report.bundle) == (name, "neutral", networks)

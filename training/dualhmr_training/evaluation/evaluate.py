@@ -10,7 +10,7 @@ from dualhmr_training.evaluation.subjects import Group
 from dualhmr_training.persons import some_of
 
 Progress = Callable[[int], None]
-AT_ONCE = 8
+AT_ONCE = 32
 
 
 def evaluate(
