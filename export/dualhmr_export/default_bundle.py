@@ -3,10 +3,8 @@
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from dualhmr.adaptation import SCHEDULE_NAMES
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.manifest import Manifest, NetworkSpec
 from dualhmr.plain_data import from_plain
@@ -19,10 +17,12 @@ DESCRIPTION = (
 )
 
 
-def make(trained: Path, folder: Path, **schedule: str | float) -> None:
+def make(trained: Path, folder: Path, changes: Sequence[str] = ()) -> None:
     """Exports the networks that `dualhmr train demo` put into `trained` as a bundle, `folder`.
 
-    `schedule` replaces fields of the `ScheduleDefaults` that follow from the training.
+    `changes` are to what follows from the training: loss weights and rates of test time, see
+    `network_facts`. Raises ValueError for a main network that was trained alone, and as reading and
+    writing do.
     """
     record = read_record(trained)
     main, auxiliary = read_networks(trained, record)
@@ -31,7 +31,7 @@ def make(trained: Path, folder: Path, **schedule: str | float) -> None:
             f"the main network in {trained} was trained alone; a bundle holds an auxiliary network "
             "too"
         )
-    facts, config = network_facts(record), record["config"]
+    facts, config = network_facts(record, changes), record["config"]
     manifest = Manifest(
         name="default",
         description=DESCRIPTION,
@@ -42,7 +42,7 @@ def make(trained: Path, folder: Path, **schedule: str | float) -> None:
         keypoint_set=facts.keypoint_set,
         camera=facts.camera,
         weights=facts.weights,
-        schedule=replace(facts.schedule, **schedule),  # type: ignore[arg-type]
+        schedule=facts.schedule,
         files={},
         provenance={
             "data": "synthetic people in poses of the CMU Graphics Lab Motion Capture Database",
@@ -57,12 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trained", type=Path, required=True, help="folder of the weights")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle, a new one")
-    parser.add_argument("--schedule", choices=SCHEDULE_NAMES, dest="name")
-    parser.add_argument("--adam-rate", type=float)
-    parser.add_argument("--tolerance", type=float)
-    options = vars(parser.parse_args(arguments))
-    trained, folder = options.pop("trained"), options.pop("out")
-    make(trained, folder, **{name: value for name, value in options.items() if value is not None})
+    parser.epilog = "--schedule.adam_rate 1e-4, --weights.joints_3d 2 and the like change the rest."
+    options, changes = parser.parse_known_args(arguments)
+    make(options.trained, options.out, changes)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def trained(tmp_path: Path) -> Path:
 
 def test_bundle_holds_what_was_trained(trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
-    main(["--trained", str(trained), "--out", str(out), "--adam-rate", "3e-4"])
+    main(["--trained", str(trained), "--out", str(out), "--schedule.adam_rate", "3e-4"])
     manifest = open_bundle(out).manifest
     assert manifest.main == manifest.auxiliary == SPEC
     assert manifest.schedule.adam_rate == 3e-4

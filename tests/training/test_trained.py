@@ -120,3 +120,12 @@ def test_records_of_something_else(tmp_path: Path, text: str, message: str) -> N
     with pytest.raises(ValueError, match=message) as caught:
         read_record(tmp_path)
     assert "training.json" in str(caught.value)
+
+
+def test_weights_and_rates_of_test_time_can_be_chosen_later() -> None:
+    record = training_record(CONFIG, small_body())
+    changed = network_facts(record, ["--weights.joints_3d", "0.5", "--schedule.name=release"])
+    assert changed.weights == LossWeights(keypoints_2d=7.0, joints_3d=0.5)
+    assert changed.schedule == replace(network_facts(record).schedule, name="release")
+    with pytest.raises(ValueError, match=r"there is no field --schedule\.rate; known here"):
+        network_facts(record, ["--schedule.rate", "1"])

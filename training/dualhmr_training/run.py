@@ -17,6 +17,7 @@ from dualhmr_training.record import check_record, write_record
 from dualhmr_training.trainer import Trainer
 
 _CHECKPOINTS = "checkpoints"
+HISTORY = "history.jsonl"
 
 
 class Validation(Protocol):
@@ -65,7 +66,7 @@ class _Watch(AbstractContextManager["_Watch"]):
 
     def __init__(self, trainer: Trainer, out: Path, validation: Validation | None) -> None:
         self._trainer, self._out, self._validation = trainer, out, validation
-        self._history = History(out / "history.jsonl", step=trainer.step)
+        self._history = History(out / HISTORY, step=trainer.step)
         self._board = Board(out / "tensorboard", step=trainer.step)
         self._progress = tqdm(total=trainer.config.steps, initial=trainer.step, unit="step")
 

@@ -1,6 +1,7 @@
 """What `dualhmr train` left in a folder: the networks, and what using them takes."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from dualhmr.networks import MeshRegressor
 from dualhmr.plain_data import from_plain
 from dualhmr.weights import load_weights
 from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.overrides import with_overrides
 from dualhmr_training.record import RECORD
 
 SPIN_49 = "spin_49"
@@ -84,17 +86,18 @@ def _read_network(folder: Path, role: str, plain: object) -> MeshRegressor:
     return network.eval()
 
 
-def network_facts(record: dict[str, Any]) -> NetworkFacts:
+def network_facts(record: dict[str, Any], changes: Sequence[str] = ()) -> NetworkFacts:
     """What a training's record says of its networks; ValueError where it contradicts itself.
 
     Their schedule begins with the inner step they were trained with; it is the paper's where there
-    was none, and EFT's where there is no auxiliary network.
+    was none, and EFT's where there is no auxiliary network. `changes` name fields and their values
+    as on the command line of training: `--schedule.adam_rate`, `1e-4`.
     """
     config = record["config"]
     inner = from_plain(InnerLoop, config.get("inner", {}))
     schedule = "eft" if config["auxiliary"] is None else "trained" if inner.steps else "paper"
     on_datasets = config.get("data") == "datasets"
-    return NetworkFacts(
+    facts = NetworkFacts(
         body=record["body"],
         keypoint_set=SPIN_49 if on_datasets else BODY_23.name,
         camera=config.get("camera", "cliff"),
@@ -106,3 +109,4 @@ def network_facts(record: dict[str, Any]) -> NetworkFacts:
             descent_max_norm=inner.max_norm,
         ),
     )
+    return with_overrides(facts, changes)

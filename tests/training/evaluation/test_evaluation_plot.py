@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dualhmr_training.evaluation.plot import check_plot, write_plot
+from dualhmr_training.evaluation.plot import write_plot
 from dualhmr_training.evaluation.results import Curve, Evaluation, Report
+from dualhmr_training.figures import check_plot
 
 
 def evaluation(schedule: str, keypoints: str, *, people: int = 5, rate: float = 1e-4) -> Evaluation:

@@ -14,9 +14,9 @@ from dualhmr_training.datasets import DATASETS, EVALUATION_PROTOCOLS
 from dualhmr_training.datasets.protocols import load_human36m_regressor
 from dualhmr_training.evaluation.licensed import licensed_group
 from dualhmr_training.evaluation.licensed_truth import TrueBodies
-from dualhmr_training.evaluation.plot import check_plot
 from dualhmr_training.evaluation.subjects import Group
 from dualhmr_training.evaluation.synthetic import read_pool, synthetic_group
+from dualhmr_training.figures import check_plot
 from dualhmr_training.overrides import with_overrides
 
 SYNTHETIC = "synthetic"

@@ -1,0 +1,52 @@
+"""What all figures share. Needs matplotlib, which only whoever plots has to have."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dualhmr.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PLOT_SUFFIXES = (".png", ".pdf", ".svg")
+# Okabe and Ito's colours, which the colour-blind can tell apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def check_plot(path: str | os.PathLike[str]) -> None:
+    """Raises what plotting to `path` would, for reasons known before there is anything to plot.
+
+    ValueError for an unknown suffix, ImportError where matplotlib is not installed.
+    """
+    if Path(path).suffix not in PLOT_SUFFIXES:
+        raise ValueError(f"cannot plot to {path}: its suffix must be {', '.join(PLOT_SUFFIXES)}")
+    new_figure()
+
+
+def new_figure() -> "Figure":
+    """An empty figure, as wide as a page; ImportError without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('the plot needs matplotlib: pip install "dualhmr[plot]"') from error
+    return Figure(figsize=(9, 4.2), dpi=150, layout="constrained")
+
+
+def new_panels(figure: "Figure", count: int) -> "list[Axes]":
+    """`count` panels side by side, for what goes by whole steps."""
+    from matplotlib.ticker import MaxNLocator
+
+    panels = list(figure.subplots(1, count, squeeze=False)[0])
+    for panel in panels:
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.grid(visible=True, alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+    return panels
+
+
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Writes it whole, or not at all."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary)
