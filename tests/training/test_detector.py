@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dualhmr.keypoints import BODY_23
 from dualhmr_training.synthetic.detector import Detector, DetectorErrors, noise_only
-from dualhmr_training.synthetic.poses import Dice
+from dualhmr_training.synthetic.dice import Dice
 
 FLAWLESS = replace(noise_only(0.0), without_feet=0)
 FACE = ("nose", "left_eye", "right_eye")

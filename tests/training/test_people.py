@@ -10,7 +10,8 @@ from dualhmr.body import Body, keypoint_regressor, skin
 from dualhmr.keypoints import BODY_23
 from dualhmr_training.synthetic.detector import noise_only
 from dualhmr_training.synthetic.people import People, PeopleSampler, Population
-from dualhmr_training.synthetic.poses import NO_VARIATION, Viewpoints
+from dualhmr_training.synthetic.poses import NO_VARIATION
+from dualhmr_training.synthetic.viewpoints import Viewpoints
 
 COUNT = 300
 UPRIGHT = Population(poses=NO_VARIATION, viewpoints=Viewpoints(tilted=0))

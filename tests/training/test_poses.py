@@ -8,16 +8,15 @@ from torch import Tensor
 
 from dualhmr.body import JOINT_NAMES
 from dualhmr.rotations import rotvec_to_rotmat
+from dualhmr_training.synthetic.dice import Dice
 from dualhmr_training.synthetic.poses import (
     MIRRORED,
     NO_VARIATION,
-    Dice,
     PoseVariation,
-    Viewpoints,
-    orient,
     read_poses,
     sample_poses,
 )
+from dualhmr_training.synthetic.viewpoints import Viewpoints, orient
 
 JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
 ONLY_MIRRORED = PoseVariation(0, 0, 0, 0, 0, mirrored=1)

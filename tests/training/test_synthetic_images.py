@@ -20,10 +20,10 @@ from dualhmr.keypoints import BODY_23
 from dualhmr.rendering.shading import vertex_normals
 from dualhmr_training.synthetic.appearance import Appearance, Degradation
 from dualhmr_training.synthetic.degradations import degrade
+from dualhmr_training.synthetic.dice import Dice
 from dualhmr_training.synthetic.noise import GRAIN, ROUGH, SMOOTH, noise_fields, noise_window
 from dualhmr_training.synthetic.occluders import occluder
 from dualhmr_training.synthetic.people import People, PeopleSampler, Population
-from dualhmr_training.synthetic.poses import Dice
 from dualhmr_training.synthetic.rendering import Crops, draw_crops, render_people
 from dualhmr_training.synthetic.surfaces import VisibleSurfaces, _normals
 from dualhmr_training.synthetic.textures import pattern

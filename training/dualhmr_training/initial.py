@@ -10,7 +10,9 @@ from dualhmr.rotations import rotmat_to_rot6d
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.mixed_precision import in_mixed_precision
-from dualhmr_training.synthetic.poses import Dice, PoseVariation, Viewpoints, orient, sample_poses
+from dualhmr_training.synthetic.dice import Dice
+from dualhmr_training.synthetic.poses import PoseVariation, sample_poses
+from dualhmr_training.synthetic.viewpoints import Viewpoints, orient
 
 
 def initial_networks(

@@ -14,8 +14,8 @@ from dualhmr_training.held_out import errors_mm
 from dualhmr_training.persons import some_of
 from dualhmr_training.pictures import Picture, contact_sheet
 from dualhmr_training.synthetic.appearance import Appearance
+from dualhmr_training.synthetic.dice import Dice
 from dualhmr_training.synthetic.people import People
-from dualhmr_training.synthetic.poses import Dice
 from dualhmr_training.synthetic.rendering import render_people
 
 PICTURED = 5

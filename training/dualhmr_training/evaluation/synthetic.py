@@ -14,8 +14,9 @@ from dualhmr_training.held_out import held_out_clips
 from dualhmr_training.persons import some_of
 from dualhmr_training.synthetic.appearance import Appearance
 from dualhmr_training.synthetic.detector import noise_only
+from dualhmr_training.synthetic.dice import Dice
 from dualhmr_training.synthetic.people import People, PeopleSampler, Population
-from dualhmr_training.synthetic.poses import NO_VARIATION, Dice, read_poses
+from dualhmr_training.synthetic.poses import NO_VARIATION, read_poses
 from dualhmr_training.synthetic.rendering import render_people
 
 _BATCH = 32

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.keypoints import BODY_23
-from dualhmr_training.synthetic.poses import Dice
+from dualhmr_training.synthetic.dice import Dice
 
 _MIN_DETECTED = 6
 _FEET = slice(17, 23)

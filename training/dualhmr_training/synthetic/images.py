@@ -11,8 +11,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 from dualhmr.body import Body
 from dualhmr_training.persons import some_of
 from dualhmr_training.synthetic.appearance import Appearance
+from dualhmr_training.synthetic.dice import Dice
 from dualhmr_training.synthetic.people import People, PeopleSampler, Population
-from dualhmr_training.synthetic.poses import Dice
 from dualhmr_training.synthetic.rendering import render_people
 
 

@@ -15,13 +15,9 @@ from dualhmr.body import Body, BodyPoints, keypoint_regressor, pose_skeleton
 from dualhmr.camera import View, image_to_crop, keypoint_box
 from dualhmr.keypoints import BODY_23
 from dualhmr_training.synthetic.detector import Detector, DetectorErrors
-from dualhmr_training.synthetic.poses import (
-    Dice,
-    PoseVariation,
-    Viewpoints,
-    orient,
-    sample_poses,
-)
+from dualhmr_training.synthetic.dice import Dice
+from dualhmr_training.synthetic.poses import PoseVariation, sample_poses
+from dualhmr_training.synthetic.viewpoints import Viewpoints, orient
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.body import JOINT_NAMES
-from dualhmr.rotations import rotvec_to_rotmat
+from dualhmr_training.synthetic.dice import Dice
 
 _INT16_UNIT = math.pi / 32767
 
@@ -87,34 +87,6 @@ def read_poses(path: str | os.PathLike[str]) -> PoseFile:
     return PoseFile(rotvecs, tuple(str(clip) for clip in clips))
 
 
-class Dice:
-    """Random numbers from one seeded generator, in the forms that sampling needs."""
-
-    def __init__(self, seed: int) -> None:
-        """The same seed gives the same numbers."""
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def reseed(self, seed: int) -> None:
-        """Starts again, from another seed."""
-        self._generator.manual_seed(seed)
-
-    def uniform(self, *shape: int) -> Tensor:
-        """In [0, 1)."""
-        return torch.rand(*shape, generator=self._generator)
-
-    def normal(self, *shape: int) -> Tensor:
-        """Mean 0, standard deviation 1."""
-        return torch.randn(*shape, generator=self._generator)
-
-    def happens(self, probability: float | Tensor, *shape: int) -> Tensor:
-        """True with the given probability."""
-        return self.uniform(*shape) < probability
-
-    def integers(self, below: int, count: int) -> Tensor:
-        """(count,) whole numbers from 0 to `below` - 1."""
-        return torch.randint(below, (count,), generator=self._generator)
-
-
 def sample_poses(pool: Tensor, count: int, variation: PoseVariation, dice: Dice) -> Tensor:
     """`count` varied poses from the rotation vectors `pool` (M, 24, 3) -> (count, 24, 3).
 
@@ -161,36 +133,3 @@ def _alike_pair(angles: Tensor, difference: float, dice: Dice) -> Tensor:
     alike = angles[:, 0] + difference * dice.normal(count)
     second = torch.where(dice.happens(0.7, count), alike, angles[:, 1])
     return torch.stack([angles[:, 0], second], dim=1)
-
-
-@dataclass(frozen=True)
-class Viewpoints:
-    """From where people are seen. Angles in radians; yaw is uniform."""
-
-    pitch: float = 0.17
-    roll: float = 0.08
-    tilted: float = 0.06
-    """Share of people tilted any way: lying, falling, turning cartwheels."""
-
-
-def orient(rotvecs: Tensor, viewpoints: Viewpoints, dice: Dice) -> Tensor:
-    """Rotation vectors (N, 24, 3) -> matrices (N, 24, 3, 3), seen from random sides.
-
-    The global orientation goes from the y-up world to the camera's frame (y down, z forward).
-    Pitch and roll have mean zero: a mean other than zero makes standing people lean.
-    """
-    count = len(rotvecs)
-    tilted = dice.happens(viewpoints.tilted, count)
-    angles = torch.stack(
-        [
-            torch.where(tilted, dice.normal(count), viewpoints.pitch * dice.normal(count)),
-            2 * math.pi * dice.uniform(count),
-            torch.where(tilted, dice.normal(count), viewpoints.roll * dice.normal(count)),
-        ],
-        dim=1,
-    )
-    pitch, yaw, roll = (rotvec_to_rotmat(angles[:, [i]] * torch.eye(3)[i]) for i in range(3))
-    rotations = rotvec_to_rotmat(rotvecs)
-    to_camera = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
-    rotations[:, 0] = to_camera @ roll @ pitch @ yaw @ rotations[:, 0]
-    return rotations

@@ -15,10 +15,10 @@ from dualhmr_training.synthetic.backgrounds import background
 from dualhmr_training.synthetic.bystanders import is_whole, with_bystander
 from dualhmr_training.synthetic.clothing import dress
 from dualhmr_training.synthetic.degradations import degrade
+from dualhmr_training.synthetic.dice import Dice
 from dualhmr_training.synthetic.landmarks import Landmarks
 from dualhmr_training.synthetic.occluders import occluder
 from dualhmr_training.synthetic.people import People
-from dualhmr_training.synthetic.poses import Dice
 from dualhmr_training.synthetic.surfaces import VisibleSurfaces, crop_pixels
 from dualhmr_training.synthetic.textures import texture, to_bytes
 
