@@ -59,7 +59,7 @@ def test_a_whole_part_at_once() -> None:
         ("--inner.learning_rat 3", r"--inner.learning_rat; known here are steps, learning_rate"),
         ("--main.backbone_options.depth 3", r"options.depth; known here are keypoint_count, feat"),
         ("--iner.steps 3", r"there is no field --iner; known here are main"),
-        ("--steps.more 3", r"there is no field --steps.more: steps is 14000"),
+        ("--steps.more 3", r"there is no field --steps.more: steps is 10000"),
         ("--auxiliary null --auxiliary.hidden 3", r"--auxiliary.hidden: auxiliary is null"),
         ("--steps", r"--steps needs a value"),
         ("--seed 3 --steps", r"--steps needs a value"),
