@@ -97,9 +97,9 @@ def test_differences_are_named_with_both_values() -> None:
     here = with_overrides(demo(), ["--steps", "3", "--inner.losses", "[]", "--main.hidden", "7"])
     assert differences(demo(), demo()) == []
     assert differences(demo(), here) == [
-        "main.hidden was 512 and is 7",
+        "main.hidden was 256 and is 7",
         "inner.losses was null and is []",
-        "steps was 14000 and is 3",
+        "steps was 10000 and is 3",
     ]
     without = replace(demo(), auxiliary=None)
     (difference,) = differences(without, demo())
