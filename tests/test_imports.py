@@ -20,8 +20,8 @@ PACKAGES = {
 LAYERS = (
     {"rotations", "camera", "crop", "keypoints", "images", "body", "metrics"}
     | {"files", "plain_data", "weights", "adaptation", "rendering"},
-    {"networks", "losses", "inputs", "mesh"},
-    {"objective"},
+    {"networks", "losses", "inputs", "mesh", "mean_params"},
+    {"objective", "own_objective"},
     {"manifest", "bundle", "engines", "person", "person_adapter"},
     {"recovery", "requests", "recoverer", "example"},
     {"output", "commands", "cli"},
@@ -29,6 +29,7 @@ LAYERS = (
 COMMANDS = len(LAYERS) - 1
 
 NOT_LOADED = ("onnxruntime", "tensorrt", "cupy", "numba", "matplotlib", "trimesh", "skimage")
+NOT_NEEDED_TO_PARSE = (*NOT_LOADED, "scipy", "accelerate", "dualhmr_training.datasets")
 
 MACHINE_PATHS = ("../shared", "/work/", "/home/")
 TEXT = {".py", ".md", ".txt", ".toml", ".json", ".yaml", ".yml", ".sh", ".cfg", ".ini", ""}
@@ -153,6 +154,24 @@ print(*(name for name in {NOT_LOADED!r} if name in sys.modules))
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []
+
+
+def test_the_command_line_loads_nothing_heavy_before_it_runs_a_command() -> None:
+    program = f"""
+import contextlib, sys
+from dualhmr.cli import main
+
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr):
+    main(["recover", "--help"])
+assert "dualhmr_training.evaluation.command_evaluate" in sys.modules
+print(*(name for name in {NOT_NEEDED_TO_PARSE!r} if name in sys.modules))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "--example" in result.stderr
     assert result.stdout.split() == []
 
 

@@ -26,7 +26,6 @@ from dualhmr.body import (
 from dualhmr.camera import CAMERAS, View, project_to_crop
 from dualhmr.losses import LossWeights
 from dualhmr.networks import HeadOutput
-from dualhmr.rotations import rot6d_to_rotmat
 
 _HIPS = (JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip"))
 
@@ -107,7 +106,7 @@ class Objective:
         not count.
         """
         wanted = self._wanted(names)
-        rotations = rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6)))
+        rotations = output.rotations
         pose = pose_skeleton(self.body, rotations, output.betas)
         keypoints, joints = self.points(pose)
         parts = _Parts(self, output, rotations, pose, keypoints, joints, evidence)

@@ -13,7 +13,6 @@ from dualhmr.keypoints import Keypoints, KeypointSet
 from dualhmr.mesh import FloatArray, StepTrace
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import Evidence, Objective
-from dualhmr.rotations import rot6d_to_rotmat
 
 
 class PersonView(NamedTuple):
@@ -75,7 +74,7 @@ def describe(known: PersonEvidence, adaptation: Adaptation) -> AdaptedPerson:
     outputs = [output for output in adaptation.outputs if isinstance(output, HeadOutput)]
     iterates = HeadOutput(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
     objective, view = known.objective, known.evidence.view
-    rotations = rot6d_to_rotmat(iterates.pose_6d.unflatten(1, (24, 6)))
+    rotations = iterates.rotations
     camera = objective.camera(iterates.camera, view)
     keypoints_px = project(
         objective.points(pose_skeleton(objective.body, rotations, iterates.betas))[0], camera

@@ -152,3 +152,17 @@ def test_refuses_what_cannot_be_meant() -> None:
         make_head(iterations=0)
     with pytest.raises(ValueError, match=r"144 numbers .* got shape \(6,\)"):
         RegressorHead(1, iterations=1, reads_box_info=False, mean_pose=torch.zeros(6))
+
+
+def test_rotations_are_those_of_the_6d_pose() -> None:
+    output = make_head()(*make_inputs())
+    rotations = output.rotations
+    assert rotations.shape == (4, 24, 3, 3)
+    first = torch.nn.functional.normalize(output.pose_6d.view(4, 24, 3, 2)[..., 0], dim=-1)
+    torch.testing.assert_close(rotations[..., 0], first)
+    identity = torch.eye(3).to(rotations).expand_as(rotations)
+    torch.testing.assert_close(rotations @ rotations.mT, identity)
+    in_vmap = torch.func.vmap(lambda *parts: HeadOutput(*parts).rotations)(
+        *(part[:, None] for part in output)
+    )
+    torch.testing.assert_close(in_vmap[:, 0], rotations)

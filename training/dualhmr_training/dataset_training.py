@@ -8,7 +8,6 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from dualhmr.body import Body
-from dualhmr.objective import Objective
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.datasets import (
     Augmentation,
@@ -22,22 +21,8 @@ from dualhmr_training.mean_params import MeanParams
 from dualhmr_training.mixture_batches import MixtureBatches
 from dualhmr_training.record import digest_of_body, training_record
 from dualhmr_training.run import run_training
-from dualhmr_training.spin_joints import SPIN_HIPS, spin_24_regressor, spin_49_regressor
+from dualhmr_training.spin_joints import spin_objective
 from dualhmr_training.trainer import Trainer
-
-
-def spin_objective(body: Body, extra_joints: Tensor | None, config: TrainingConfig) -> Objective:
-    """The release's objective: 49 keypoints in 2D, the 24 annotated joints in 3D."""
-    keypoints = spin_49_regressor(body, extra_joints)
-    return Objective(
-        body,
-        keypoints=keypoints,
-        keypoint_count=len(keypoints.names),
-        camera=config.camera,
-        weights=config.supervision,
-        joints=spin_24_regressor(body, extra_joints),
-        root=SPIN_HIPS,
-    )
 
 
 def open_mixture(root: Path, *, with_3dpw: bool, seed: int) -> Mixture:
@@ -84,12 +69,17 @@ def train_on_datasets(
                 f"{body.vertex_count}; gendered bodies must be of the kind of the neutral one"
             )
     objective, *gendered = (
-        spin_objective(each.to(device=accelerator.device), extra_joints, config)
+        spin_objective(
+            each.to(device=accelerator.device),
+            extra_joints,
+            camera=config.camera,
+            weights=config.supervision,
+        )
         for each in (body, *gendered_bodies)
     )
-    networks = initial_networks(config, objective, mean_pose=upright_pose_6d())
-    if mean_params is not None:
-        mean_params.put_into(networks)
+    networks = initial_networks(
+        config, objective, mean_pose=upright_pose_6d(), mean_params=mean_params
+    )
     batches = MixtureBatches(
         mixture,
         objective,

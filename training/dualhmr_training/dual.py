@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from dualhmr.networks import HeadOutput, MeshRegressor
 from dualhmr.objective import Evidence, MeshTarget, Objective
-from dualhmr.rotations import rot6d_to_rotmat
 from dualhmr_training.batches import Batch
 from dualhmr_training.meta_step import InnerLoop, adapted_output
 
@@ -77,8 +76,7 @@ class DualNetworks(nn.Module):
     @torch.no_grad()
     def _pseudo_mesh(self, output: HeadOutput) -> MeshTarget:
         """A constant; the betas, which no computation cuts off from the network, are detached."""
-        rotations = rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6)))
-        return self._objective.target(rotations, output.betas.detach())
+        return self._objective.target(output.rotations, output.betas.detach())
 
     def _supervised(self, network: str, output: HeadOutput, batch: Batch) -> dict[str, Tensor]:
         losses = self._supervision.losses(output, batch.truth, self._outer_losses)

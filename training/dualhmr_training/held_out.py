@@ -7,7 +7,6 @@ from dualhmr.body import Body
 from dualhmr.metrics import mpjpe, pa_mpjpe
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import Objective
-from dualhmr.rotations import rot6d_to_rotmat
 from dualhmr_training.synthetic.detector import noise_only
 from dualhmr_training.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.synthetic.poses import NO_VARIATION, PoseFile
@@ -31,8 +30,7 @@ def held_out_people(body: Body, poses: PoseFile, *, count: int, noise: float) ->
 @torch.no_grad()
 def errors_mm(output: HeadOutput, objective: Objective, people: People) -> dict[str, float]:
     """Mean MPJPE and PA-MPJPE over the 24 joints, in millimetres."""
-    rotations = rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6)))
-    joints = _skeleton(objective, rotations, output.betas)
+    joints = _skeleton(objective, output.rotations, output.betas)
     truth = _skeleton(objective, people.rotations, people.betas)
     return {
         "mpjpe": 1000 * mpjpe(joints, truth).mean().item(),

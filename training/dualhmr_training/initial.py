@@ -9,6 +9,7 @@ from dualhmr.objective import Objective
 from dualhmr.rotations import rotmat_to_rot6d
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dual import DualNetworks
+from dualhmr_training.mean_params import MeanParams
 from dualhmr_training.mixed_precision import in_mixed_precision
 from dualhmr_training.synthetic.dice import Dice
 from dualhmr_training.synthetic.poses import PoseVariation, sample_poses
@@ -16,12 +17,17 @@ from dualhmr_training.synthetic.viewpoints import Viewpoints, orient
 
 
 def initial_networks(
-    config: TrainingConfig, objective: Objective, *, mean_pose: Tensor
+    config: TrainingConfig,
+    objective: Objective,
+    *,
+    mean_pose: Tensor,
+    mean_params: MeanParams | None = None,
 ) -> DualNetworks:
     """Both networks before training, on the CPU; the same configuration gives the same ones.
 
-    `objective` is that of the outer problem; the inner steps weigh its losses their own way. Seeds
-    torch's global generator. Raises ValueError where the configuration contradicts itself.
+    Heads begin from `mean_params`, or from the pose `mean_pose` (144,) in 6D. `objective` is that
+    of the outer problem; the inner steps weigh its losses their own way. Seeds torch's global
+    generator. Raises ValueError where the configuration contradicts itself.
     """
     torch.manual_seed(config.seed)
     main, auxiliary = (
@@ -32,7 +38,7 @@ def initial_networks(
     if config.precision == "bf16":
         main = in_mixed_precision(main)
         auxiliary = None if auxiliary is None else in_mixed_precision(auxiliary)
-    return DualNetworks(
+    networks = DualNetworks(
         main,
         auxiliary,
         objective.weighted(config.weights),
@@ -40,6 +46,9 @@ def initial_networks(
         supervision=objective,
         outer_losses=config.outer_losses,
     )
+    if mean_params is not None:
+        mean_params.put_into(networks)
+    return networks
 
 
 def initial_network(spec: NetworkSpec, *, mean_pose: Tensor, dropout: float) -> MeshRegressor:

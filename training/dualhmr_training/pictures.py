@@ -13,7 +13,6 @@ from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH, View
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import Objective
 from dualhmr.rendering import render_meshes
-from dualhmr.rotations import rot6d_to_rotmat
 from dualhmr_training.batches import Batch
 from dualhmr_training.persons import to_device
 
@@ -58,8 +57,7 @@ def contact_sheet(outputs: Sequence[HeadOutput], objective: Objective, batch: Ba
 
 
 def _bodies(output: HeadOutput, objective: Objective, view: View) -> Iterator[_Body]:
-    rotations = rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6)))
-    pose = pose_skeleton(objective.body, rotations, output.betas)
+    pose = pose_skeleton(objective.body, output.rotations, output.betas)
     camera = objective.camera(output.camera, view)
     vertices = skin_vertices(objective.body, pose) + camera.translation[:, None]
     # The crop is a camera of its own: the image's, moved to the box and magnified.

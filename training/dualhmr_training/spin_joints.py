@@ -1,4 +1,4 @@
-"""The 49 joints of SPIN and of the Meta-HMR release, on a body."""
+"""The 49 joints of SPIN and of the Meta-HMR release, on a body, and the losses on them."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,8 @@ from torch import Tensor
 
 from dualhmr.body import Body, PointRegressor, keypoint_regressor
 from dualhmr.keypoints import BODY_25, COCO_17, SPIN_24
+from dualhmr.losses import LossWeights
+from dualhmr.objective import Objective
 
 EXTRA_JOINTS = (
     "right_hip_lsp",
@@ -79,3 +81,27 @@ def _with_own_hips(body: Body, regressor: PointRegressor) -> PointRegressor:
 def spin_49_regressor(body: Body, extra_joints: Tensor | None) -> PointRegressor:
     """OpenPose's 25 points, then those 24."""
     return keypoint_regressor(body, BODY_25) + spin_24_regressor(body, extra_joints)
+
+
+def spin_objective(
+    body: Body,
+    extra_joints: Tensor | None,
+    *,
+    camera: str,
+    weights: LossWeights,
+    keypoints: PointRegressor | None = None,
+) -> Objective:
+    """The release's objective: 49 keypoints in 2D, the 24 annotated joints in 3D.
+
+    Evidence holds the points `keypoints`, or all 49 if left out. Raises ValueError for an unknown
+    camera convention, and as `spin_24_regressor` does.
+    """
+    return Objective(
+        body,
+        keypoints=keypoints or spin_49_regressor(body, extra_joints),
+        keypoint_count=len(BODY_25) + len(SPIN_24),
+        camera=camera,
+        weights=weights,
+        joints=spin_24_regressor(body, extra_joints),
+        root=SPIN_HIPS,
+    )

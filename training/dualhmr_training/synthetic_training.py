@@ -4,10 +4,11 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from dualhmr.body import Body, keypoint_regressor, load_body, skeleton_regressor
+from dualhmr.body import Body, load_body
 from dualhmr.keypoints import BODY_23
 from dualhmr.losses import LossWeights
 from dualhmr.objective import Objective
+from dualhmr.own_objective import own_objective
 from dualhmr_training.batches import SyntheticBatches
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dual import DualNetworks
@@ -47,9 +48,9 @@ def train_on_synthetic_people(
         body.to(device=accelerator.device), config.supervision, camera=config.camera
     )
     pool = poses.of_clips(set(poses.clips) - held_out_clips(poses))
-    networks = initial_networks(config, objective, mean_pose=mean_pose_6d(pool))
-    if mean_params is not None:
-        mean_params.put_into(networks)
+    networks = initial_networks(
+        config, objective, mean_pose=mean_pose_6d(pool), mean_params=mean_params
+    )
     batches: Batches = (
         RenderedBatches(config, body, pool, objective, workers=workers)
         if "image" in config.reads
@@ -84,12 +85,4 @@ def _validation(
 
 def synthetic_objective(body: Body, weights: LossWeights, *, camera: str = "cliff") -> Objective:
     """The objective on a body's own 23 keypoints; they count among the 3D joints too."""
-    keypoints = keypoint_regressor(body, BODY_23)
-    return Objective(
-        body,
-        keypoints=keypoints,
-        keypoint_count=len(BODY_23),
-        camera=camera,
-        weights=weights,
-        joints=skeleton_regressor(body) + keypoints,
-    )
+    return own_objective(body, BODY_23, camera=camera, weights=weights)

@@ -11,7 +11,7 @@ from dualhmr.objective import Objective
 from dualhmr_training.batches import Batch, batch_of_people
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.held_out import errors_mm
-from dualhmr_training.persons import some_of
+from dualhmr_training.persons import in_parts
 from dualhmr_training.pictures import Picture, contact_sheet
 from dualhmr_training.synthetic.appearance import Appearance
 from dualhmr_training.synthetic.dice import Dice
@@ -25,8 +25,7 @@ _RENDERED_AT_ONCE = 64
 def held_out_images(body: Body, people: People, appearance: Appearance) -> Tensor:
     """Pictures (N, 256, 192, 3) of people, always the same ones. All on the CPU."""
     dice = Dice(1001)
-    starts = range(0, len(people.betas), _RENDERED_AT_ONCE)
-    parts = [some_of(people, slice(start, start + _RENDERED_AT_ONCE)) for start in starts]
+    parts = in_parts(people, _RENDERED_AT_ONCE)
     return torch.cat([render_people(body, part, appearance, dice) for part in parts])
 
 
@@ -45,15 +44,13 @@ class PeopleValidation:
 
         Networks are given `at_once` of them at a time.
         """
-        self._objective, self._people = objective, people
+        self._objective, self._people, self._at_once = objective, people, at_once
         self._batch = batch_of_people(people, objective, images)
-        count = len(people.betas)
-        self._parts = [slice(start, start + at_once) for start in range(0, count, at_once)]
-        self._pictured = self._batch.share(0, math.ceil(count / PICTURED))
+        self._pictured = self._batch.share(0, math.ceil(len(people.betas) / PICTURED))
 
     def errors(self, networks: DualNetworks) -> dict[str, float]:
         """In millimetres, by `network/error`."""
-        parts = [_outputs(networks, some_of(self._batch, part)) for part in self._parts]
+        parts = [_outputs(networks, part) for part in in_parts(self._batch, self._at_once)]
         return {
             f"{network}/{name}": value
             for network in parts[0]

@@ -6,7 +6,6 @@ Inputs are positional, in the order of `reads`; outputs are named by `OUTPUTS`.
 from torch import Tensor, nn
 
 from dualhmr.networks.regressor import MeshRegressor
-from dualhmr.rotations import rot6d_to_rotmat
 
 BACKBONE_OUTPUTS = ("features",)
 AUXILIARY_OUTPUTS = ("rotations", "betas", "camera")
@@ -38,4 +37,4 @@ class FrozenAuxiliary(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The tensors named in `reads` to rotations (N, 24, 3, 3), betas (N, 10), camera (N, 3)."""
         output = self.network(dict(zip(self.reads, inputs, strict=True)))
-        return rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6))), output.betas, output.camera
+        return output.rotations, output.betas, output.camera

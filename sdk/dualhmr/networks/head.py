@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dualhmr.rotations import rot6d_to_rotmat
+
 POSE_COUNT = 24 * 6
 SHAPE_COUNT = 10
 CAMERA_COUNT = 3
@@ -33,6 +35,11 @@ class HeadOutput(NamedTuple):
     pose_6d: Tensor
     betas: Tensor
     camera: Tensor
+
+    @property
+    def rotations(self) -> Tensor:
+        """(N, 24, 3, 3): `pose_6d` as matrices."""
+        return rot6d_to_rotmat(self.pose_6d.unflatten(1, (24, 6)))
 
 
 def identity_pose_6d() -> Tensor:

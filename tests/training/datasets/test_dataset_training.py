@@ -12,15 +12,12 @@ from dualhmr import load_body
 from dualhmr.losses import LossWeights
 from dualhmr_training.accelerator import open_accelerator
 from dualhmr_training.configuration import TrainingConfig
-from dualhmr_training.dataset_training import (
-    open_mixture,
-    spin_objective,
-    train_on_datasets,
-)
+from dualhmr_training.dataset_training import open_mixture, train_on_datasets
 from dualhmr_training.datasets import DATASETS, Mixture
 from dualhmr_training.meta_step import InnerLoop
 from dualhmr_training.mixture_batches import MixtureBatches
 from dualhmr_training.presets import PRESETS
+from dualhmr_training.spin_joints import spin_objective
 
 NAMES = ("human36m", "coco", "mpii", "mpi_inf_3dhp")
 SPEC = tiny_network("tiny_image")
@@ -55,7 +52,7 @@ def mixture(root: Path) -> Mixture:
 
 
 def batches(mixture: Mixture, workers: int = 0) -> MixtureBatches:
-    objective = spin_objective(load_body(), None, CONFIG)
+    objective = spin_objective(load_body(), None, camera=CONFIG.camera, weights=CONFIG.supervision)
     return MixtureBatches(mixture, objective, draws=80, seed=3, workers=workers)
 
 

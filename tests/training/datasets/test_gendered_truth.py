@@ -18,10 +18,11 @@ from dualhmr.rotations import rotmat_to_rot6d, rotvec_to_rotmat
 from dualhmr_training.accelerator import open_accelerator
 from dualhmr_training.batches import batch_of_samples
 from dualhmr_training.configuration import TrainingConfig
-from dualhmr_training.dataset_training import spin_objective, train_on_datasets
+from dualhmr_training.dataset_training import train_on_datasets
 from dualhmr_training.datasets import DATASETS, open_dataset
 from dualhmr_training.meta_step import InnerLoop
 from dualhmr_training.samples import Sample
+from dualhmr_training.spin_joints import spin_objective
 
 CONFIG = TrainingConfig(
     main=tiny_network("tiny_image"),
@@ -40,7 +41,10 @@ def body_of(size: float) -> Body:
     return dataclasses.replace(body, v_template=size * body.v_template)
 
 
-NEUTRAL, MALE, FEMALE = (spin_objective(body_of(size), None, CONFIG) for size in (1.0, 1.2, 0.8))
+NEUTRAL, MALE, FEMALE = (
+    spin_objective(body_of(size), None, camera=CONFIG.camera, weights=CONFIG.supervision)
+    for size in (1.0, 1.2, 0.8)
+)
 
 
 def folder_of(folder: Path, name: str, *without: str, seed: int = 0) -> Path:

@@ -54,10 +54,7 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_matplotlib_is_loaded_only_for_plots() -> None:
-    program = (
-        "import sys, dualhmr_training.evaluation.command_evaluate\n"
-        "print('matplotlib' in sys.modules)"
-    )
+    program = "import sys, dualhmr_training.evaluation.run\nprint('matplotlib' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

@@ -22,10 +22,11 @@ from dualhmr.losses import LossWeights
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import Objective
 from dualhmr.rotations import rotmat_to_rot6d, rotvec_to_rotmat
-from dualhmr_training.datasets import EVALUATION_PROTOCOLS, open_dataset
+from dualhmr_training.datasets import open_dataset
 from dualhmr_training.evaluation.errors import PersonErrors, people_errors
 from dualhmr_training.evaluation.licensed import licensed_group
 from dualhmr_training.evaluation.licensed_truth import TrueBodies
+from dualhmr_training.evaluation.protocols import EVALUATION_PROTOCOLS
 from dualhmr_training.evaluation.subjects import Group, Subjects
 from dualhmr_training.spin_joints import spin_24_regressor
 
@@ -45,19 +46,23 @@ def all_of(group: Group) -> Subjects:
     return batch
 
 
+def objective_on(body: Body) -> Objective:
+    """Of the 24 annotated keypoints."""
+    return Objective(
+        body,
+        keypoints=spin_24_regressor(body, None),
+        keypoint_count=24,
+        camera="cliff",
+        weights=LossWeights(),
+    )
+
+
 def errors_of_rest_pose(group: Group, subjects: Subjects) -> list[PersonErrors]:
     """Of a network that makes everybody stand in the rest pose, as the neutral body."""
     pose = torch.eye(3)[:, :2].reshape(1, 6).repeat(1, 24)
     output = HeadOutput(pose, torch.zeros(1, 10), torch.tensor([[1.0, 0.0, 0.0]]))
     courses = [Course(0, (1.0,), (output,), "max_steps")] * group.count
-    objective = Objective(
-        NEUTRAL,
-        keypoints=spin_24_regressor(NEUTRAL, None),
-        keypoint_count=24,
-        camera="cliff",
-        weights=LossWeights(),
-    )
-    return people_errors(courses, subjects, objective, group.joints, max_steps=0)
+    return people_errors(courses, subjects, objective_on(NEUTRAL), group.joints, max_steps=0)
 
 
 @pytest.mark.parametrize("name", ["human36m", "threedpw"])
@@ -88,14 +93,8 @@ def test_a_recovery_that_is_the_truth_has_no_error(tmp_path: Path) -> None:
         Course(0, (1.0,), (HeadOutput(pose[[i]], betas[[i]], camera),), "converged")
         for i in range(3)
     ]
-    objective = Objective(
-        MALE,
-        keypoints=spin_24_regressor(MALE, None),
-        keypoint_count=24,
-        camera="cliff",
-        weights=LossWeights(),
-    )
-    for errors in people_errors(courses, subjects, objective, group.joints, max_steps=0):
+    found = people_errors(courses, subjects, objective_on(MALE), group.joints, max_steps=0)
+    for errors in found:
         for name in ("mpjpe_mm", "pa_mpjpe_mm", "pve_mm"):
             assert errors.measures[name][0] < 1e-2
         assert "true_2d_percent" not in errors.measures

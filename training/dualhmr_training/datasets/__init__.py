@@ -1,4 +1,4 @@
-"""Licensed data sets that users bring, as samples; their mix in training; their evaluation."""
+"""Licensed data sets that users bring, as samples, and their mix in training."""
 
 from dualhmr_training.datasets.augmentation import Augmentation as Augmentation
 from dualhmr_training.datasets.mixture import Mixture as Mixture
@@ -9,5 +9,4 @@ from dualhmr_training.datasets.opening import DATASETS as DATASETS
 from dualhmr_training.datasets.opening import open_dataset as open_dataset
 from dualhmr_training.datasets.person_dataset import Draw as Draw
 from dualhmr_training.datasets.person_dataset import PersonDataset as PersonDataset
-from dualhmr_training.datasets.protocols import EVALUATION_PROTOCOLS as EVALUATION_PROTOCOLS
 from dualhmr_training.datasets.spec import DatasetSpec as DatasetSpec

@@ -1,7 +1,6 @@
 """Running networks on many people, and adapting the main one's head to each of them."""
 
 from collections.abc import Collection, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -9,17 +8,17 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 
 from dualhmr.adaptation import Course, Parameters, Schedule, adapt_together
-from dualhmr.body import Body, PointRegressor, keypoint_regressor, skeleton_regressor
+from dualhmr.body import Body, PointRegressor, keypoint_regressor
 from dualhmr.camera import box_info
 from dualhmr.inputs import keypoints_input
-from dualhmr.keypoints import BODY_25, SPIN_24, KeypointSet, keypoint_set
+from dualhmr.keypoints import SPIN_24, KeypointSet, keypoint_set
 from dualhmr.losses import LossWeights
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import Evidence, Objective
-from dualhmr.rotations import rot6d_to_rotmat
+from dualhmr.own_objective import own_objective
 from dualhmr_training.evaluation.networks import Networks
 from dualhmr_training.evaluation.subjects import Subjects
-from dualhmr_training.spin_joints import SPIN_HIPS, spin_24_regressor
+from dualhmr_training.spin_joints import spin_24_regressor, spin_objective
 from dualhmr_training.trained import SPIN_49, NetworkFacts
 
 
@@ -80,8 +79,8 @@ class PeopleAdapter:
             head_inputs["box_info"] = inputs["box_info"]
         if self._auxiliary is not None:
             guess = self._auxiliary(inputs)
-            rotations = rot6d_to_rotmat(guess.pose_6d.unflatten(1, (24, 6)))
-            given = given._replace(target=self.objective.target(rotations, guess.betas))
+            target = self.objective.target(guess.rotations, guess.betas)
+            given = given._replace(target=target)
         return _Known(head_inputs, given)
 
     def _losses(
@@ -101,23 +100,13 @@ def _objective(
     extra_joints: Tensor | None,
 ) -> Objective:
     """That of test time, on the keypoints given and on the 3D joints that training compares."""
-    on_keypoints = partial(
-        Objective,
-        body,
-        keypoints=_given_points(body, given, extra_joints),
-        camera=facts.camera,
-        weights=weights,
-    )
+    points = _given_points(body, given, extra_joints)
     if facts.keypoint_set == SPIN_49:
-        return on_keypoints(
-            keypoint_count=len(BODY_25) + len(SPIN_24),
-            joints=spin_24_regressor(body, extra_joints),
-            root=SPIN_HIPS,
+        return spin_objective(
+            body, extra_joints, camera=facts.camera, weights=weights, keypoints=points
         )
     own = keypoint_set(facts.keypoint_set)
-    return on_keypoints(
-        keypoint_count=len(own), joints=skeleton_regressor(body) + keypoint_regressor(body, own)
-    )
+    return own_objective(body, own, camera=facts.camera, weights=weights, keypoints=points)
 
 
 def _given_points(body: Body, given: KeypointSet, extra_joints: Tensor | None) -> PointRegressor:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor
 
 from dualhmr.adaptation import Course
@@ -20,8 +19,8 @@ from dualhmr.losses import keypoints_2d_loss
 from dualhmr.metrics import aligned_joint_errors, joint_errors, keypoint_error, pve
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import Evidence, Objective
-from dualhmr.rotations import rot6d_to_rotmat
 from dualhmr_training.evaluation.subjects import ComparedJoints, Subjects, Truth
+from dualhmr_training.persons import some_of
 
 Errors = npt.NDArray[np.float64]
 
@@ -74,11 +73,8 @@ def people_errors(
     # Everybody's iterates, one after the other, and whose they are.
     output = _outputs(courses, returned)
     person = torch.arange(len(courses)).repeat_interleave(torch.tensor([*map(len, returned)]))
-    known, truth = pytree.tree_map_only(
-        Tensor, lambda leaf: leaf[person], (subjects.known, subjects.truth)
-    )
-    rotations = rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6)))
-    pose = pose_skeleton(objective.body, rotations, output.betas)
+    known, truth = some_of((subjects.known, subjects.truth), person)
+    pose = pose_skeleton(objective.body, output.rotations, output.betas)
     errors = _errors_3d(pose, objective, truth, joints)
     errors |= _errors_2d(pose, output.camera, objective, known, truth)
 

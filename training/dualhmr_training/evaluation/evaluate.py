@@ -7,10 +7,8 @@ from dualhmr_training.evaluation.adapting import PeopleAdapter
 from dualhmr_training.evaluation.errors import PersonErrors, people_errors
 from dualhmr_training.evaluation.results import Evaluation, summarise
 from dualhmr_training.evaluation.subjects import Group
-from dualhmr_training.persons import some_of
 
 Progress = Callable[[int], None]
-AT_ONCE = 32
 
 
 def evaluate(
@@ -27,24 +25,18 @@ def evaluate(
     """
     errors: list[list[PersonErrors]] = [[] for _ in schedules]
     done = 0
-    for batch in group.batches:
-        for first in range(0, len(batch.truth.joints), AT_ONCE):
-            subjects = some_of(batch, slice(first, first + AT_ONCE))
-            try:
-                adapted = adapter.adapt(subjects, schedules)
-            except ValueError as error:
-                raise ValueError(f"of the people from number {done} on, {error}") from error
-            for schedule, courses, so_far in zip(schedules, adapted, errors, strict=True):
-                so_far += people_errors(
-                    courses,
-                    subjects,
-                    adapter.objective,
-                    group.joints,
-                    max_steps=schedule.max_steps,
-                )
-            done += len(subjects.truth.joints)
-            if progress is not None:
-                progress(done)
+    for subjects in group.batches:
+        try:
+            adapted = adapter.adapt(subjects, schedules)
+        except ValueError as error:
+            raise ValueError(f"of the people from number {done} on, {error}") from error
+        for schedule, courses, so_far in zip(schedules, adapted, errors, strict=True):
+            so_far += people_errors(
+                courses, subjects, adapter.objective, group.joints, max_steps=schedule.max_steps
+            )
+        done += len(subjects.truth.joints)
+        if progress is not None:
+            progress(done)
     if not done:
         raise ValueError("there is nobody to evaluate on")
     return [

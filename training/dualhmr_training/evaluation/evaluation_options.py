@@ -10,17 +10,16 @@ from dualhmr.adaptation import Schedule
 from dualhmr.body import Body, load_body
 from dualhmr.losses import LossWeights
 from dualhmr.manifest import ScheduleDefaults
-from dualhmr_training.datasets import DATASETS, EVALUATION_PROTOCOLS
-from dualhmr_training.datasets.protocols import load_human36m_regressor
+from dualhmr_training.datasets import DATASETS
+from dualhmr_training.evaluation.choices import SYNTHETIC
 from dualhmr_training.evaluation.licensed import licensed_group
 from dualhmr_training.evaluation.licensed_truth import TrueBodies
+from dualhmr_training.evaluation.protocols import load_human36m_regressor
 from dualhmr_training.evaluation.subjects import Group
 from dualhmr_training.evaluation.synthetic import read_pool, synthetic_group
 from dualhmr_training.figures import check_plot
 from dualhmr_training.overrides import with_overrides
 
-SYNTHETIC = "synthetic"
-DATA = (SYNTHETIC, *EVALUATION_PROTOCOLS)
 _SYNTHETIC_COUNT = 200
 
 

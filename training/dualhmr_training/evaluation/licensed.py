@@ -1,30 +1,23 @@
 """People of the licensed data sets to evaluate on, which users bring."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from torch.utils.data import default_collate
 
 from dualhmr.body import Body
-from dualhmr.keypoints import BODY_25, SPIN_24, KeypointSet
 from dualhmr.objective import Evidence
 from dualhmr_training.datasets import PersonDataset, open_dataset
+from dualhmr_training.evaluation.choices import KEYPOINTS
 from dualhmr_training.evaluation.licensed_truth import (
     TrueBodies,
     check_truth,
     human36m_joints,
     truth_of,
 )
-from dualhmr_training.evaluation.subjects import Group, Subjects
+from dualhmr_training.evaluation.subjects import AT_ONCE, Group, Subjects
 from dualhmr_training.samples import Sample
-
-KEYPOINTS: Mapping[str, tuple[KeypointSet, slice]] = {
-    "annotated": (SPIN_24, slice(len(BODY_25), None)),
-    "openpose": (BODY_25, slice(0, len(BODY_25))),
-}
-"""Which of a sample's 49 keypoints are given."""
-_BATCH = 32
 
 
 def licensed_group(
@@ -65,8 +58,8 @@ def _spread(count: int, wanted: int | None) -> list[int]:
 def _batches(
     dataset: PersonDataset, chosen: list[int], bodies: TrueBodies, part: slice
 ) -> Iterator[Subjects]:
-    for start in range(0, len(chosen), _BATCH):
-        persons = chosen[start : start + _BATCH]
+    for start in range(0, len(chosen), AT_ONCE):
+        persons = chosen[start : start + AT_ONCE]
         samples: Sample = default_collate([dataset[person] for person in persons])
         genders = [dataset.gender(person) for person in persons]
         yield Subjects(

@@ -9,8 +9,13 @@ from torch import Tensor
 
 from dualhmr.body import Body, PointRegressor, skin
 from dualhmr.rotations import rotvec_to_rotmat
-from dualhmr_training.datasets import EVALUATION_PROTOCOLS, PersonDataset
-from dualhmr_training.datasets.protocols import HUMAN36M_17, ROOT, annotated_joints
+from dualhmr_training.datasets import PersonDataset
+from dualhmr_training.evaluation.protocols import (
+    EVALUATION_PROTOCOLS,
+    HUMAN36M_17,
+    ROOT,
+    annotated_joints,
+)
 from dualhmr_training.evaluation.subjects import ComparedJoints, Truth
 from dualhmr_training.samples import Sample
 

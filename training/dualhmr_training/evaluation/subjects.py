@@ -10,6 +10,9 @@ from dualhmr.body import Body, PointRegressor, skeleton_regressor
 from dualhmr.keypoints import KeypointSet
 from dualhmr.objective import Evidence
 
+AT_ONCE = 32
+"""People in a batch of a group: as many as are adapted together."""
+
 
 @dataclass(frozen=True, eq=False)
 class ComparedJoints:
@@ -65,4 +68,4 @@ class Group:
     joints: ComparedJoints
     count: int
     batches: Iterable[Subjects]
-    """All of them, some at a time."""
+    """All of them, `AT_ONCE` at a time."""

@@ -9,9 +9,15 @@ from torch import Tensor
 from dualhmr.body import Body, skin
 from dualhmr.keypoints import COCO_17
 from dualhmr.objective import Evidence
-from dualhmr_training.evaluation.subjects import Group, Subjects, Truth, skeleton_joints
+from dualhmr_training.evaluation.subjects import (
+    AT_ONCE,
+    Group,
+    Subjects,
+    Truth,
+    skeleton_joints,
+)
 from dualhmr_training.held_out import held_out_clips
-from dualhmr_training.persons import some_of
+from dualhmr_training.persons import in_parts
 from dualhmr_training.synthetic.appearance import Appearance
 from dualhmr_training.synthetic.detector import noise_only
 from dualhmr_training.synthetic.dice import Dice
@@ -19,7 +25,6 @@ from dualhmr_training.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.synthetic.poses import NO_VARIATION, read_poses
 from dualhmr_training.synthetic.rendering import render_people
 
-_BATCH = 32
 _COCO = slice(0, len(COCO_17))
 
 
@@ -55,8 +60,7 @@ def synthetic_group(
 
 @torch.no_grad()
 def _batches(body: Body, people: People, pictures: Dice | None) -> Iterator[Subjects]:
-    for start in range(0, len(people.betas), _BATCH):
-        part = some_of(people, slice(start, start + _BATCH))
+    for part in in_parts(people, AT_ONCE):
         image = None if pictures is None else render_people(body, part, Appearance(), pictures)
         vertices, skeleton = skin(body, part.rotations, part.betas)
         yield Subjects(

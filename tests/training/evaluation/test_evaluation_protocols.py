@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from dualhmr.keypoints import SPIN_24
-from dualhmr_training.datasets import DATASETS, EVALUATION_PROTOCOLS
-from dualhmr_training.datasets.protocols import (
+from dualhmr_training.datasets import DATASETS
+from dualhmr_training.evaluation.protocols import (
+    EVALUATION_PROTOCOLS,
     HUMAN36M_17,
     annotated_joints,
     load_human36m_regressor,

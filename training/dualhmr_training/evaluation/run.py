@@ -1,0 +1,72 @@
+"""An evaluation from the options of `dualhmr evaluate` to its report."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+import torch
+
+from dualhmr.body import fitting_body
+from dualhmr_training.evaluation.adapting import PeopleAdapter
+from dualhmr_training.evaluation.evaluate import evaluate
+from dualhmr_training.evaluation.evaluation_options import (
+    check_options,
+    chosen_groups,
+    chosen_schedules,
+    chosen_weights,
+    described,
+)
+from dualhmr_training.evaluation.networks import check_schedules, open_networks
+from dualhmr_training.evaluation.plot import write_plot
+from dualhmr_training.evaluation.report import table, write_json
+from dualhmr_training.evaluation.results import Report
+from dualhmr_training.evaluation.subjects import Group
+from dualhmr_training.spin_joints import read_extra_joints
+
+
+def run_evaluation(options: argparse.Namespace) -> None:
+    """Evaluates as the options say, prints the table, writes the files.
+
+    Raises ValueError, FileNotFoundError and what opening networks, bodies and people does.
+    """
+    check_options(options)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    networks = open_networks(options.networks)
+    weights = chosen_weights(options, networks.facts.weights)
+    schedules = chosen_schedules(options, networks.facts.schedule)
+    check_schedules(networks, weights, schedules)
+    body = fitting_body(options.body, needed=networks.facts.body, networks=networks.source)
+    extra = None if options.extra_joints is None else read_extra_joints(options.extra_joints)
+    evaluations = []
+    for group in chosen_groups(options, body, pictures="image" in networks.reads):
+        adapter = PeopleAdapter(
+            networks, body, group.keypoint_set, weights=weights, extra_joints=extra
+        )
+        evaluations += evaluate(adapter, group, schedules, progress=_progress(group))
+    report = Report(
+        bundle=networks.name,
+        body=body.name,
+        engine=f"torch {torch.__version__} cpu",
+        data=options.data,
+        options=described(options),
+        evaluations=tuple(evaluations),
+    )
+    print(table(report, every_step=options.every_step))
+    if options.json:
+        write_json(report, options.json)
+    if options.plot:
+        write_plot(report, options.plot)
+
+
+def _progress(group: Group) -> Callable[[int], None]:
+    """Says ten times or so how far it is."""
+    next_told = 0
+
+    def tell(done: int) -> None:
+        nonlocal next_told
+        if done >= next_told or done == group.count:
+            print(f"{group.keypoints}: {done} of {group.count} people", file=sys.stderr, flush=True)
+            next_told = done + group.count // 10
+
+    return tell
