@@ -1,9 +1,42 @@
 """What networks read, from what users give."""
 
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dualhmr.camera import View, box_info
+from dualhmr.crop import crop_person
 from dualhmr.keypoints import KeypointSet
+
+
+def network_inputs(
+    image: npt.NDArray[np.uint8],
+    view: View,
+    keypoints: Tensor,
+    confidence: Tensor,
+    *,
+    source: KeypointSet,
+    own: KeypointSet,
+    read: Collection[str],
+) -> dict[str, npt.NDArray[Any]]:
+    """What networks that read the inputs named in `read` are given of one person of `image`.
+
+    `keypoints` (1, K, 2) in normalised crop coordinates and `confidence` (1, K) are of the set
+    `source`; networks read them as of their `own` set. `box_info` is there always: heads read it.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {"box_info": box_info(view).numpy()}
+    if "keypoints" in read:
+        arrays["keypoints"] = keypoints_input(
+            keypoints, confidence, source=source, target=own
+        ).numpy()
+    if "image" in read:
+        center, height = view.box_center[0].numpy(), float(view.box_height[0])
+        arrays["image"] = crop_person(image, center, height)[None]
+    return arrays
 
 
 def keypoints_input(

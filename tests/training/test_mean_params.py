@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from tiny_training import ORDINARY, TINY, flat, networks_and_batches, train_command
 
+from dualhmr.mean_params import read_mean_params
 from dualhmr.rotations import rot6d_to_rotmat, rotmat_to_rot6d, rotvec_to_rotmat
-from dualhmr_training.mean_params import read_mean_params
+from dualhmr_training.initial import begin_from
 
 
 def arrays() -> dict[str, NDArray[np.float32]]:
@@ -44,7 +45,7 @@ def test_both_heads_begin_there_and_nothing_else_changes(tmp_path: Path) -> None
     start = write(tmp_path / "m.npz")
     networks, _ = networks_and_batches(TINY)
     before = flat(networks)
-    read_mean_params(start).put_into(networks)
+    begin_from(networks, read_mean_params(start).start)
     changed = (flat(networks) != before).sum()
     assert networks.auxiliary is not None
     assert 2 * 100 < changed <= 2 * (144 + 10 + 3)
@@ -54,7 +55,7 @@ def test_both_heads_begin_there_and_nothing_else_changes(tmp_path: Path) -> None
         ):
             assert torch.equal(getattr(network.head, name)[0], torch.from_numpy(array))
     alone, _ = networks_and_batches(replace(ORDINARY, auxiliary=None))
-    read_mean_params(start).put_into(alone)
+    begin_from(alone, read_mean_params(start).start)
 
 
 def test_the_command_uses_and_records_them(

@@ -8,7 +8,7 @@ import torch
 from small_bundle import IMAGE_SPEC, SPEC, upright
 from tiny_training import TINY, small_body
 
-from dualhmr.keypoints import BODY_23
+from dualhmr.keypoints import BODY_23, SPIN_49
 from dualhmr.losses import LossWeights
 from dualhmr.manifest import ScheduleDefaults
 from dualhmr.weights import save_weights
@@ -16,7 +16,6 @@ from dualhmr_training.meta_step import InnerLoop
 from dualhmr_training.record import training_record, write_record
 from dualhmr_training.trained import (
     ADAM_RATE,
-    SPIN_49,
     network_facts,
     read_networks,
     read_record,

@@ -60,9 +60,9 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"training {options.preset} needs --{needed} and --out")
     try:
         # Here, since every subcommand of `dualhmr` would wait for them, and some have no need.
+        from dualhmr.mean_params import read_mean_params
         from dualhmr_training.accelerator import close_accelerator, open_accelerator
         from dualhmr_training.dataset_training import train_on_datasets
-        from dualhmr_training.mean_params import read_mean_params
         from dualhmr_training.spin_joints import read_extra_joints
         from dualhmr_training.synthetic_training import train_on_synthetic_people
     except ImportError as error:

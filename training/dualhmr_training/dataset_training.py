@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from dualhmr.body import Body
+from dualhmr.mean_params import MeanParams
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.datasets import (
     Augmentation,
@@ -17,7 +18,6 @@ from dualhmr_training.datasets import (
 )
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.initial import initial_networks, upright_pose_6d
-from dualhmr_training.mean_params import MeanParams
 from dualhmr_training.mixture_batches import MixtureBatches
 from dualhmr_training.record import digest_of_body, training_record
 from dualhmr_training.run import run_training

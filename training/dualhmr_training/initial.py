@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from dualhmr.manifest import NetworkSpec
-from dualhmr.networks import MeshRegressor
+from dualhmr.mean_params import MeanParams
+from dualhmr.networks import HeadOutput, MeshRegressor
 from dualhmr.objective import Objective
 from dualhmr.rotations import rotmat_to_rot6d
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.mean_params import MeanParams
 from dualhmr_training.mixed_precision import in_mixed_precision
 from dualhmr_training.synthetic.dice import Dice
 from dualhmr_training.synthetic.poses import PoseVariation, sample_poses
@@ -47,8 +47,17 @@ def initial_networks(
         outer_losses=config.outer_losses,
     )
     if mean_params is not None:
-        mean_params.put_into(networks)
+        begin_from(networks, mean_params.start)
     return networks
+
+
+def begin_from(networks: DualNetworks, start: HeadOutput) -> None:
+    """Lets both networks' heads begin from an estimate of one person."""
+    for network in (networks.main, networks.auxiliary):
+        if network is not None:
+            network.head.init_pose.copy_(start.pose_6d)
+            network.head.init_shape.copy_(start.betas)
+            network.head.init_cam.copy_(start.camera)
 
 
 def initial_network(spec: NetworkSpec, *, mean_pose: Tensor, dropout: float) -> MeshRegressor:

@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from dualhmr.body import Body, load_body
 from dualhmr.keypoints import BODY_23
 from dualhmr.losses import LossWeights
+from dualhmr.mean_params import MeanParams
 from dualhmr.objective import Objective
 from dualhmr.own_objective import own_objective
 from dualhmr_training.batches import SyntheticBatches
@@ -14,7 +15,6 @@ from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.held_out import held_out_clips, held_out_people
 from dualhmr_training.initial import initial_networks, mean_pose_6d
-from dualhmr_training.mean_params import MeanParams
 from dualhmr_training.persons import to_device
 from dualhmr_training.record import digest, training_record
 from dualhmr_training.rendered_batches import RenderedBatches
@@ -85,4 +85,4 @@ def _validation(
 
 def synthetic_objective(body: Body, weights: LossWeights, *, camera: str = "cliff") -> Objective:
     """The objective on a body's own 23 keypoints; they count among the 3D joints too."""
-    return own_objective(body, BODY_23, camera=camera, weights=weights)
+    return own_objective(body, BODY_23.name, camera=camera, weights=weights)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dualhmr.keypoints import BODY_23
+from dualhmr.keypoints import BODY_23, SPIN_49
 from dualhmr.losses import LossWeights
 from dualhmr.manifest import NetworkSpec, ScheduleDefaults
 from dualhmr.networks import MeshRegressor
@@ -16,8 +16,6 @@ from dualhmr_training.meta_step import InnerLoop
 from dualhmr_training.overrides import with_overrides
 from dualhmr_training.record import RECORD
 
-SPIN_49 = "spin_49"
-"""Stands for the 49 keypoints of the licensed data sets, 25 detected and 24 annotated."""
 ADAM_RATE = 6e-5
 """A training tunes no rates for test time; with this one the default networks do well."""
 _FIELDS = {"main", "auxiliary", "weights"}

@@ -7,6 +7,9 @@ from dualhmr.keypoints.files import keypoint_file_for as keypoint_file_for
 from dualhmr.keypoints.files import open_keypoint_file as open_keypoint_file
 from dualhmr.keypoints.files import read_keypoints as read_keypoints
 from dualhmr.keypoints.keypoints import Keypoints as Keypoints
+from dualhmr.keypoints.own import SPIN_49 as SPIN_49
+from dualhmr.keypoints.own import OwnKeypoints as OwnKeypoints
+from dualhmr.keypoints.own import own_keypoints as own_keypoints
 from dualhmr.keypoints.person_problem import MIN_EXTENT_PX as MIN_EXTENT_PX
 from dualhmr.keypoints.person_problem import MIN_KEYPOINTS as MIN_KEYPOINTS
 from dualhmr.keypoints.person_problem import person_problem as person_problem

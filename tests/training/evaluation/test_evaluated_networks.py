@@ -27,17 +27,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def training(tmp_path_factory: pytest.TempPathFactory, body: Body) -> Path:
-    """The same networks as a training, rounded as in the bundle."""
+    """The same networks as a training."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     folder.mkdir()
     config = replace(TINY, main=SPEC, auxiliary=SPEC, weights=LossWeights(vertices=0.0))
     write_record(folder, training_record(config, body))
     for seed, role in ((1, "main"), (2, "auxiliary")):
-        network = upright(SPEC, seed)
-        network.load_state_dict(
-            {name: tensor.half().float() for name, tensor in network.state_dict().items()}
-        )
-        save_weights(network, folder / f"{role}.safetensors")
+        save_weights(upright(SPEC, seed), folder / f"{role}.safetensors")
     return folder
 
 

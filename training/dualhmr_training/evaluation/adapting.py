@@ -11,7 +11,7 @@ from dualhmr.adaptation import Course, Parameters, Schedule, adapt_together
 from dualhmr.body import Body, PointRegressor, keypoint_regressor
 from dualhmr.camera import box_info
 from dualhmr.inputs import keypoints_input
-from dualhmr.keypoints import SPIN_24, KeypointSet, keypoint_set
+from dualhmr.keypoints import SPIN_24, SPIN_49, KeypointSet, own_keypoints
 from dualhmr.losses import LossWeights
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import Evidence, Objective
@@ -19,7 +19,7 @@ from dualhmr.own_objective import own_objective
 from dualhmr_training.evaluation.networks import Networks
 from dualhmr_training.evaluation.subjects import Subjects
 from dualhmr_training.spin_joints import spin_24_regressor, spin_objective
-from dualhmr_training.trained import SPIN_49, NetworkFacts
+from dualhmr_training.trained import NetworkFacts
 
 
 class _Known(NamedTuple):
@@ -49,7 +49,7 @@ class PeopleAdapter:
         self._main, self._auxiliary = networks.main, networks.auxiliary
         self._given = given
         self._read = networks.reads
-        self._own_set = networks.facts.keypoint_set
+        self._own = networks.facts.keypoint_set
 
     @torch.no_grad()
     def adapt(self, subjects: Subjects, schedules: Sequence[Schedule]) -> list[tuple[Course, ...]]:
@@ -70,7 +70,7 @@ class PeopleAdapter:
                 given.keypoints,
                 given.confidence,
                 source=self._given,
-                target=keypoint_set(self._own_set),
+                target=own_keypoints(self._own).set,
             )
         if subjects.image is not None:
             inputs["image"] = subjects.image
@@ -105,8 +105,9 @@ def _objective(
         return spin_objective(
             body, extra_joints, camera=facts.camera, weights=weights, keypoints=points
         )
-    own = keypoint_set(facts.keypoint_set)
-    return own_objective(body, own, camera=facts.camera, weights=weights, keypoints=points)
+    return own_objective(
+        body, facts.keypoint_set, camera=facts.camera, weights=weights, keypoints=points
+    )
 
 
 def _given_points(body: Body, given: KeypointSet, extra_joints: Tensor | None) -> PointRegressor:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dualhmr.networks import HeadOutput
-from dualhmr_training.dual import DualNetworks
 
 _SHAPES = {"pose": (144,), "shape": (10,), "cam": (3,)}
 
@@ -26,14 +25,6 @@ class MeanParams:
     """Of one person; 6D rotations as the heads read them, global orientation included."""
     sha256: str
     """Of the file, in hexadecimal."""
-
-    def put_into(self, networks: DualNetworks) -> None:
-        """Lets both networks' heads begin from it."""
-        for network in (networks.main, networks.auxiliary):
-            if network is not None:
-                network.head.init_pose.copy_(self.start.pose_6d)
-                network.head.init_shape.copy_(self.start.betas)
-                network.head.init_cam.copy_(self.start.camera)
 
 
 def read_mean_params(path: str | os.PathLike[str]) -> MeanParams:
