@@ -1,0 +1,130 @@
+"""An engine that doubles, and memory of the host in the place of a GPU's.
+
+They keep to the contract of TensorRT's execution contexts: input shapes first, then every tensor's
+address, and results appear at the addresses when the context is executed, and no earlier.
+"""
+
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import tensorrt_rtx
+
+STREAM = 7
+
+
+def fake_module(*, captures_by_itself: bool) -> Any:
+    """A library's module, of which running an engine needs little."""
+    module: Any = ModuleType("fake_tensorrt")
+    module.ILogger = tensorrt_rtx.ILogger
+    module.TensorIOMode = tensorrt_rtx.TensorIOMode
+    if captures_by_itself:
+        module.CudaGraphStrategy = tensorrt_rtx.CudaGraphStrategy
+    return module
+
+
+class DoublingContext:
+    """y = 2 x for x (N, 3), N at most `largest`."""
+
+    def __init__(self, largest: int, config: Any) -> None:
+        self.largest = largest
+        self.config = config
+        self.shape: tuple[int, ...] | None = None
+        self.addresses: dict[str, int] = {}
+        self.executed = 0
+        self.fails = False
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        assert name == "x"
+        self.shape = shape
+        return shape[0] <= self.largest
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        assert name == "y"
+        assert self.shape is not None
+        return self.shape
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        self.addresses[name] = address
+        return True
+
+    def execute_async_v3(self, stream: int) -> bool:
+        assert stream == STREAM
+        assert self.shape is not None
+        assert sorted(self.addresses) == ["x", "y"]
+        self.executed += 1
+        x, y = (_at(self.addresses[name], self.shape) for name in "xy")
+        y[:] = 2 * x
+        return not self.fails
+
+
+class DoublingEngine:
+    """Makes such contexts, and counts them."""
+
+    num_io_tensors = 2
+
+    def __init__(self, largest: int = 4, kind: str = "FLOAT") -> None:
+        self.largest = largest
+        self.kind = kind
+        self.contexts: list[DoublingContext] = []
+
+    def get_tensor_name(self, index: int) -> str:
+        return "xy"[index]
+
+    def get_tensor_mode(self, name: str) -> Any:
+        modes = tensorrt_rtx.TensorIOMode
+        return modes.INPUT if name == "x" else modes.OUTPUT
+
+    def get_tensor_dtype(self, _name: str) -> Any:
+        return SimpleNamespace(name=self.kind)
+
+    def get_tensor_shape(self, _name: str) -> tuple[int, ...]:
+        return (-1, 3)
+
+    def create_runtime_config(self) -> Any:
+        return SimpleNamespace(cuda_graph_strategy=None)
+
+    def create_execution_context(self, config: Any = None) -> DoublingContext:
+        self.contexts.append(DoublingContext(self.largest, config))
+        return self.contexts[-1]
+
+
+class HostMemory:
+    """`DeviceMemory` of NumPy arrays."""
+
+    def __init__(self) -> None:
+        self.captured = 0
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    @contextmanager
+    def on_stream(self) -> Iterator[int]:
+        yield STREAM
+
+    def empty(self, shape: Sequence[int], dtype: str) -> Any:
+        return np.full(tuple(shape), 99, dtype)
+
+    def address(self, array: Any) -> int:
+        return int(array.ctypes.data)
+
+    def fill(self, array: Any, values: np.ndarray) -> None:
+        array[:] = values
+
+    def copy(self, source: Any, target: Any) -> None:
+        target[:] = source
+
+    def join(self, arrays: Sequence[Any]) -> Any:
+        return np.concatenate(arrays)
+
+    def capture(self, run: Callable[[], None]) -> Callable[[], None]:
+        self.captured += 1
+        return run
+
+
+def _at(address: int, shape: tuple[int, ...]) -> np.ndarray:
+    pointer = ctypes.cast(address, ctypes.POINTER(ctypes.c_float))
+    return np.ctypeslib.as_array(pointer, shape)
