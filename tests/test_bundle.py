@@ -100,7 +100,7 @@ def test_bundle_without_pytorch_weights_still_runs_in_onnxruntime(bundle: Path) 
         edit(bundle, lambda plain, file=file: plain["files"].pop(file))  # type: ignore[misc]
     Recoverer(bundle)
     with pytest.raises(FileNotFoundError, match=r"comes without backbone\.safetensors; export"):
-        Recoverer(bundle, engine="torch")
+        Recoverer(bundle, backend="torch")
 
 
 def test_bundle_of_smpl_networks_asks_for_the_body(bundle: Path) -> None:

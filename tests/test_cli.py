@@ -37,7 +37,9 @@ def test_writes_the_files_and_prints_json(
     arguments = ["recover", photo, "--keypoints", keypoints, "--out", out, "--max-steps", 3]
     assert main([*map(str, arguments), "--json", "--schedule", "eft"]) == 0
     assert {path.name for path in out.iterdir()} == FILES
-    printed = json.loads(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    printed = json.loads(captured.out)
+    assert f"networks: {printed['engine']}\n" in captured.err
     (person,) = printed["persons"]
     assert person["steps"] == len(person["loss_history"]) - 1 == 3
     assert person["stop_reason"] == "max_steps"
@@ -61,6 +63,7 @@ def test_a_folder_goes_on_after_a_photograph_that_cannot_be_used(
     assert "broken.jpg" in printed["broken.jpg"]["error"]
     assert printed["photo.png"]["persons"]
     assert "[1/2] broken.jpg" in captured.err
+    assert captured.err.count("networks: onnxruntime") == 1
     assert {path.name for path in out.iterdir()} == {"photo"}
 
 
@@ -75,6 +78,11 @@ def test_a_folder_goes_on_after_a_photograph_that_cannot_be_used(
         (["photo.png", "--keypoints", "photo.npy", "--bundle", "."], "is not a bundle"),
         (["photo.png", "--keypoints", "photo.npy", "--out", "photo.png"], "is a file"),
         (["photo.png", "--keypoints", "photo.npy", "--device", "tpu"], "unknown device 'tpu'"),
+        (["photo.png", "--keypoints", "photo.npy", "--threads", "0"], "at least 1, got 0"),
+        (
+            ["photo.png", "--keypoints", "photo.npy", "--backend", "torch", "--provider", "cpu"],
+            "not of backend 'torch'",
+        ),
         (["photo.npy", "--keypoints", "photo.npy"], "photo.npy"),
     ],
 )
@@ -96,6 +104,17 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert error.count("\n") == 1
     assert [path for path in sorted(Path().rglob("*")) if path.name != "made"] == before
     assert not Path("made").exists() or not list(Path("made").iterdir())
+
+
+def test_the_backend_is_the_one_asked_for(
+    photo: Path, keypoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["recover", str(photo), "--keypoints", str(keypoints), "--out", str(tmp_path / "out")]
+    common += ["--max-steps", "0"]
+    assert main([*common, "--backend", "torch"]) == 0
+    assert "networks: torch" in capsys.readouterr().err
+    assert main([*common, "--provider", "cpu", "--threads", "1"]) == 0
+    assert "networks: onnxruntime" in capsys.readouterr().err
 
 
 def test_folder_without_permission(

@@ -8,6 +8,7 @@ from dualhmr.body import Body as Body
 from dualhmr.body import load_body as load_body
 from dualhmr.bundle import Bundle as Bundle
 from dualhmr.bundle import open_bundle as open_bundle
+from dualhmr.engines import EngineOptions as EngineOptions
 from dualhmr.keypoints import KEYPOINT_SETS as KEYPOINT_SETS
 from dualhmr.keypoints import Keypoints as Keypoints
 from dualhmr.keypoints import KeypointSet as KeypointSet

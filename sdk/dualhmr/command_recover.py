@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhmr.adaptation import SCHEDULE_NAMES
-from dualhmr.engines import ENGINES
+from dualhmr.engines import AUTO, BACKENDS, PROVIDERS, EngineOptions
 from dualhmr.images import list_images, load_image
 from dualhmr.keypoints import (
     KEYPOINT_SETS,
@@ -53,8 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--schedule", choices=SCHEDULE_NAMES, help="the bundle's own otherwise")
     parser.add_argument("--max-steps", type=int, metavar="N")
     parser.add_argument("--focal-length", type=float, metavar="PIXELS", help="where it is known")
-    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
     parser.add_argument("--device", help="cpu (default) or cuda")
+    parser.add_argument(
+        "--backend", choices=BACKENDS, default=AUTO, help="of the frozen networks (%(default)s)"
+    )
+    parser.add_argument("--provider", choices=PROVIDERS, help="of ONNX Runtime; by device")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of ONNX Runtime")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
 
 
@@ -71,7 +75,10 @@ def run(options: argparse.Namespace) -> int:
     recoverer = _recoverer(options)
     files: dict[Path, KeypointFile] = {}
     if not options.image.is_dir():
-        return _finish(options, _run_job(recoverer, options, jobs[0], files))
+        printed = _run_job(recoverer, options, jobs[0], files)
+        _tell_networks(recoverer)
+        return _finish(options, printed)
+    _tell_networks(recoverer)
     reports: dict[str, Any] = {}
     for number, job in enumerate(jobs, start=1):
         print(f"[{number}/{len(jobs)}] {job.name}", file=sys.stderr)
@@ -90,7 +97,15 @@ def _run_example(options: argparse.Namespace) -> int:
 
     check_writable(options.out)
     image, keypoints = example()
-    return _finish(options, _recover(_recoverer(options), options, image, keypoints, options.out))
+    recoverer = _recoverer(options)
+    printed = _recover(recoverer, options, image, keypoints, options.out)
+    _tell_networks(recoverer)
+    return _finish(options, printed)
+
+
+def _tell_networks(recoverer: Recoverer) -> None:
+    """Of one photograph only after it: what cannot be used is told in one line."""
+    print(f"networks: {recoverer.engine}", file=sys.stderr)
 
 
 def _finish(options: argparse.Namespace, printed: dict[str, Any]) -> int:
@@ -114,7 +129,11 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
 
 def _recoverer(options: argparse.Namespace) -> Recoverer:
     return Recoverer(
-        options.bundle, body=options.body, engine=options.engine, device=options.device
+        options.bundle,
+        body=options.body,
+        device=options.device,
+        backend=options.backend,
+        options=EngineOptions(provider=options.provider, threads=options.threads),
     )
 
 

@@ -47,7 +47,8 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class ScheduleDefaults:
-    """How these networks are adapted where the user does not say otherwise."""
+    """How these networks are adapted where the user does not say otherwise;
+    None: `DEFAULT_MAX_BATCH` of the engines."""
 
     name: str = "paper"
     adam_rate: float = 1e-5
@@ -89,6 +90,10 @@ class Manifest:
     """sha256 of every file, by name."""
     provenance: dict[str, str]
     """Where the weights come from: commit, configuration, data."""
+    precision: str = "fp32"
+    """The type that the ONNX files' backbones compute in: `fp32`, `fp16` or `bf16`."""
+    max_batch: int | None = None
+    """Most persons that TensorRT engines were built to take at once; None: the engines' default."""
     format: str = FORMAT
     format_version: int = FORMAT_VERSION
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from dualhmr.adaptation import LossFunction, Parameters, Schedule, adapt
-from dualhmr.body import Body, keypoint_regressor, skeleton_regressor
+from dualhmr.body import Body, keypoint_regressor
 from dualhmr.bundle import Bundle
-from dualhmr.camera import View, box_info, image_to_crop
-from dualhmr.crop import crop_person
-from dualhmr.engines import FrozenNetworks, torch_head, torch_main_network
-from dualhmr.inputs import keypoints_input
-from dualhmr.keypoints import KeypointSet, keypoint_set
+from dualhmr.camera import View, image_to_crop
+from dualhmr.engines import FrozenNetworks, as_tensor, torch_head, torch_main_network
+from dualhmr.inputs import network_inputs
+from dualhmr.keypoints import KeypointSet, own_keypoints
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import Evidence, Objective
+from dualhmr.own_objective import own_objective
 from dualhmr.person import AdaptedPerson, PersonEvidence, PersonView, describe
 
 SCOPES = ("head", "all")
@@ -32,17 +32,16 @@ class PersonAdapter:
         body: Body,
         networks: FrozenNetworks,
         *,
-        engine: str,
         device: str,
         scope: str,
     ) -> None:
-        """Raises ValueError for an unknown scope, or one that the engine cannot serve."""
+        """Raises ValueError for an unknown scope, or one that the backend cannot serve."""
         if scope not in SCOPES:
             raise ValueError(f"unknown scope {scope!r}; known are {', '.join(SCOPES)}")
-        if scope == "all" and engine != "torch":
+        if scope == "all" and networks.backend != "torch":
             raise ValueError(
-                f"scope 'all' adapts the backbone, which engine {engine!r} keeps fixed; "
-                "use engine='torch'"
+                f"scope 'all' adapts the backbone, which backend {networks.backend!r} keeps fixed; "
+                "use backend='torch'"
             )
         self._manifest = bundle.manifest
         self._body, self._networks, self._device, self._scope = body, networks, device, scope
@@ -53,13 +52,22 @@ class PersonAdapter:
     def look(self, image: npt.NDArray[np.uint8], seen: PersonView) -> PersonEvidence:
         """Runs both frozen networks on one person of `image` (H, W, 3)."""
         crop_keypoints = image_to_crop(seen.xy, seen.view)
-        arrays = self._network_inputs(image, seen, crop_keypoints)
-        features = self._networks.backbone(arrays)["features"]
+        arrays = network_inputs(
+            image,
+            seen.view,
+            crop_keypoints,
+            seen.confidence,
+            source=seen.keypoint_set,
+            own=own_keypoints(self._manifest.keypoint_set).set,
+            read={*self._networks.backbone.reads, *self._networks.auxiliary.reads},
+        )
+        features = as_tensor(self._networks.backbone(arrays)["features"], self._device)
         pseudo = self._networks.auxiliary(arrays)
         objective = self._objective(seen.keypoint_set)
         with torch.no_grad():
             target = objective.target(
-                self._tensor(pseudo["rotations"]), self._tensor(pseudo["betas"])
+                as_tensor(pseudo["rotations"], self._device),
+                as_tensor(pseudo["betas"], self._device),
             )
         evidence = Evidence(
             crop_keypoints.to(self._device),
@@ -67,8 +75,8 @@ class PersonAdapter:
             View(*(part.to(self._device) for part in seen.view)),
             target,
         )
-        inputs = {name: self._tensor(array) for name, array in arrays.items()}
-        return PersonEvidence(seen, objective, evidence, inputs, self._tensor(features))
+        inputs = {name: as_tensor(array, self._device) for name, array in arrays.items()}
+        return PersonEvidence(seen, objective, evidence, inputs, features)
 
     def adapt(self, known: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         """Adapts the network to one person; see `dualhmr.adaptation.adapt`."""
@@ -76,30 +84,13 @@ class PersonAdapter:
         return describe(known, adapt(start, self._loss_function(known), schedule))
 
     def _build_objective(self, names: KeypointSet) -> Objective:
-        own = keypoint_set(self._manifest.keypoint_set)
-        return Objective(
+        return own_objective(
             self._body,
-            keypoints=keypoint_regressor(self._body, names),
-            keypoint_count=len(own),
+            self._manifest.keypoint_set,
             camera=self._manifest.camera,
             weights=self._manifest.weights,
-            joints=skeleton_regressor(self._body) + keypoint_regressor(self._body, own),
+            keypoints=keypoint_regressor(self._body, names),
         )
-
-    def _network_inputs(
-        self, image: npt.NDArray[np.uint8], seen: PersonView, crop_keypoints: Tensor
-    ) -> dict[str, npt.NDArray[Any]]:
-        own = keypoint_set(self._manifest.keypoint_set)
-        read = {*self._networks.backbone.reads, *self._networks.auxiliary.reads}
-        arrays: dict[str, npt.NDArray[Any]] = {"box_info": box_info(seen.view).numpy()}
-        if "keypoints" in read:
-            arrays["keypoints"] = keypoints_input(
-                crop_keypoints, seen.confidence, source=seen.keypoint_set, target=own
-            ).numpy()
-        if "image" in read:
-            center, height = seen.view.box_center[0].numpy(), float(seen.view.box_height[0])
-            arrays["image"] = crop_person(image, center, height)[None]
-        return arrays
 
     def _loss_function(self, known: PersonEvidence) -> LossFunction:
         def losses(parameters: Parameters, names: Any) -> tuple[dict[str, Tensor], HeadOutput]:
@@ -116,6 +107,3 @@ class PersonAdapter:
             arguments = (known.features, known.inputs["box_info"] if reads_box_info else None)
         output: HeadOutput = torch.func.functional_call(self._network, parameters, arguments)
         return output
-
-    def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(self._device)

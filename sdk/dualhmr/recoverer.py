@@ -12,7 +12,7 @@ import torch
 from dualhmr.adaptation import Schedule
 from dualhmr.body import Body, fitting_body
 from dualhmr.bundle import Bundle, open_bundle
-from dualhmr.engines import open_engine
+from dualhmr.engines import AUTO, EngineOptions, open_networks
 from dualhmr.images import load_image
 from dualhmr.keypoints import Keypoints, KeypointSet, as_keypoints
 from dualhmr.mesh import place_bodies
@@ -30,18 +30,23 @@ class Recoverer:
         bundle: str | os.PathLike[str] | Bundle | None = None,
         *,
         body: str | os.PathLike[str] | Body | None = None,
-        engine: str = "onnxruntime",
         device: str | None = None,
+        backend: str = AUTO,
+        options: EngineOptions | None = None,
         scope: str = "head",
     ) -> None:
         """Opens a bundle (None: the one that comes with the package) and the body it needs.
 
         `body`: a body file; needed for bundles of SMPL networks, whose body is licensed and brought
-        by the user. `engine`: "onnxruntime" or "torch". `device`: "cpu" (default) or "cuda".
-        `scope`: "head" adapts the regressor head, "all" the backbone too (engine "torch" only).
+        by the user. `device`: "cpu" (default) or "cuda". `backend` runs the frozen networks:
+        "onnxruntime", "tensorrt", "torch", or "auto", which takes the fastest that works here; the
+        attribute `backend` is the one taken, `engine` what it really runs on. `options` are the
+        backends' settings. `scope`: "head" adapts the regressor head, "all" the backbone too
+        (backend "torch" only).
 
         Raises FileNotFoundError and ValueError for a bundle or body that is missing, damaged or
-        does not fit the other, RuntimeError for a device that is not to be had.
+        does not fit the other, ImportError, RuntimeError or FileNotFoundError for a device or a
+        backend that is not to be had.
         """
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         device = device or "cpu"
@@ -50,11 +55,11 @@ class Recoverer:
             body, needed=self.bundle.manifest.body, networks=f"bundle {self.bundle.folder}"
         )
         self.body = fitting.to(device=device)
-        networks = open_engine(self.bundle, engine, device=device)
-        self.engine = networks.backbone.runs_on
-        self._adapter = PersonAdapter(
-            self.bundle, self.body, networks, engine=engine, device=device, scope=scope
-        )
+        if backend == AUTO and scope == "all":
+            backend = "torch"
+        networks = open_networks(self.bundle, backend, device=device, options=options)
+        self.backend, self.engine = networks.backend, networks.runs_on
+        self._adapter = PersonAdapter(self.bundle, self.body, networks, device=device, scope=scope)
 
     def recover(
         self,
@@ -146,6 +151,7 @@ def recover(
     focal_length: float | None = None,
     principal_point: tuple[float, float] | None = None,
     device: str | None = None,
+    backend: str = AUTO,
 ) -> Recovery:
     """Recovers the body of everybody whose 2D keypoints are given.
 
@@ -156,15 +162,17 @@ def recover(
     `bundle`: a folder that `dualhmr_export` wrote; None is the default networks. `schedule`:
     "paper", "trained", "release" or "eft"; None is the bundle's own. `max_steps`: 14 by default.
     `focal_length` and `principal_point`: image pixels, where they are known; the image's diagonal
-    and centre otherwise. `device`: "cpu" or "cuda".
+    and centre otherwise. `device`: "cpu" (default) or "cuda". `backend` runs the frozen networks:
+    "onnxruntime", "tensorrt", "torch", or "auto", the fastest that works here.
 
     Persons with fewer than six keypoints with confidence, or outside of the image, are listed in
     `Recovery.skipped`. Raises FileNotFoundError, TypeError or ValueError, saying what came, what
-    was expected and what to do, for anything else that cannot be used, and when nobody is left.
+    was expected and what to do, for anything else that cannot be used, and when nobody is left;
+    ImportError or RuntimeError for a device or a backend that is not to be had.
 
     To recover from many photographs, build a `Recoverer` once.
     """
-    return Recoverer(bundle, device=device).recover(
+    return Recoverer(bundle, device=device, backend=backend).recover(
         image,
         keypoints,
         scores=scores,

@@ -203,13 +203,13 @@ def test_bad_options(
         recoverer.recover(photo, given, **options)
 
 
-def test_bad_devices_engines_and_scopes() -> None:
+def test_bad_devices_backends_and_scopes() -> None:
     with pytest.raises(ValueError, match="unknown device 'gpu9'"):
         Recoverer(device="gpu9")
-    with pytest.raises(ValueError, match="unknown engine 'tflite'; known are onnxruntime"):
-        Recoverer(engine="tflite")
-    with pytest.raises(ValueError, match="use engine='torch'"):
-        Recoverer(scope="all")
+    with pytest.raises(ValueError, match="unknown backend 'tflite'; known are auto, onnx"):
+        Recoverer(backend="tflite")
+    with pytest.raises(ValueError, match="use backend='torch'"):
+        Recoverer(backend="onnxruntime", scope="all")
     with pytest.raises(ValueError, match="unknown scope 'some'"):
         Recoverer(scope="some")
 
@@ -228,7 +228,7 @@ def test_a_body_that_does_not_fit_the_bundle_is_an_error() -> None:
 
 def test_scope_all_adapts_the_backbone_too(photo: Photo, keypoints: Keypoints) -> None:
     head, everything = (
-        Recoverer(engine="torch", scope=scope).recover(photo, keypoints, max_steps=3)
+        Recoverer(backend="torch", scope=scope).recover(photo, keypoints, max_steps=3)
         for scope in ("head", "all")
     )
     assert head.loss_history[0][0] == pytest.approx(everything.loss_history[0][0], rel=1e-5)
@@ -236,15 +236,21 @@ def test_scope_all_adapts_the_backbone_too(photo: Photo, keypoints: Keypoints) -
     assert everything.loss_history[0][1] != pytest.approx(head.loss_history[0][1], rel=1e-3)
 
 
-def test_engines_agree(recoverer: Recoverer, photo: Photo, keypoints: Keypoints) -> None:
-    reference = Recoverer(engine="torch").recover(photo, keypoints)
+def test_backends_agree(recoverer: Recoverer, photo: Photo, keypoints: Keypoints) -> None:
+    reference = Recoverer(backend="torch").recover(photo, keypoints)
     recovery = recoverer.recover(photo, keypoints)
     np.testing.assert_allclose(recovery.vertices, reference.vertices, atol=1e-4)
     assert "torch" in reference.engine
     assert "CPUExecutionProvider" in recovery.engine
 
 
+def test_auto_takes_what_the_scope_needs(recoverer: Recoverer) -> None:
+    assert recoverer.backend == "onnxruntime"
+    assert Recoverer(scope="all").backend == "torch"
+
+
 def test_the_function_is_the_object(photo: Photo, keypoints: Keypoints) -> None:
     scores = keypoints.confidence
-    recovery = recover(photo, keypoints.xy, scores=scores, max_steps=2)
+    recovery = recover(photo, keypoints.xy, scores=scores, max_steps=2, backend="torch")
     assert recovery.steps.tolist() == [2]
+    assert recovery.engine.startswith("torch")

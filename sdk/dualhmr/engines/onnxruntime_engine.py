@@ -1,77 +1,115 @@
 """Frozen networks in ONNX Runtime."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from dualhmr.engines.protocol import Arrays
+from dualhmr.engines.arrays import Arrays
+from dualhmr.engines.onnxruntime_session import load_onnxruntime, open_session
+from dualhmr.engines.options import EngineOptions
+from dualhmr.engines.providers import Provider, provider_for
+from dualhmr.engines.tensor_spec import TensorSpec, checked, tensor_spec
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_ERRORS_ONLY = 3
+_log = logging.getLogger("dualhmr")
 
 
 class OnnxRuntimeNetwork:
-    """An ONNX file, run by ONNX Runtime on one device."""
+    """An ONNX file, run by ONNX Runtime; outputs stay where `device` says."""
 
-    def __init__(self, path: Path, *, device: str = "cpu") -> None:
-        """Loads the graph.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        device: str = "cpu",
+        options: EngineOptions | None = None,
+        precision: str = "fp32",
+    ) -> None:
+        """Loads the graph into the provider that `options` name, or else that of `device`.
 
-        Raises ImportError without ONNX Runtime, ValueError for a file it cannot load, and
-        RuntimeError where the device was asked for and ONNX Runtime does not run on it.
+        Where the device chose and its provider is not to be had, the CPU's is taken, which
+        `runs_on` says, and a warning. Raises ImportError without ONNX Runtime, ValueError for a
+        file it cannot load, RuntimeError where a provider that was asked for by name cannot be
+        used, or has no kernels for a graph of `precision`.
         """
+        options = options or EngineOptions()
+        asked = provider_for(options.provider, device)
+        index = int(device.partition(":")[2] or 0)
+        self._version = load_onnxruntime().__version__
+        self._session = open_session(
+            path, asked, device_index=index, options=options, precision=precision
+        )
+        self._asked, self._used = asked.name, self._session.get_providers()[0]
+        if self._used != asked.name:
+            if options.provider is not None:
+                raise RuntimeError(_not_used(asked, self._used))
+            _log.warning("%s: %s", path.name, _not_used(asked, self._used))
         try:
-            import onnxruntime
-        except ImportError as error:
-            raise ImportError(
-                "ONNX Runtime is not installed: pip install onnxruntime (or onnxruntime-gpu)"
-            ) from error
-        kind, _, index = device.partition(":")
-        provider = _PROVIDERS.get(kind)
-        if provider is None:
-            raise ValueError(
-                f"ONNX Runtime runs on {', '.join(_PROVIDERS)} here, not on {device!r}"
-            )
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
-        settings = {"device_id": int(index)} if index and kind == "cuda" else {}
-        if provider not in onnxruntime.get_available_providers():
-            raise RuntimeError(_unavailable(device, onnxruntime.get_available_providers()))
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=[(provider, settings)]
-            )
-        except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
-            raise ValueError(f"{path}: ONNX Runtime cannot load it: {error}") from error
-        used = self._session.get_providers()
-        if used[0] != provider:
-            raise RuntimeError(_unavailable(device, used))
-        self._outputs = [output.name for output in self._session.get_outputs()]
-        self._version = onnxruntime.__version__
+            self._inputs = [tensor_spec(node) for node in self._session.get_inputs()]
+            self._outputs = [tensor_spec(node) for node in self._session.get_outputs()]
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}; export it again") from error
+        on_gpu = asked.on_gpu and self._used == asked.name and device != "cpu"
+        self._buffers = torch.device("cuda", index) if on_gpu else torch.device("cpu")
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Names of the inputs."""
-        return tuple(node.name for node in self._session.get_inputs())
+        return tuple(spec.name for spec in self._inputs)
 
     @property
     def runs_on(self) -> str:
-        """Engine, version and the execution provider in use."""
-        return f"onnxruntime {self._version} {self._session.get_providers()[0]}"
+        """Engine, version, the execution provider in use, and the one asked for if another."""
+        asked = "" if self._used == self._asked else f" (asked for {self._asked})"
+        return f"onnxruntime {self._version} {self._used}{asked}"
 
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        """Inputs by name to outputs by name; ValueError names missing ones."""
-        missing = [name for name in self.reads if name not in inputs]
-        if missing:
-            raise ValueError(f"missing inputs {missing}; this network reads {list(self.reads)}")
-        feed = {name: np.ascontiguousarray(inputs[name]) for name in self.reads}
-        return dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
+        """Inputs by name to outputs by name.
+
+        Raises TypeError for an input of another type, ValueError for one that is missing or of
+        another shape.
+        """
+        arrays, persons = checked(inputs, self._inputs)
+        outputs = {spec.name: self._buffer(spec, persons) for spec in self._outputs}
+        if persons:
+            self._run(arrays, outputs)
+        return dict(outputs)
+
+    def _run(self, arrays: dict[str, npt.NDArray[Any]], outputs: dict[str, Tensor]) -> None:
+        """Fills `outputs`, which are where the session leaves its results: nothing is copied."""
+        binding = self._session.io_binding()
+        for name, array in arrays.items():
+            binding.bind_cpu_input(name, array)
+        for spec in self._outputs:
+            self._bind_output(binding, spec, outputs[spec.name])
+        if self._buffers.type == "cuda":
+            # PyTorch may yet have work queued on memory that it handed out again as a buffer.
+            torch.cuda.current_stream(self._buffers).synchronize()
+        binding.synchronize_inputs()
+        self._session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+
+    def _buffer(self, spec: TensorSpec, persons: int) -> Tensor:
+        dtype: torch.dtype = getattr(torch, spec.dtype.name)
+        return torch.empty((persons, *spec.shape), dtype=dtype, device=self._buffers)
+
+    def _bind_output(self, binding: Any, spec: TensorSpec, buffer: Tensor) -> None:
+        binding.bind_output(
+            spec.name,
+            self._buffers.type,
+            self._buffers.index or 0,
+            spec.dtype.type,
+            tuple(buffer.shape),
+            buffer.data_ptr(),
+        )
 
 
-def _unavailable(device: str, providers: list[str]) -> str:
+def _not_used(asked: Provider, used: str) -> str:
     return (
-        f"device {device!r} was asked for, but this ONNX Runtime runs on {', '.join(providers)}; "
-        "install onnxruntime-gpu with its CUDA libraries, or leave the device out"
+        f"{asked.name} was asked for, but this ONNX Runtime runs on {used}; to change that, "
+        f"{asked.install}"
     )

@@ -1,9 +1,10 @@
-"""Opens a bundle's networks in an engine."""
+"""Opens a bundle's networks in one backend."""
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from dualhmr.bundle import Bundle
 from dualhmr.engines.onnxruntime_engine import OnnxRuntimeNetwork
+from dualhmr.engines.options import EngineOptions
 from dualhmr.engines.protocol import FrozenNetwork
 from dualhmr.engines.torch_engine import TorchNetwork
 from dualhmr.networks import MeshRegressor, RegressorHead
@@ -15,35 +16,73 @@ from dualhmr.networks.frozen import (
 )
 from dualhmr.weights import load_weights
 
-ENGINES = ("onnxruntime", "torch")
 
-
-class FrozenNetworks(NamedTuple):
+@dataclass(frozen=True)
+class FrozenNetworks:
     """The two networks that are run once per person."""
 
     backbone: FrozenNetwork
     auxiliary: FrozenNetwork
+    backend: str
+    """The one that runs them: "onnxruntime", "tensorrt" or "torch"."""
+
+    @property
+    def runs_on(self) -> str:
+        """What really runs them, for people to read."""
+        return self.backbone.runs_on
 
 
-def open_engine(bundle: Bundle, engine: str, *, device: str = "cpu") -> FrozenNetworks:
-    """Opens both frozen networks of `bundle` in `engine` on `device` ("cpu", "cuda", "cuda:1").
-
-    Raises ValueError for an unknown engine or a damaged file, FileNotFoundError where the bundle
-    came without what the engine needs, RuntimeError where the device is not to be had.
-    """
-    if engine == "onnxruntime":
-        return FrozenNetworks(
-            OnnxRuntimeNetwork(bundle.path("backbone.onnx"), device=device),
-            OnnxRuntimeNetwork(bundle.path("auxiliary.onnx"), device=device),
+def open_backend(
+    bundle: Bundle, backend: str, *, device: str, options: EngineOptions
+) -> FrozenNetworks:
+    """Both networks in one of `NAMED_BACKENDS`; raises as `open_networks` does."""
+    if options.provider is not None and backend != "onnxruntime":
+        raise ValueError(
+            f"provider {options.provider!r} is one of ONNX Runtime, not of backend {backend!r}; "
+            'use backend="onnxruntime", or leave the provider out'
         )
-    if engine == "torch":
-        backbone = FrozenBackbone(torch_main_network(bundle))
-        auxiliary = FrozenAuxiliary(torch_auxiliary_network(bundle))
-        return FrozenNetworks(
-            TorchNetwork(backbone, backbone.reads, BACKBONE_OUTPUTS, device=device),
-            TorchNetwork(auxiliary, auxiliary.reads, AUXILIARY_OUTPUTS, device=device),
+    return FrozenNetworks(*_OPENERS[backend](bundle, device, options), backend=backend)
+
+
+_Pair = tuple[FrozenNetwork, FrozenNetwork]
+
+
+def _open_onnxruntime(bundle: Bundle, device: str, options: EngineOptions) -> _Pair:
+    def opened(file: str) -> FrozenNetwork:
+        precision = bundle.manifest.precision
+        return OnnxRuntimeNetwork(
+            bundle.path(file), device=device, options=options, precision=precision
         )
-    raise ValueError(f"unknown engine {engine!r}; known are {', '.join(ENGINES)}")
+
+    return opened("backbone.onnx"), opened("auxiliary.onnx")
+
+
+def _open_tensorrt(bundle: Bundle, device: str, options: EngineOptions) -> _Pair:
+    from dualhmr.engines.tensorrt import TensorRTNetwork
+
+    options = replace(options, max_batch=options.max_batch or bundle.manifest.max_batch)
+
+    def opened(file: str) -> FrozenNetwork:
+        return TensorRTNetwork(bundle.path(file), device=device, options=options)
+
+    return opened("backbone.onnx"), opened("auxiliary.onnx")
+
+
+def _open_torch(bundle: Bundle, device: str, _options: EngineOptions) -> _Pair:
+    backbone = FrozenBackbone(torch_main_network(bundle))
+    auxiliary = FrozenAuxiliary(torch_auxiliary_network(bundle))
+    return (
+        TorchNetwork(backbone, backbone.reads, BACKBONE_OUTPUTS, device=device),
+        TorchNetwork(auxiliary, auxiliary.reads, AUXILIARY_OUTPUTS, device=device),
+    )
+
+
+_OPENERS = {
+    "onnxruntime": _open_onnxruntime,
+    "tensorrt": _open_tensorrt,
+    "torch": _open_torch,
+}
+NAMED_BACKENDS = tuple(_OPENERS)
 
 
 def torch_head(bundle: Bundle) -> RegressorHead:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-Arrays = dict[str, npt.NDArray[Any]]
+from dualhmr.engines.arrays import Arrays
 
 
 class FrozenNetwork(Protocol):
@@ -22,5 +22,8 @@ class FrozenNetwork(Protocol):
         ...
 
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        """Inputs by name, persons first, to outputs by name."""
+        """Inputs by name, persons first, to outputs by name, on the device that they were made on.
+
+        Outputs are the caller's: later calls leave them alone.
+        """
         ...

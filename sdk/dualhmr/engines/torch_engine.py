@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from dualhmr.engines.protocol import Arrays
+from dualhmr.engines.arrays import Arrays, as_tensor
 
 
 class TorchNetwork:
@@ -30,9 +30,6 @@ class TorchNetwork:
     @torch.no_grad()
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Inputs by name to outputs by name."""
-        given = [torch.from_numpy(inputs[name]).to(self._device) for name in self.reads]
-        results = self._module(*given)
+        results = self._module(*(as_tensor(inputs[name], self._device) for name in self.reads))
         results = results if isinstance(results, tuple) else (results,)
-        return {
-            name: result.cpu().numpy() for name, result in zip(self._outputs, results, strict=True)
-        }
+        return dict(zip(self._outputs, results, strict=True))

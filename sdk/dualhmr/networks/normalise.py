@@ -36,6 +36,6 @@ class ImageNormaliser(nn.Module):
             raise TypeError(f"image crops must be uint8 in [0, 255], got {crop.dtype}")
         if crop.ndim != 4 or crop.shape[-1] != 3:
             raise ValueError(f"image crops must be (N, H, W, 3), got {tuple(crop.shape)}")
-        # Copied while a pixel is still 3 bytes: the convolutions want plain strides.
-        maps = crop.permute(0, 3, 1, 2).contiguous()
-        return maps.to(self.scale.dtype) * self.scale + self.shift
+        # Cast first: TensorRT moves no 8-bit numbers about. The convolutions want plain strides.
+        maps = crop.to(self.scale.dtype).permute(0, 3, 1, 2).contiguous()
+        return maps * self.scale + self.shift

@@ -62,15 +62,19 @@ class MeshRegressor(nn.Module):
         Test-time optimisation of the head computes them once. Raises as `forward` does, but asks
         for nothing that only the head reads.
         """
-        _require(self.backbone.reads, inputs)
-        features: Tensor = self.backbone(
-            *(self._read(name, inputs) for name in self.backbone.reads)
-        )
+        features: Tensor = self.backbone(*self.backbone_inputs(inputs))
         return features
 
-    def _read(self, name: str, inputs: Mapping[str, Tensor]) -> Tensor:
-        tensor: Tensor = self.normalise_image(inputs[name]) if name == "image" else inputs[name]
-        return tensor
+    def backbone_inputs(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """What the backbone is called with: the tensors in its `reads`, the image normalised.
+
+        Raises as `encode` does.
+        """
+        _require(self.backbone.reads, inputs)
+        return tuple(
+            self.normalise_image(inputs[name]) if name == "image" else inputs[name]
+            for name in self.backbone.reads
+        )
 
 
 def _require(names: tuple[str, ...], inputs: Mapping[str, Tensor]) -> None:

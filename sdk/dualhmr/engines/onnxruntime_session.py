@@ -1,0 +1,128 @@
+"""Opening a session of ONNX Runtime: every setting of it, and what its errors mean."""
+
+import importlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+from dualhmr.engines.options import EngineOptions
+from dualhmr.engines.providers import PROVIDERS, Provider
+
+_ERRORS_ONLY = 3
+_RTX_PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
+_DAMAGE = {"InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoModel"}
+"""Names of ONNX Runtime's exceptions for a file that is no network; they have no common base."""
+
+
+def load_onnxruntime() -> Any:
+    """The module. Raises ImportError, which says what to install."""
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise ImportError(
+            f"ONNX Runtime is not to be had ({error}): pip install onnxruntime (or onnxruntime-gpu)"
+        ) from error
+
+
+def available_providers(onnxruntime: Any) -> list[str]:
+    """What is built in, and what plugins that are registered bring."""
+    plugins = [device.ep_name for device in getattr(onnxruntime, "get_ep_devices", list)()]
+    return list(dict.fromkeys([*onnxruntime.get_available_providers(), *plugins]))
+
+
+def open_session(
+    path: Path,
+    provider: Provider,
+    *,
+    device_index: int,
+    options: EngineOptions,
+    precision: str,
+) -> Any:
+    """A session on `provider`, or on the CPU where ONNX Runtime goes there by itself.
+
+    `precision` is what the graph computes in, for the error. Raises FileNotFoundError, ValueError
+    for a file that is no network, RuntimeError where the provider cannot be started or has no
+    kernels for the graph.
+    """
+    onnxruntime = load_onnxruntime()
+    if not path.is_file():
+        raise FileNotFoundError(f"no ONNX file at {path}")
+    if provider.name not in available_providers(onnxruntime):
+        _register_rtx_plugin(onnxruntime, provider)
+    try:
+        with warnings.catch_warnings():
+            # Plugins are not among the "available provider names", yet are found by name.
+            warnings.filterwarnings("ignore", message="Specified provider")
+            return onnxruntime.InferenceSession(
+                str(path),
+                session_options(onnxruntime, options),
+                providers=_chain(onnxruntime, provider, device_index, options),
+                enable_fallback=0,  # which would print to stdout what it does
+            )
+    except Exception as error:  # see _DAMAGE
+        raise _explained(error, path, provider, precision) from error
+
+
+def session_options(onnxruntime: Any, options: EngineOptions) -> Any:
+    """Settings that do not depend on the provider."""
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = _ERRORS_ONLY
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    if options.threads is not None:
+        settings.intra_op_num_threads = options.threads
+    return settings
+
+
+def provider_settings(
+    provider: Provider, device_index: int, options: EngineOptions
+) -> dict[str, str]:
+    """A provider's own settings. TensorRT's has none to keep it from TF32."""
+    settings = {"device_id": str(device_index)} if provider.on_gpu else {}
+    if provider == PROVIDERS["cuda"]:
+        settings["use_tf32"] = "0"
+    if provider == PROVIDERS["tensorrt"] and options.cache_folder is not None:
+        settings["trt_engine_cache_enable"] = "1"
+        settings["trt_engine_cache_path"] = str(options.cache_folder)
+    if provider == PROVIDERS["openvino"] and options.threads is not None:
+        settings["num_of_threads"] = str(options.threads)
+    return settings
+
+
+def _chain(
+    onnxruntime: Any, provider: Provider, device_index: int, options: EngineOptions
+) -> list[tuple[str, dict[str, str]]]:
+    """The provider, and CUDA for nodes that a TensorRT does not take. The CPU comes by itself."""
+    available = available_providers(onnxruntime)
+    wanted = [provider]
+    if provider.on_gpu and provider != PROVIDERS["cuda"]:
+        wanted.append(PROVIDERS["cuda"])
+    found = [each for each in wanted if each.name in available] or [PROVIDERS["cpu"]]
+    return [(each.name, provider_settings(each, device_index, options)) for each in found]
+
+
+def _register_rtx_plugin(onnxruntime: Any, provider: Provider) -> None:
+    """TensorRT for RTX is a package apart, which has to be shown to ONNX Runtime."""
+    if provider != PROVIDERS["nv_tensorrt_rtx"]:
+        return
+    try:
+        plugin = importlib.import_module(_RTX_PLUGIN)
+    except ImportError:
+        return
+    onnxruntime.register_execution_provider_library(provider.name, plugin.get_library_path())
+
+
+def _explained(error: Exception, path: Path, provider: Provider, precision: str) -> Exception:
+    kind = type(error).__name__
+    if kind == "NotImplemented" or (kind == "InvalidGraph" and precision != "fp32"):
+        return RuntimeError(
+            f"{path}: ONNX Runtime's {provider.name} cannot run a network of precision "
+            f'{precision}: {error}; use backend="torch" or "tensorrt"'
+        )
+    if kind in _DAMAGE or provider == PROVIDERS["cpu"]:
+        return ValueError(
+            f"{path}: ONNX Runtime cannot load it: {error}; is it damaged? export it again"
+        )
+    return RuntimeError(
+        f"ONNX Runtime's {provider.name} was asked for and cannot be started: {error}; "
+        f"{provider.install}"
+    )
