@@ -3,53 +3,41 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
-from dualhmr.manifest import Manifest, NetworkSpec
-from dualhmr.plain_data import from_plain
-from dualhmr_export.write_bundle import write_bundle
-from dualhmr_training.trained import network_facts, read_networks, read_record
+import torch
+
+from dualhmr_export.checkpoints import import_checkpoint
+from dualhmr_export.export import export, manifest_for
+from dualhmr_training.trained import network_facts, read_record
 
 DESCRIPTION = (
     "The networks that come with dualhmr. They read the 2D keypoints, not the image, and were "
     "trained on synthetic people of the free body."
 )
+DATA = "synthetic people in poses of the CMU Graphics Lab Motion Capture Database"
 
 
 def make(trained: Path, folder: Path, changes: Sequence[str] = ()) -> None:
     """Exports the networks that `dualhmr train demo` put into `trained` as a bundle, `folder`.
 
     `changes` are to what follows from the training: loss weights and rates of test time, see
-    `network_facts`. Raises ValueError for a main network that was trained alone, and as reading and
-    writing do.
+    `network_facts`. Weights are rounded to half precision, to keep the package small. Raises
+    ValueError for a main network that was trained alone, and as reading and exporting do.
     """
     record = read_record(trained)
-    main, auxiliary = read_networks(trained, record)
-    if auxiliary is None:
+    if record["config"]["auxiliary"] is None:
         raise ValueError(
-            f"the main network in {trained} was trained alone; a bundle holds an auxiliary network "
-            "too"
+            f"the main network in {trained} was trained alone; the default bundle holds an "
+            "auxiliary network of its own too"
         )
-    facts, config = network_facts(record, changes), record["config"]
-    manifest = Manifest(
-        name="default",
-        description=DESCRIPTION,
-        body=facts.body,
-        main=from_plain(NetworkSpec, config["main"]),
-        auxiliary=from_plain(NetworkSpec, config["auxiliary"]),
-        image_size=(CROP_HEIGHT, CROP_WIDTH),
-        keypoint_set=facts.keypoint_set,
-        camera=facts.camera,
-        weights=facts.weights,
-        schedule=facts.schedule,
-        files={},
-        provenance={
-            "data": "synthetic people in poses of the CMU Graphics Lab Motion Capture Database",
-            "training": json.dumps(record),
-        },
+    imported = replace(import_checkpoint(trained), facts=network_facts(record, changes))
+    provenance = {"data": DATA, "training": json.dumps(record)}
+    manifest = manifest_for(
+        imported, name="default", description=DESCRIPTION, provenance=provenance
     )
-    write_bundle(folder, main, auxiliary, manifest)
+    print(export(imported, manifest, folder, stored=torch.float16))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-OPSET = 18
-
 
 def export_onnx(
     module: nn.Module,
     example: dict[str, Tensor],
     outputs: tuple[str, ...],
     path: Path,
+    *,
+    opset: int,
 ) -> None:
     """Writes `module`, called with the values of `example` in order, to one ONNX file.
 
@@ -33,7 +33,7 @@ def export_onnx(
             dynamic_shapes=(shapes,),
             input_names=list(example),
             output_names=list(outputs),
-            opset_version=OPSET,
+            opset_version=opset,
             verbose=False,
         )
     assert program is not None

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dualhmr.bundle import sha256
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
-from dualhmr.keypoints import keypoint_set
+from dualhmr.keypoints import own_keypoints
 from dualhmr.manifest import OPTIONAL_FILES, REQUIRED_FILES, Manifest, write_manifest
 from dualhmr.networks import MeshRegressor
 from dualhmr.networks.frozen import (
@@ -22,53 +22,67 @@ from dualhmr.networks.frozen import (
 )
 from dualhmr.weights import save_weights
 from dualhmr_export.onnx_files import export_onnx
+from dualhmr_export.precision import OPSETS, in_precision
 
 
 def write_bundle(
-    folder: Path, main: MeshRegressor, auxiliary: MeshRegressor, manifest: Manifest
+    folder: Path,
+    main: MeshRegressor,
+    auxiliary: MeshRegressor,
+    manifest: Manifest,
+    *,
+    stored: torch.dtype = torch.float32,
+    finish: Callable[[Path], None] = lambda _folder: None,
 ) -> None:
     """Exports both networks into `folder`, which must not be there yet.
 
-    The networks' weights are first rounded to half precision, in place, and are stored so for
-    PyTorch: then both engines compute with the same numbers, and the folder stays small. `manifest`
-    says everything but the hashes, which are filled in. All or nothing: the folder appears only
-    when it is complete. Raises FileExistsError.
+    The backbones of the ONNX files compute in `manifest.precision`. PyTorch's weights are stored as
+    `stored`; what is not float32 the networks are rounded to first, in place: then both engines
+    compute with the same numbers. `manifest` says everything but the hashes, which are filled in.
+
+    `finish` is called with the complete folder before it gets its name, and adds to it or raises.
+    All or nothing: where anything is raised, no folder appears. Raises FileExistsError.
     """
     if folder.exists():
         raise FileExistsError(f"{folder} is already there; remove it, or export to another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
-        _write_files(staging, main, auxiliary, manifest)
-        staging.chmod(0o755)
+        _write_files(staging, main, auxiliary, manifest, stored)
+        finish(staging)
+        _make_readable(staging)
         staging.rename(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def _write_files(
-    folder: Path, main: MeshRegressor, auxiliary: MeshRegressor, manifest: Manifest
+    folder: Path,
+    main: MeshRegressor,
+    auxiliary: MeshRegressor,
+    manifest: Manifest,
+    stored: torch.dtype,
 ) -> None:
     for network in (main, auxiliary):
-        _round_to_half(network)
+        _round_to(network, stored)
+    save_weights(main.head, folder / "head.safetensors", dtype=stored)
+    save_weights(main.backbone, folder / "backbone.safetensors", dtype=stored)
+    save_weights(auxiliary, folder / "auxiliary.safetensors", dtype=stored)
     example = example_inputs(manifest)
-    backbone, frozen = FrozenBackbone(main), FrozenAuxiliary(auxiliary)
-    export_onnx(
-        backbone, _named(example, backbone.reads), BACKBONE_OUTPUTS, folder / "backbone.onnx"
-    )
-    export_onnx(frozen, _named(example, frozen.reads), AUXILIARY_OUTPUTS, folder / "auxiliary.onnx")
-    save_weights(main.head, folder / "head.safetensors", dtype=torch.float16)
-    save_weights(main.backbone, folder / "backbone.safetensors", dtype=torch.float16)
-    save_weights(auxiliary, folder / "auxiliary.safetensors", dtype=torch.float16)
+    typed = [in_precision(network, manifest.precision, example) for network in (main, auxiliary)]
+    for frozen, outputs, file in (
+        (FrozenBackbone(typed[0]), BACKBONE_OUTPUTS, "backbone.onnx"),
+        (FrozenAuxiliary(typed[1]), AUXILIARY_OUTPUTS, "auxiliary.onnx"),
+    ):
+        given = {name: example[name] for name in frozen.reads}
+        export_onnx(frozen, given, outputs, folder / file, opset=OPSETS[manifest.precision])
     hashes = {name: sha256(folder / name) for name in (*REQUIRED_FILES, *OPTIONAL_FILES)}
     write_manifest(folder, replace(manifest, files=hashes))
-    for file in folder.iterdir():
-        file.chmod(0o644)
 
 
 def example_inputs(manifest: Manifest) -> dict[str, Tensor]:
     """Two persons' worth of every input that networks read, by name."""
-    keypoints = len(keypoint_set(manifest.keypoint_set))
+    keypoints = len(own_keypoints(manifest.keypoint_set).set)
     makers: dict[str, Callable[[], Tensor]] = {
         "image": lambda: torch.zeros(2, CROP_HEIGHT, CROP_WIDTH, 3, dtype=torch.uint8),
         "keypoints": lambda: torch.full((2, keypoints, 3), 0.5),
@@ -77,12 +91,15 @@ def example_inputs(manifest: Manifest) -> dict[str, Tensor]:
     return {name: make() for name, make in makers.items()}
 
 
-def _named(example: dict[str, Tensor], reads: tuple[str, ...]) -> dict[str, Tensor]:
-    return {name: example[name] for name in reads}
-
-
 @torch.no_grad()
-def _round_to_half(network: MeshRegressor) -> None:
+def _round_to(network: nn.Module, dtype: torch.dtype) -> None:
     for tensor in network.state_dict().values():
         if tensor.is_floating_point():
-            tensor.copy_(tensor.half())
+            tensor.copy_(tensor.to(dtype))
+
+
+def _make_readable(folder: Path) -> None:
+    """Temporary folders, and files moved into them, are their owner's alone."""
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)

@@ -4,12 +4,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import safetensors.torch
 import torch
 from small_bundle import IMAGE_SPEC, MANIFEST, SPEC, upright, write_small_bundle
 
 from dualhmr import Recoverer, open_bundle
 from dualhmr.bundle import sha256
-from dualhmr.engines import open_engine
+from dualhmr.engines import open_networks
 from dualhmr.manifest import NetworkSpec
 from dualhmr_export.write_bundle import write_bundle
 
@@ -44,8 +45,10 @@ def test_round_trip(bundle: Path) -> None:
 def test_onnx_equals_pytorch_at_any_batch(bundle: Path, persons: int) -> None:
     opened = open_bundle(bundle)
     inputs = random_inputs(persons)
-    for onnx_network, torch_network in zip(
-        open_engine(opened, "onnxruntime"), open_engine(opened, "torch"), strict=True
+    in_onnx, in_torch = (open_networks(opened, name) for name in ("onnxruntime", "torch"))
+    for onnx_network, torch_network in (
+        (in_onnx.backbone, in_torch.backbone),
+        (in_onnx.auxiliary, in_torch.auxiliary),
     ):
         assert onnx_network.reads == torch_network.reads
         outputs, reference = onnx_network(inputs), torch_network(inputs)
@@ -100,8 +103,32 @@ def test_does_not_overwrite_and_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_half_precision_storage_is_what_is_computed_with(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16])
+def test_weights_are_stored_as_they_are_computed_with(stored: torch.dtype, tmp_path: Path) -> None:
     network = upright(SPEC, 1)
-    write_bundle(tmp_path / "b", network, upright(SPEC, 2), MANIFEST)
-    weight = network.head.fc1.weight
-    torch.testing.assert_close(weight, weight.half().float(), atol=0, rtol=0)
+    write_bundle(tmp_path / "b", network, upright(SPEC, 2), MANIFEST, stored=stored)
+    expected = upright(SPEC, 1).head.fc1.weight.to(stored).float()
+    torch.testing.assert_close(network.head.fc1.weight.data, expected, atol=0, rtol=0)
+    file = safetensors.torch.load_file(tmp_path / "b" / "head.safetensors")
+    assert file["fc1.weight"].dtype == stored
+    torch.testing.assert_close(file["fc1.weight"].float(), expected, atol=0, rtol=0)
+
+
+def test_what_finishing_raises_leaves_nothing_behind(tmp_path: Path) -> None:
+    def refuse(folder: Path) -> None:
+        assert open_bundle(folder).manifest.name == "small"
+        raise ValueError("out of bounds")
+
+    with pytest.raises(ValueError, match="out of bounds"):
+        write_bundle(tmp_path / "b", upright(SPEC, 1), upright(SPEC, 2), MANIFEST, finish=refuse)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_finishing_adds_is_readable(tmp_path: Path) -> None:
+    def add(folder: Path) -> None:
+        (folder / "engines").mkdir(mode=0o700)
+        (folder / "engines" / "a.engine").touch(mode=0o600)
+
+    write_bundle(tmp_path / "b", upright(SPEC, 1), upright(SPEC, 2), MANIFEST, finish=add)
+    assert (tmp_path / "b" / "engines").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "b" / "engines" / "a.engine").stat().st_mode & 0o777 == 0o644

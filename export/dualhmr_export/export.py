@@ -1,0 +1,123 @@
+"""From imported networks to a bundle that was compared with them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dualhmr.body import Body
+from dualhmr.bundle import open_bundle
+from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
+from dualhmr.engines import tensorrt
+from dualhmr.engines.options import DEFAULT_MAX_BATCH
+from dualhmr.manifest import Manifest
+from dualhmr_export.checkpoints import Imported
+from dualhmr_export.verify import ParityReport, verify
+from dualhmr_export.write_bundle import write_bundle
+
+Progress = Callable[[str], None]
+GRAPHS = ("backbone.onnx", "auxiliary.onnx")
+
+
+@dataclass(frozen=True)
+class EngineTarget:
+    """For which GPU TensorRT engines are built, and with which TensorRT."""
+
+    library: tensorrt.Library
+    capability: str | None
+    """`sm86`; None is the GPU of this machine."""
+
+
+def tensorrt_target(capability: str | None) -> EngineTarget:
+    """With the TensorRT that is installed; ImportError where none is."""
+    return EngineTarget(tensorrt.load_library(), capability)
+
+
+class OutOfBoundsError(ValueError):
+    """An exported graph is too far from the network it was made of."""
+
+
+def manifest_for(
+    imported: Imported,
+    *,
+    name: str,
+    description: str,
+    provenance: dict[str, str],
+    precision: str = "fp32",
+    max_batch: int = DEFAULT_MAX_BATCH,
+) -> Manifest:
+    """What a bundle of these networks says of itself, but for its files."""
+    facts = imported.facts
+    return Manifest(
+        name=name,
+        description=description,
+        body=facts.body,
+        main=imported.main_spec,
+        auxiliary=imported.auxiliary_spec,
+        image_size=(CROP_HEIGHT, CROP_WIDTH),
+        keypoint_set=facts.keypoint_set,
+        camera=facts.camera,
+        weights=facts.weights,
+        schedule=facts.schedule,
+        files={},
+        provenance=provenance,
+        precision=precision,
+        max_batch=max_batch,
+    )
+
+
+def export(
+    imported: Imported,
+    manifest: Manifest,
+    folder: Path,
+    *,
+    engines: EngineTarget | None = None,
+    body: Body | None = None,
+    stored: torch.dtype = torch.float32,
+    progress: Progress = lambda _message: None,
+) -> ParityReport:
+    """Writes the bundle `folder`, with TensorRT engines where asked for, and compares its graphs.
+
+    All or nothing: raises OutOfBoundsError with the report where a graph is further off than
+    `dualhmr_export.parity.BOUNDS` allow, and as `write_bundle`, `verify` and `prebuild` do, and
+    then there is no folder.
+    """
+    reports: list[ParityReport] = []
+
+    def finish(staging: Path) -> None:
+        progress("comparing the exported graphs with PyTorch")
+        reports.append(verify(open_bundle(staging), body=body))
+        if not reports[0].holds:
+            raise OutOfBoundsError(f"the export is out of bounds, nothing was kept\n{reports[0]}")
+        if engines is not None:
+            _build_engines(staging, manifest.max_batch or DEFAULT_MAX_BATCH, engines, progress)
+
+    progress(f"exporting {imported.kind} to ONNX in {manifest.precision}")
+    write_bundle(folder, imported.main, imported.auxiliary, manifest, stored=stored, finish=finish)
+    return reports[0]
+
+
+def _build_engines(folder: Path, max_batch: int, engines: EngineTarget, progress: Progress) -> None:
+    for graph in GRAPHS:
+        progress(f"building a TensorRT engine of {graph}")
+        tensorrt.prebuild(
+            folder / graph,
+            folder / "engines",
+            profile=tensorrt.profile_up_to(max_batch),
+            target=engines.capability,
+            library=engines.library,
+            progress=_said_once(progress),
+        )
+
+
+def _said_once(say: Progress) -> Callable[[tensorrt.Progress], None]:
+    """A line for every phase of a build; TensorRT reports steps of them by the hundred."""
+    said: list[str] = []
+
+    def tell(build: tensorrt.Progress) -> None:
+        if build.phase not in said:
+            said.append(build.phase)
+            say(f"  {build.fraction:4.0%} {build.seconds:5.1f} s  {build.phase}")
+
+    return tell

@@ -1,0 +1,82 @@
+"""Parity of a bundle: its exported graphs, in an engine, against its PyTorch weights."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from dualhmr.body import Body, load_body
+from dualhmr.bundle import Bundle
+from dualhmr.engines import EngineOptions, FrozenNetworks, OnnxRuntimeNetwork, open_networks
+from dualhmr_export.bfloat16 import rounding_in_float32
+from dualhmr_export.parity import BOUNDS, Difference, differences, table
+from dualhmr_export.parity_inputs import real_crops
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """How far a bundle's graphs are from PyTorch, and whether that is within bounds."""
+
+    engine: str
+    precision: str
+    body: str
+    crops: int
+    rows: tuple[Difference, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every row does."""
+        return all(row.holds for row in self.rows)
+
+    def __str__(self) -> str:
+        """A heading and the table."""
+        heading = (
+            f"{self.precision} in {self.engine} against PyTorch in float32: the worst of "
+            f"{self.crops} crops, meshes of the body {self.body!r}"
+        )
+        return f"{heading}\n\n{table(self.rows)}"
+
+
+def verify(
+    bundle: Bundle,
+    *,
+    backend: str = "onnxruntime",
+    device: str = "cpu",
+    body: Body | None = None,
+    options: EngineOptions | None = None,
+) -> ParityReport:
+    """Compares on real crops; what is out of bounds is for the caller to judge, see `holds`.
+
+    `body` is the one to measure meshes on. Without one, meshes of networks for a licensed body are
+    those of the free body at the same parameters: distances are of the same size. Raises
+    FileNotFoundError for a bundle without PyTorch weights, ImportError without the example
+    photograph, and what opening the engine raises.
+    """
+    precision = bundle.manifest.precision
+    reference = open_networks(bundle, "torch", device="cpu")
+    if precision == "bf16" and backend == "onnxruntime" and device == "cpu":
+        exported = _emulated(bundle)
+        engine = f"{exported.backbone.runs_on} (bfloat16 by rounding)"
+    else:
+        exported = open_networks(bundle, backend, device=device, options=options)
+        engine = exported.backbone.runs_on
+    body = body or load_body()
+    inputs = real_crops(bundle.manifest)
+    return ParityReport(
+        engine=engine,
+        precision=precision,
+        body=body.name,
+        crops=len(inputs["box_info"]),
+        rows=differences(reference, exported, inputs, body, BOUNDS[precision]),
+    )
+
+
+def _emulated(bundle: Bundle) -> FrozenNetworks:
+    """A bfloat16 bundle where the engine has none."""
+    networks = []
+    with tempfile.TemporaryDirectory() as folder:
+        for file in ("backbone.onnx", "auxiliary.onnx"):
+            path = Path(folder) / file
+            path.write_bytes(rounding_in_float32(bundle.path(file)))
+            networks.append(OnnxRuntimeNetwork(path))
+    backbone, auxiliary = networks
+    return FrozenNetworks(backbone, auxiliary, backend="onnxruntime")

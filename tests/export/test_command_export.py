@@ -1,0 +1,115 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from release_checkpoints import flat_state, write_meta_hmr, write_spin
+from small_bundle import IMAGE_SPEC, SPEC, upright
+from tiny_training import TINY
+
+from dualhmr import open_bundle
+from dualhmr.body import load_body
+from dualhmr.cli import main
+from dualhmr.losses import LossWeights
+from dualhmr.weights import save_weights
+from dualhmr_export.parity import BOUNDS, Bounds
+from dualhmr_training.record import training_record, write_record
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Path:
+    """What `dualhmr train` leaves: a network of pixels and one of keypoints."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    weights = LossWeights(vertices=0.0)
+    config = replace(TINY, main=IMAGE_SPEC, auxiliary=SPEC, weights=weights)
+    write_record(folder, training_record(config, load_body()))
+    save_weights(upright(IMAGE_SPEC, 1), folder / "main.safetensors")
+    save_weights(upright(SPEC, 2), folder / "auxiliary.safetensors")
+    return folder
+
+
+def test_a_training_becomes_a_bundle(
+    training: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mine"
+    arguments = ["--precision", "fp16", "--format", "tensorrt", "--target", "sm86"]
+    assert main(["export", str(training), "--out", str(out), "--max-batch", "3", *arguments]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("fp16 in onnxruntime")
+    assert captured.out.count("holds |") == 2
+    assert f"the bundle is in {out}" in captured.err
+    assert "100%" in captured.err
+    manifest = open_bundle(out).manifest
+    assert (manifest.name, manifest.precision, manifest.max_batch) == ("mine", "fp16", 3)
+    assert manifest.description.startswith("dualhmr training")
+    assert len(list((out / "engines").glob("*.sm86.*.engine"))) == 2
+    assert main(["recover", "--example", "--bundle", str(out), "--out", str(tmp_path / "o")]) == 0
+
+
+def test_out_of_bounds_there_is_no_bundle(
+    training: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(BOUNDS, "fp16", Bounds(features=1e-9, mesh_mm=1e-9))
+    before = sorted(tmp_path.iterdir())
+    command = ["export", str(training), "--out", str(tmp_path / "b"), "--precision", "fp16"]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert "the export is out of bounds, nothing was kept" in error
+    assert error.count("FAILS") == 2
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_verify_says_what_does_not_hold(
+    training: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "b"
+    assert main(["export", str(training), "--out", str(out), "--precision", "fp16"]) == 0
+    monkeypatch.setitem(BOUNDS, "fp16", Bounds(features=1e-9, mesh_mm=2.0))
+    capsys.readouterr()
+    assert main(["verify", str(out)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("FAILS") == 1
+    assert "out of bounds" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--target", "sm86"], "add --format tensorrt"),
+        (["--format", "tensorrt"], "there is no GPU here to build an engine for"),
+        (["--format", "tensorrt", "--target", "sm12"], "sm12"),
+        (["--mean-params", "m.npz"], "leave out mean_params"),
+        (["--auxiliary", "no.pt"], "no.pt"),
+    ],
+)
+def test_arguments_that_cannot_be(
+    arguments: list[str],
+    message: str,
+    training: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["export", str(training), "--out", str(tmp_path / "b"), *arguments]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_files_that_cannot_be_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spin, truncated = tmp_path / "hmr.pt", tmp_path / "truncated.pt"
+    write_spin(spin, fill=flat_state)
+    write_meta_hmr(truncated, fill=flat_state)
+    truncated.write_bytes(truncated.read_bytes()[:-1000])
+    for checkpoint, message in (
+        (spin, "name SPIN's smpl_mean_params.npz"),
+        (truncated, "truncated.pt"),
+        (tmp_path / "nothing.pt", "nothing.pt"),
+    ):
+        assert main(["export", str(checkpoint), "--out", str(tmp_path / "b")]) == 1
+        assert message in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hmr.pt", "truncated.pt"]

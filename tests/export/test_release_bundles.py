@@ -1,0 +1,105 @@
+"""From a release's file to a recovered body, as a user goes: export, verify, recover."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from body.fake_bodies import fake_smpl_arrays, write_smpl_npz
+from release_checkpoints import write_cliff, write_mean_params, write_meta_hmr, write_spin
+
+from dualhmr import Recoverer, open_bundle
+from dualhmr.cli import main
+from dualhmr.example import example
+from dualhmr_export.checkpoints import import_checkpoint
+from dualhmr_export.export import export, manifest_for, tensorrt_target
+
+RTX = "sm86"
+
+
+@pytest.fixture(scope="module")
+def smpl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file like SMPL's, of nobody in particular."""
+    return write_smpl_npz(tmp_path_factory.mktemp("body") / "smpl.npz", fake_smpl_arrays())
+
+
+def export_and_verify(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", *arguments, "--out", str(out)]) == 0
+    assert capsys.readouterr().out.count("holds |") == 2
+    assert main(["verify", str(out)]) == 0
+    assert capsys.readouterr().out.count("holds |") == 2
+
+
+def recovers(bundle: Path, smpl: Path, **options: object) -> None:
+    recovery = Recoverer(bundle, body=smpl, **options).recover(*example(), max_steps=2)  # type: ignore[arg-type]
+    assert recovery.vertices.shape == (1, 6890, 3)
+    assert np.isfinite(recovery.vertices).all()
+    assert recovery.loss_history[0][recovery.best_step[0]] < recovery.loss_history[0][0]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "camera"), [("resnet", "cliff"), ("resnet", "hmr"), ("hrnet", "cliff")]
+)
+def test_meta_hmr(
+    backbone: str, camera: str, tmp_path: Path, smpl: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, out = tmp_path / "release.pt", tmp_path / "bundle"
+    write_meta_hmr(checkpoint, backbone, camera)
+    export_and_verify([str(checkpoint), "--format", "tensorrt", "--target", RTX], out, capsys)
+    checkpoint.unlink()
+    manifest = open_bundle(out).manifest
+    assert (manifest.body, manifest.camera, manifest.keypoint_set) == ("smpl", camera, "spin_49")
+    assert manifest.main.iterations == 10
+    assert manifest.schedule.name == "paper"
+    engines = sorted(path.name.split(".")[:2] for path in (out / "engines").glob("*.engine"))
+    assert engines == [["auxiliary", RTX], ["backbone", RTX]]
+    for graph in ("backbone.onnx", "auxiliary.onnx"):
+        kinds = {node.op_type for node in onnx.load(out / graph).graph.node}
+        assert "Conv" in kinds
+        assert "BatchNormalization" not in kinds
+    recovers(out, smpl)
+
+
+def test_cliff_alone_is_its_own_auxiliary(
+    tmp_path: Path, smpl: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, out = tmp_path / "cliff.pt", tmp_path / "bundle"
+    write_cliff(checkpoint, "resnet")
+    export_and_verify([str(checkpoint), "--precision", "bf16"], out, capsys)
+    manifest = open_bundle(out).manifest
+    assert manifest.schedule.name == "eft"
+    assert manifest.precision == "bf16"
+    assert manifest.provenance.keys() == {"cliff.pt"}
+    with pytest.raises(RuntimeError, match=r"bf16|bfloat16"):
+        Recoverer(out, body=smpl, backend="onnxruntime")
+    recovers(out, smpl)  # in PyTorch
+
+
+def test_spin(tmp_path: Path, smpl: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint, start, out = (tmp_path / name for name in ("hmr.pt", "mean.npz", "bundle"))
+    write_spin(checkpoint)
+    write_mean_params(start)
+    arguments = [str(checkpoint), "--mean-params", str(start), "--precision", "fp16"]
+    export_and_verify(arguments, out, capsys)
+    assert open_bundle(out).manifest.provenance.keys() == {"hmr.pt", "mean.npz"}
+    recovers(out, smpl)
+
+
+@pytest.mark.parametrize("backbone", ["resnet", "hrnet"])
+def test_engines_in_half_precision(backbone: str, tmp_path: Path) -> None:
+    checkpoint, out = tmp_path / "release.pt", tmp_path / "bundle"
+    write_meta_hmr(checkpoint, backbone)
+    imported = import_checkpoint(checkpoint)
+    manifest = manifest_for(
+        imported, name="half", description="", provenance={}, precision="fp16", max_batch=4
+    )
+    said: list[str] = []
+    report = export(imported, manifest, out, engines=tensorrt_target(RTX), progress=said.append)
+    assert report.holds
+    assert sum("building a TensorRT engine" in line for line in said) == 2
+    sizes = {path.name.split(".")[0]: path.stat().st_size for path in out.rglob("*.engine")}
+    assert sizes.keys() == {"backbone", "auxiliary"}
+    for name, size in sizes.items():
+        assert size < 1.5 * (out / f"{name}.onnx").stat().st_size
+    assert json.loads((out / "manifest.json").read_text())["max_batch"] == 4
