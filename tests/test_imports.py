@@ -22,6 +22,7 @@ LAYERS = (
     | {"files", "plain_data", "weights", "adaptation", "rendering"},
     {"networks", "losses", "inputs", "mesh"},
     {"objective"},
+    {"objective_gradient"},
     {"manifest", "bundle", "engines", "person", "person_adapter"},
     {"recovery", "requests", "recoverer", "example"},
     {"output", "commands", "cli"},
