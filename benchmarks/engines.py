@@ -48,7 +48,7 @@ def release_bundle(folder: Path, main: str, auxiliary: str) -> Bundle:
         for name, iterations in ((main, 10), (auxiliary, 3))
     ]
     torch.manual_seed(0)
-    networks = [spec.build() for spec in specs]
+    main_network, auxiliary_network = (spec.build() for spec in specs)
     manifest = Manifest(
         name=folder.name,
         description="random weights",
@@ -63,7 +63,7 @@ def release_bundle(folder: Path, main: str, auxiliary: str) -> Bundle:
         files={},
         provenance={},
     )
-    write_bundle(folder, *networks, manifest)
+    write_bundle(folder, main_network, auxiliary_network, manifest)
     return open_bundle(folder)
 
 

@@ -22,6 +22,7 @@ LAYERS = (
     | {"files", "plain_data", "weights", "adaptation", "rendering"},
     {"networks", "losses", "inputs", "mesh", "mean_params"},
     {"objective", "own_objective"},
+    {"objective_gradient"},
     {"manifest", "bundle", "engines", "person", "person_adapter"},
     {"recovery", "requests", "recoverer", "example"},
     {"output", "commands", "cli"},

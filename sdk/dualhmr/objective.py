@@ -27,6 +27,7 @@ from dualhmr.camera import CAMERAS, View, project_to_crop
 from dualhmr.losses import LossWeights
 from dualhmr.networks import HeadOutput
 
+_WITHOUT_TARGET = frozenset({"keypoints_2d", "camera"})
 _HIPS = (JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip"))
 
 
@@ -66,6 +67,7 @@ class Objective:
     `keypoints` are the 2D points that evidence holds, in its order; `keypoint_count` is that of the
     set the network was trained with (see `keypoints_2d_loss`). 3D joints are `joints`, or the
     24 of the skeleton, compared after centring between the two that `root` numbers, the hips.
+    `body_points` computes the keypoints, then the joints.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class Objective:
         self.keypoint_count = keypoint_count
         self.weights: dict[str, float] = asdict(weights)
         self.root = root
-        self._points = BodyPoints(body, keypoints + (joints or skeleton_regressor(body)))
+        self.body_points = BodyPoints(body, keypoints + (joints or skeleton_regressor(body)))
         self._split = len(keypoints.names)
 
     def weighted(self, weights: LossWeights) -> "Objective":
@@ -105,21 +107,28 @@ class Objective:
         wanted, or if there is no loss of such a name. Keypoints that the body has no point for do
         not count.
         """
-        wanted = self._wanted(names)
+        wanted = self.wanted(evidence, names)
         rotations = output.rotations
         pose = pose_skeleton(self.body, rotations, output.betas)
         keypoints, joints = self.points(pose)
         parts = _Parts(self, output, rotations, pose, keypoints, joints, evidence)
         return {name: self.weights[name] * _LOSSES[name](parts) for name in wanted}
 
-    def _wanted(self, names: Collection[str] | None) -> list[str]:
+    def wanted(self, evidence: Evidence, names: Collection[str] | None = None) -> list[str]:
+        """The names that `losses` returns, in its order; ValueError where that raises it."""
         unknown = set(names or ()) - set(self.weights)
         if unknown:
             raise ValueError(
                 f"unknown losses {', '.join(sorted(unknown))}; known are {', '.join(self.weights)}"
             )
         weighted = [name for name, weight in self.weights.items() if weight]
-        return [name for name in weighted if names is None or name in names]
+        wanted = [name for name in weighted if names is None or name in names]
+        if evidence.target is None and not _WITHOUT_TARGET.issuperset(wanted):
+            raise ValueError("a loss against a mesh was asked for, but the evidence has no target")
+        without_vertices = evidence.target is not None and evidence.target.vertices is None
+        if without_vertices and "vertices" in wanted:
+            raise ValueError("the loss on vertices was asked for, but the target has none")
+        return wanted
 
     def target(self, rotations: Tensor, betas: Tensor) -> MeshTarget:
         """Rotations (N, 24, 3, 3) and betas (N, 10) as a target, with what the weights need."""
@@ -129,18 +138,18 @@ class Objective:
 
     def points(self, pose: Pose) -> tuple[Tensor, Tensor]:
         """The keypoints (N, K, 3) and the joints (N, J, 3) of a posed skeleton, metres."""
-        points = self._points(pose)
+        points = self.body_points(pose)
         return points[:, : self._split], points[:, self._split :]
 
     @property
     def available(self) -> Tensor:
         """(K,) bool: whether the body has the keypoint."""
-        return self._points.available[: self._split]
+        return self.body_points.available[: self._split]
 
     @property
     def joints_available(self) -> Tensor:
         """(J,) bool: whether the body has the joint."""
-        return self._points.available[self._split :]
+        return self.body_points.available[self._split :]
 
 
 class _Parts(NamedTuple):
@@ -156,8 +165,7 @@ class _Parts(NamedTuple):
 
     @property
     def target(self) -> MeshTarget:
-        if self.evidence.target is None:
-            raise ValueError("a loss against a mesh was asked for, but the evidence has no target")
+        assert self.evidence.target is not None
         return self.evidence.target
 
 
@@ -182,8 +190,7 @@ def _joints_3d(parts: _Parts) -> Tensor:
 
 
 def _vertices(parts: _Parts) -> Tensor:
-    if parts.target.vertices is None:
-        raise ValueError("the loss on vertices was asked for, but the target has none")
+    assert parts.target.vertices is not None
     vertices = skin_vertices(parts.objective.body, parts.pose)
     return _where_known(parts, losses.vertices_loss(vertices, parts.target.vertices))
 

@@ -102,6 +102,12 @@ class Body:
         """(24, 3, B) displacement of the rest joints for each beta."""
         return torch.einsum("jv,vcb->jcb", self.joint_regressor, self.shapedirs)
 
+    @cached_property
+    def blend_shapes(self) -> Tensor:
+        """(1 + B + 207, 3, V) the rest vertices for each of `Pose.blend`: template, betas, pose."""
+        shapes = torch.cat([self.v_template[..., None], self.shapedirs, self.posedirs], dim=-1)
+        return shapes.permute(2, 1, 0).contiguous()
+
     def to(
         self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "Body":

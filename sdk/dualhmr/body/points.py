@@ -10,6 +10,7 @@ per body, and a keypoint costs as much as the few joints that move it, exactly.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,6 +50,24 @@ class PointRegressor:
         return self.joint_rows @ joints + self.vertex_rows @ vertices
 
 
+class PointPairs(NamedTuple):
+    """K points as sums over P pairs of a point and a joint that moves it: the module's equation.
+
+    A point is also `joint_rows @ joints`, where it depends on the skeleton's joints themselves.
+    """
+
+    joint_rows: Tensor
+    """(K, 24)."""
+    pair_rows: Tensor
+    """(K, P): which pairs a point adds up."""
+    joints: Tensor
+    """(P,) int64."""
+    share: Tensor
+    """(P,): a_j."""
+    basis: Tensor
+    """(1 + B + 207, P, 3): m_j for each number of `Pose.blend`."""
+
+
 class BodyPoints:
     """Computes the K points of a regressor from a posed skeleton; differentiable."""
 
@@ -75,6 +94,16 @@ class BodyPoints:
         moved = (transform[..., :3] @ mean[..., None])[..., 0]
         moved = moved + self._share[:, None] * transform[..., 3]
         return (on_joints + self._sum_pairs @ moved)[:, self._order]
+
+    def pairs(self) -> PointPairs:
+        """The constants that `__call__` computes with, for whoever differentiates it by hand."""
+        return PointPairs(
+            self._joint_rows[self._order],
+            self._sum_pairs[self._order],
+            self._joints,
+            self._share,
+            self._basis.unflatten(1, (-1, 3)),
+        )
 
     def _collapse(self, body: Body, vertex_rows: Tensor) -> Tensor:
         """The basis (1 + B + 207, pairs x 3) of m_j, for every (keypoint, joint) pair."""
