@@ -57,11 +57,14 @@ def adaptation_step(
 
 
 def sum_losses(values: Losses, names: Collection[str] | None) -> Tensor:
-    """The sum of the losses in `names` (None: of all). ValueError if none of them is there."""
+    """The sum of the losses in `names` (None: of all), for each person if losses are (N,).
+
+    ValueError if none of them is there.
+    """
     counted = [value for name, value in values.items() if names is None or name in names]
     if not counted:
         raise ValueError(f"no loss to descend on: {names} of {list(values)}")
-    return torch.stack(counted).sum()
+    return torch.stack(counted).sum(0)
 
 
 def all_finite(gradients: Parameters) -> Tensor:

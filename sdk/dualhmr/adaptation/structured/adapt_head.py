@@ -1,0 +1,149 @@
+"""Adapting an affine iterative head to people, to each of them alone, with its structure used."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor
+
+from dualhmr.adaptation.course import Course, Recorder
+from dualhmr.adaptation.optimisers import Parameters
+from dualhmr.adaptation.schedule import Schedule
+from dualhmr.adaptation.structured.affine_head import AffineHead
+from dualhmr.adaptation.structured.arithmetic import Arithmetic
+from dualhmr.adaptation.structured.arithmetic_for import arithmetic_for
+from dualhmr.adaptation.structured.look import Evaluate, Problem, last_look, look
+from dualhmr.adaptation.structured.movable import Given, Movables, move
+from dualhmr.adaptation.structured.rebuild import Taken, rebuild
+
+
+@dataclass(frozen=True)
+class HeadAdaptation(Course):
+    """How the adaptation of a head went, and what came of it."""
+
+    rebuild: Callable[[], Parameters] = field(repr=False, compare=False)
+    """Takes the steps up to the best one again, with all of the head's parameters."""
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """Those of the best iterate, as the head was made from; built when first asked for."""
+        return self.rebuild()
+
+
+def adapt_head(
+    head: AffineHead,
+    given: Tensor,
+    evaluate: Evaluate,
+    schedule: Schedule,
+    *,
+    output: Callable[[Tensor], object] = lambda estimate: estimate,
+    arithmetic: Arithmetic | None = None,
+) -> HeadAdaptation:
+    """What `adapt` says of the head's parameters, for one person.
+
+    `given` (1, G) is what the head reads beside its estimate, `output` makes of an estimate (1, E)
+    what is to be kept of an iterate, and `arithmetic` is the fastest unless said otherwise.
+    Raises ValueError where `adapt` does, and for a `given` that is not the head's.
+    """
+    if given.shape[0] != 1:
+        raise ValueError(f"given is {tuple(given.shape)}, expected one person: (1, G)")
+    (adaptation,) = adapt_heads(
+        head, given, evaluate, schedule, output=output, arithmetic=arithmetic
+    )
+    return adaptation
+
+
+@torch.no_grad()
+def adapt_heads(
+    head: AffineHead,
+    given: Tensor,
+    evaluate: Evaluate,
+    schedule: Schedule,
+    *,
+    output: Callable[[Tensor], object] = lambda estimate: estimate,
+    arithmetic: Arithmetic | None = None,
+) -> tuple[HeadAdaptation, ...]:
+    """What `adapt_head` says of each of N persons, `given` (N, G), side by side.
+
+    That pays where one person leaves a device idle; on a CPU, take one after the other. They go on
+    until all have stopped or the schedule ends; what somebody does after their own stop is not
+    kept. Raises ValueError as `adapt_head`, naming the first person that it is about.
+    """
+    _check_given(head, given)
+    arithmetic = arithmetic or arithmetic_for(given)
+    problem = Problem(head, Given(given), evaluate, schedule.watched_losses, arithmetic)
+    recorders = [Recorder(schedule.tolerance) for _ in given]
+    taken = _run(problem, schedule, _Records(recorders, output)) if len(given) else []
+    adaptations = []
+    for person, recorder in enumerate(recorders):
+        course = recorder.course()
+        again = partial(rebuild, head, arithmetic, taken[: course.best_step], person)
+        adaptations.append(HeadAdaptation(**vars(course), rebuild=again))
+    return tuple(adaptations)
+
+
+def _run(problem: Problem, schedule: Schedule, records: "_Records") -> list[Taken]:
+    """Takes the steps, and says which."""
+    movables, taken = _take_steps(problem, schedule, records)
+    for movable in movables.values():
+        movable.recycle()
+    return taken
+
+
+def _take_steps(
+    problem: Problem, schedule: Schedule, records: "_Records"
+) -> tuple[Movables, list[Taken]]:
+    movables = problem.start()
+    taken: list[Taken] = []
+    for phase in schedule.phases:
+        records.enter_phase()
+        for updates in range(phase.steps):
+            seen = look(problem, movables, phase.losses)
+            records.record(seen.watched, seen.estimate)
+            if records.all_stopped:
+                return movables, taken
+            taken.append(Taken(phase.optimiser, updates, seen.gradients))
+            movables = move(movables, seen.gradients, phase.optimiser, updates)
+    records.record(*last_look(problem, movables))
+    return movables, taken
+
+
+class _Records:
+    """What is taken down of some persons."""
+
+    def __init__(self, recorders: list[Recorder], output: Callable[[Tensor], object]) -> None:
+        self._recorders = recorders
+        self._output = output
+
+    def enter_phase(self) -> None:
+        for recorder in self._recorders:
+            recorder.enter_phase()
+
+    def record(self, watched: Tensor, estimate: Tensor) -> None:
+        """The watched loss (N,) and the estimate (N, E), for those who have not stopped."""
+        for person, loss in enumerate(watched.tolist()):
+            recorder = self._recorders[person]
+            if recorder.stop_reason:
+                continue
+            try:
+                recorder.record(loss, self._output(estimate[person : person + 1]))
+            except ValueError as error:
+                if len(self._recorders) == 1:
+                    raise
+                raise ValueError(f"person {person}: {error}") from error
+
+    @property
+    def all_stopped(self) -> bool:
+        return all(recorder.stop_reason for recorder in self._recorders)
+
+
+def _check_given(head: AffineHead, given: Tensor) -> None:
+    start, expected = head.start, head.given_count
+    if given.dim() != 2 or given.shape[1] != expected:
+        raise ValueError(f"given is {tuple(given.shape)}, expected (N, {expected})")
+    if (given.dtype, given.device) != (start.dtype, start.device):
+        raise ValueError(
+            f"given is {given.dtype} on {given.device}, but the head is {start.dtype} on "
+            f"{start.device}"
+        )
