@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation import Adaptation
+from dualhmr.adaptation import Course
 from dualhmr.body import pose_skeleton
 from dualhmr.camera import View, keypoint_box, project
 from dualhmr.keypoints import Keypoints, KeypointSet
@@ -53,7 +53,7 @@ class AdaptedPerson(NamedTuple):
     """(K, 2) image pixels, NaN where the body has no such point."""
     reprojection_px: tuple[float, float]
     """Before and after."""
-    adaptation: Adaptation
+    adaptation: Course
     trace: StepTrace
 
 
@@ -69,7 +69,7 @@ def see_person(
 
 
 @torch.no_grad()
-def describe(known: PersonEvidence, adaptation: Adaptation) -> AdaptedPerson:
+def describe(known: PersonEvidence, adaptation: Course) -> AdaptedPerson:
     """The best iterate in NumPy, its camera and keypoints, and the way there."""
     outputs = [output for output in adaptation.outputs if isinstance(output, HeadOutput)]
     iterates = HeadOutput(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))

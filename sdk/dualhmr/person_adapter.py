@@ -1,6 +1,6 @@
 """Running the frozen networks for a person, once, and adapting the head to that person."""
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -8,15 +8,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation import LossFunction, Parameters, Schedule, adapt
+from dualhmr.adaptation import Course, LossFunction, Parameters, Schedule, adapt
+from dualhmr.adaptation.structured import AffineHead, adapt_head
 from dualhmr.body import Body, keypoint_regressor
 from dualhmr.bundle import Bundle
 from dualhmr.camera import View, image_to_crop
 from dualhmr.engines import FrozenNetworks, as_tensor, torch_head, torch_main_network
 from dualhmr.inputs import network_inputs
 from dualhmr.keypoints import KeypointSet, own_keypoints
-from dualhmr.networks import HeadOutput
+from dualhmr.networks import HeadOutput, RegressorHead, as_output
 from dualhmr.objective import Evidence, Objective
+from dualhmr.objective_gradient import ObjectiveGradient
 from dualhmr.own_objective import own_objective
 from dualhmr.person import AdaptedPerson, PersonEvidence, PersonView, describe
 
@@ -80,8 +82,27 @@ class PersonAdapter:
 
     def adapt(self, known: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         """Adapts the network to one person; see `dualhmr.adaptation.adapt`."""
-        start: Parameters = dict(self._network.named_parameters())
-        return describe(known, adapt(start, self._loss_function(known), schedule))
+        return describe(known, self.course(known, schedule))
+
+    def course(self, known: PersonEvidence, schedule: Schedule) -> Course:
+        """How that goes: of the head by the structured step, of the whole network by autograd."""
+        if self._scope == "all":
+            return adapt(self.parameters, self.loss_function(known), schedule)
+        evaluate = ObjectiveGradient(known.objective, known.evidence)
+        given = self._network.given(known.features, self._box_info(known))
+        return adapt_head(self._affine_head, given, evaluate, schedule, output=as_output)
+
+    @property
+    def parameters(self) -> Parameters:
+        """What is adapted, as it is before."""
+        return dict(self._network.named_parameters())
+
+    @cached_property
+    def _affine_head(self) -> AffineHead:
+        head = self._network
+        assert isinstance(head, RegressorHead)
+        start = torch.cat([head.init_pose, head.init_shape, head.init_cam], dim=1)
+        return AffineHead.from_parameters(self.parameters, start=start, iterations=head.iterations)
 
     def _build_objective(self, names: KeypointSet) -> Objective:
         return own_objective(
@@ -92,7 +113,9 @@ class PersonAdapter:
             keypoints=keypoint_regressor(self._body, names),
         )
 
-    def _loss_function(self, known: PersonEvidence) -> LossFunction:
+    def loss_function(self, known: PersonEvidence) -> LossFunction:
+        """The person's losses as a function of `parameters`, for autograd."""
+
         def losses(parameters: Parameters, names: Any) -> tuple[dict[str, Tensor], HeadOutput]:
             output = self._run(parameters, known)
             values = known.objective.losses(output, known.evidence, names)
@@ -103,7 +126,9 @@ class PersonAdapter:
     def _run(self, parameters: Parameters, known: PersonEvidence) -> HeadOutput:
         arguments: tuple[Any, ...] = (known.inputs,)
         if self._scope == "head":
-            reads_box_info = self._manifest.main.head_reads_box_info
-            arguments = (known.features, known.inputs["box_info"] if reads_box_info else None)
+            arguments = (known.features, self._box_info(known))
         output: HeadOutput = torch.func.functional_call(self._network, parameters, arguments)
         return output
+
+    def _box_info(self, known: PersonEvidence) -> Tensor | None:
+        return known.inputs["box_info"] if self._manifest.main.head_reads_box_info else None

@@ -3,6 +3,7 @@
 from dualhmr.networks.backbone import Backbone as Backbone
 from dualhmr.networks.head import HeadOutput as HeadOutput
 from dualhmr.networks.head import RegressorHead as RegressorHead
+from dualhmr.networks.head import as_output as as_output
 from dualhmr.networks.hrnet import HRNetW48Classification as HRNetW48Classification
 from dualhmr.networks.hrnet import HRNetW48Concatenated as HRNetW48Concatenated
 from dualhmr.networks.keypoint_trunk import KeypointTrunk as KeypointTrunk

@@ -42,6 +42,11 @@ class HeadOutput(NamedTuple):
         return rot6d_to_rotmat(self.pose_6d.unflatten(1, (24, 6)))
 
 
+def as_output(estimate: Tensor) -> HeadOutput:
+    """The estimate (N, 157), which is pose, betas and camera side by side, in its parts."""
+    return HeadOutput(*torch.split(estimate, _ESTIMATE_COUNTS, dim=1))
+
+
 def identity_pose_6d() -> Tensor:
     """24 identity rotations in the head's 6D layout: (1, 144)."""
     return torch.eye(3)[:, :2].reshape(1, 6).repeat(1, POSE_COUNT // 6)
@@ -121,7 +126,7 @@ class RegressorHead(nn.Module):
         for _ in range(self.iterations):
             hidden = self.drop1(first(estimate))
             estimate = estimate + decode(self.drop2(second(hidden)))
-        return HeadOutput(*torch.split(estimate, _ESTIMATE_COUNTS, dim=1))
+        return as_output(estimate)
 
     def given(self, features: Tensor, box_info: Tensor | None) -> Tensor:
         """What the head reads and no round changes: features (N, F), and box info for CLIFF.

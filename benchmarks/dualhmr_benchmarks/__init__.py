@@ -1,0 +1,1 @@
+"""Benchmarks: how long a test-time step takes."""

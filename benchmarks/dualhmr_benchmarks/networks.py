@@ -1,0 +1,58 @@
+"""Networks to measure: those that come with dualhmr, and the paper's with random weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from dualhmr import open_bundle
+from dualhmr.body import FREE_BODY
+from dualhmr.bundle import Bundle
+from dualhmr.keypoints import SPIN_49
+from dualhmr.losses import LossWeights
+from dualhmr.manifest import Manifest, NetworkSpec, ScheduleDefaults
+from dualhmr_export.write_bundle import write_bundle
+
+DEFAULT = "default"
+RELEASES: Mapping[str, tuple[str, str]] = {
+    "resnet50": ("resnet50", "resnet50"),
+    "hrnet_w48": ("hrnet_w48_concatenated", "hrnet_w48_classification"),
+}
+"""Backbones of the main network and of the auxiliary one, by the name of a pair."""
+NETWORKS = (DEFAULT, *RELEASES)
+_RATE = 1e-5
+# The estimate before the first round: upright before the camera.
+_UPRIGHT = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)
+
+
+def networks(name: str, folder: Path) -> Bundle:
+    """One of `NETWORKS`; those of the release are exported into `folder`/`name`, which is new.
+
+    They never stop early, and their meshes are those of the free body, which is as large as SMPL.
+    """
+    if name == DEFAULT:
+        return open_bundle()
+    specs = [
+        NetworkSpec(backbone, {}, ("image", "box_info"), 1024, iterations, True)
+        for backbone, iterations in zip(RELEASES[name], (10, 3), strict=True)
+    ]
+    torch.manual_seed(0)
+    main, auxiliary = (spec.build() for spec in specs)
+    for network in (main, auxiliary):
+        network.head.init_pose[0, :6] = torch.tensor(_UPRIGHT)
+    manifest = Manifest(
+        name=name,
+        description="the paper's architecture with random weights",
+        body=FREE_BODY,
+        main=specs[0],
+        auxiliary=specs[1],
+        image_size=(256, 192),
+        keypoint_set=SPIN_49,
+        camera="cliff",
+        weights=LossWeights(),
+        schedule=ScheduleDefaults("paper", adam_rate=_RATE, descent_rate=_RATE, tolerance=0.0),
+        files={},
+        provenance={},
+    )
+    write_bundle(folder / name, main, auxiliary, manifest)
+    return open_bundle(folder / name)

@@ -1,0 +1,73 @@
+"""Ways to take test-time steps: all compute Eq. 9 with Adam, on the same person."""
+
+import copy
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from dualhmr.adaptation import Adam, Phase, Schedule, adapt
+from dualhmr.engines import torch_main_network
+from dualhmr_benchmarks.person import Sitter
+
+Way = Callable[[int], object]
+"""Takes that many steps from the network as it was trained, and waits for them."""
+
+PAPER = "paper"
+AUTOGRAD = "autograd, head"
+STRUCTURED = "structured"
+ONNX = "onnx"
+CUDA = "cuda graph"
+
+
+def schedule_of(steps: int, rate: float) -> Schedule:
+    """The paper's Algorithm 1, which never stops early."""
+    return Schedule("paper", (Phase(Adam(rate), steps),), tolerance=0.0)
+
+
+class PapersFormulation:
+    """As the paper does it: all parameters, backbone included, by autograd and torch's Adam.
+
+    Every step runs the whole main network on the image. Batch norms are in evaluation mode.
+    """
+
+    def __init__(self, sitter: Sitter) -> None:
+        device = sitter.known.features.device
+        self._start = torch_main_network(sitter.bundle).to(device)
+        self._network = copy.deepcopy(self._start).requires_grad_(True)
+        self._known = sitter.known
+        self._rate = sitter.bundle.manifest.schedule.adam_rate
+
+    def __call__(self, steps: int) -> Tensor:
+        """The losses (steps,) before every step."""
+        self._network.load_state_dict(self._start.state_dict())
+        optimiser = torch.optim.Adam(self._network.parameters(), lr=self._rate)
+        losses = []
+        for _ in range(steps):
+            optimiser.zero_grad(set_to_none=True)
+            loss = self.loss()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.detach())
+        return torch.stack(losses).cpu()
+
+    def loss(self) -> Tensor:
+        """Of the network as it is now."""
+        objective, evidence = self._known.objective, self._known.evidence
+        values = objective.losses(self._network(self._known.inputs), evidence)
+        return torch.stack(list(values.values())).sum()
+
+
+def ways(sitter: Sitter) -> Mapping[str, Way]:
+    """Those that can be had here, by name, the paper's first."""
+    rate = sitter.bundle.manifest.schedule.adam_rate
+    adapter, known = sitter.adapter, sitter.known
+
+    def autograd(steps: int) -> object:
+        schedule = schedule_of(steps, rate)
+        return adapt(adapter.parameters, adapter.loss_function(known), schedule)
+
+    def structured(steps: int) -> object:
+        return adapter.course(known, schedule_of(steps, rate))
+
+    return {PAPER: PapersFormulation(sitter), AUTOGRAD: autograd, STRUCTURED: structured}
