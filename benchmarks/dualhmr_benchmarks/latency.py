@@ -21,7 +21,7 @@ from dualhmr_benchmarks.networks import networks
 from dualhmr_benchmarks.person import sit
 from dualhmr_benchmarks.report import EndToEnd, LatencyReport, Measured
 from dualhmr_benchmarks.timing import interleaved, milliseconds
-from dualhmr_benchmarks.ways import PAPER, ways
+from dualhmr_benchmarks.ways import PAPER, check, ways
 
 STEPS = (1, 2, 4, 7, 10, 14)
 PAPER_STEPS = (1, 3)
@@ -94,6 +94,7 @@ def _measure_ways(
 ) -> Iterator[Measured]:
     sitter = sit(bundle, body, device=device)
     known = ways(sitter)
+    check({way: take for way, take in known.items() if way != PAPER}, max(steps))
     runs = {
         (way, count): partial(take, count)
         for way, take in known.items()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from dualhmr import open_bundle
 from dualhmr.body import FREE_BODY
@@ -40,6 +41,7 @@ def networks(name: str, folder: Path) -> Bundle:
     main, auxiliary = (spec.build() for spec in specs)
     for network in (main, auxiliary):
         network.head.init_pose[0, :6] = torch.tensor(_UPRIGHT)
+        _calm(network)
     manifest = Manifest(
         name=name,
         description="the paper's architecture with random weights",
@@ -56,3 +58,10 @@ def networks(name: str, folder: Path) -> Bundle:
     )
     write_bundle(folder / name, main, auxiliary, manifest)
     return open_bundle(folder / name)
+
+
+def _calm(network: nn.Module) -> None:
+    """Residual branches add up: untrained, at full gain, features reach a billion."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.constant_(module.weight, 0.5)

@@ -3,10 +3,11 @@
 import copy
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation import Adam, Phase, Schedule, adapt
+from dualhmr.adaptation import Adam, Course, Phase, Schedule, adapt
 from dualhmr.engines import torch_main_network
 from dualhmr_benchmarks.person import Sitter
 
@@ -16,13 +17,18 @@ Way = Callable[[int], object]
 PAPER = "paper"
 AUTOGRAD = "autograd, head"
 STRUCTURED = "structured"
+KEYPOINTS_ONLY = "structured, 2D only"
 ONNX = "onnx"
 CUDA = "cuda graph"
 
 
-def schedule_of(steps: int, rate: float) -> Schedule:
-    """The paper's Algorithm 1, which never stops early."""
-    return Schedule("paper", (Phase(Adam(rate), steps),), tolerance=0.0)
+_AGREE = 1e-3
+"""Relative; in float32, after some steps of Adam on a sum of absolute values."""
+
+
+def schedule_of(steps: int, rate: float, losses: tuple[str, ...] | None = None) -> Schedule:
+    """The paper's Algorithm 1, or EFT on `losses`; never stops early."""
+    return Schedule("paper", (Phase(Adam(rate), steps, losses),), tolerance=0.0)
 
 
 class PapersFormulation:
@@ -63,11 +69,34 @@ def ways(sitter: Sitter) -> Mapping[str, Way]:
     rate = sitter.bundle.manifest.schedule.adam_rate
     adapter, known = sitter.adapter, sitter.known
 
-    def autograd(steps: int) -> object:
+    def autograd(steps: int) -> Course:
         schedule = schedule_of(steps, rate)
         return adapt(adapter.parameters, adapter.loss_function(known), schedule)
 
-    def structured(steps: int) -> object:
+    def structured(steps: int) -> Course:
         return adapter.course(known, schedule_of(steps, rate))
 
-    return {PAPER: PapersFormulation(sitter), AUTOGRAD: autograd, STRUCTURED: structured}
+    def keypoints_only(steps: int) -> Course:
+        return adapter.course(known, schedule_of(steps, rate, ("keypoints_2d",)))
+
+    return {
+        PAPER: PapersFormulation(sitter),
+        AUTOGRAD: autograd,
+        STRUCTURED: structured,
+        KEYPOINTS_ONLY: keypoints_only,
+    }
+
+
+def check(taking: Mapping[str, Way], steps: int) -> None:
+    """Raises RuntimeError where a way does not take all steps, or those on one loss disagree."""
+    histories = {}
+    for way, take in taking.items():
+        course = take(steps)
+        if isinstance(course, Course):
+            histories[way] = np.array(course.loss_history)
+            if course.steps != steps:
+                raise RuntimeError(f"{way} took {course.steps} of {steps} steps")
+    for way in set(histories) - {AUTOGRAD, KEYPOINTS_ONLY}:
+        off = np.abs(histories[way] / histories[AUTOGRAD] - 1).max()
+        if off > _AGREE:
+            raise RuntimeError(f"losses of {way} are off from autograd's by {off:.1e}")

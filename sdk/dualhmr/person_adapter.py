@@ -89,7 +89,7 @@ class PersonAdapter:
         if self._scope == "all":
             return adapt(self.parameters, self.loss_function(known), schedule)
         evaluate = ObjectiveGradient(known.objective, known.evidence)
-        given = self._network.given(known.features, self._box_info(known))
+        given = self._head.given(known.features, self._box_info(known))
         return adapt_head(self._affine_head, given, evaluate, schedule, output=as_output)
 
     @property
@@ -97,10 +97,14 @@ class PersonAdapter:
         """What is adapted, as it is before."""
         return dict(self._network.named_parameters())
 
+    @property
+    def _head(self) -> RegressorHead:
+        assert isinstance(self._network, RegressorHead)
+        return self._network
+
     @cached_property
     def _affine_head(self) -> AffineHead:
-        head = self._network
-        assert isinstance(head, RegressorHead)
+        head = self._head
         start = torch.cat([head.init_pose, head.init_shape, head.init_cam], dim=1)
         return AffineHead.from_parameters(self.parameters, start=start, iterations=head.iterations)
 
