@@ -16,7 +16,7 @@ from dualhmr.camera import View, image_to_crop
 from dualhmr.engines import FrozenNetworks, as_tensor, torch_head, torch_main_network
 from dualhmr.inputs import network_inputs
 from dualhmr.keypoints import KeypointSet, own_keypoints
-from dualhmr.networks import HeadOutput, RegressorHead, as_output
+from dualhmr.networks import HeadOutput, RegressorHead, affine_head, as_output
 from dualhmr.objective import Evidence, Objective
 from dualhmr.objective_gradient import ObjectiveGradient
 from dualhmr.own_objective import own_objective
@@ -104,9 +104,7 @@ class PersonAdapter:
 
     @cached_property
     def _affine_head(self) -> AffineHead:
-        head = self._head
-        start = torch.cat([head.init_pose, head.init_shape, head.init_cam], dim=1)
-        return AffineHead.from_parameters(self.parameters, start=start, iterations=head.iterations)
+        return affine_head(self._head)
 
     def _build_objective(self, names: KeypointSet) -> Objective:
         return own_objective(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dualhmr.adaptation import LossFunction, Parameters
 from dualhmr.adaptation.structured import AffineHead
-from dualhmr.networks import HeadOutput, RegressorHead
+from dualhmr.networks import HeadOutput, RegressorHead, affine_head
 
 ESTIMATE = 157
 
@@ -66,11 +66,7 @@ class HeadProblem:
 
     @property
     def affine(self) -> AffineHead:
-        head = self.head
-        start = torch.cat([head.init_pose, head.init_shape, head.init_cam], dim=1)
-        return AffineHead.from_parameters(
-            dict(head.named_parameters()), start=start, iterations=head.iterations
-        )
+        return affine_head(self.head)
 
     @property
     def given(self) -> Tensor:

@@ -1,5 +1,6 @@
 """Backbones and the regressor head, in PyTorch."""
 
+from dualhmr.networks.affine import affine_head as affine_head
 from dualhmr.networks.backbone import Backbone as Backbone
 from dualhmr.networks.head import HeadOutput as HeadOutput
 from dualhmr.networks.head import RegressorHead as RegressorHead
