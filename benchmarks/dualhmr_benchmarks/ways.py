@@ -20,6 +20,8 @@ STRUCTURED = "structured"
 KEYPOINTS_ONLY = "structured, 2D only"
 ONNX = "onnx"
 CUDA = "cuda graph"
+WAYS = (PAPER, AUTOGRAD, STRUCTURED, KEYPOINTS_ONLY, ONNX, CUDA)
+"""All of them; which can be had depends on the machine and the bundle."""
 
 
 _AGREE = 1e-3
