@@ -17,5 +17,3 @@ from dualhmr.adaptation.schedule import named_schedule as named_schedule
 from dualhmr.adaptation.step import LossFunction as LossFunction
 from dualhmr.adaptation.step import Step as Step
 from dualhmr.adaptation.step import adaptation_step as adaptation_step
-from dualhmr.adaptation.together import PersonLossFunction as PersonLossFunction
-from dualhmr.adaptation.together import adapt_together as adapt_together

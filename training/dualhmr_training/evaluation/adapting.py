@@ -1,32 +1,25 @@
 """Running networks on many people, and adapting the main one's head to each of them."""
 
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor
 
-from dualhmr.adaptation import Course, Parameters, Schedule, adapt_together
+from dualhmr.adaptation import Course, Schedule
+from dualhmr.adaptation.structured import adapt_heads
 from dualhmr.body import Body, PointRegressor, keypoint_regressor
 from dualhmr.camera import box_info
 from dualhmr.inputs import keypoints_input
 from dualhmr.keypoints import SPIN_24, SPIN_49, KeypointSet, own_keypoints
 from dualhmr.losses import LossWeights
-from dualhmr.networks import HeadOutput
+from dualhmr.networks import affine_head, as_output
 from dualhmr.objective import Evidence, Objective
+from dualhmr.objective_gradient import ObjectiveGradient
 from dualhmr.own_objective import own_objective
 from dualhmr_training.evaluation.networks import Networks
 from dualhmr_training.evaluation.subjects import Subjects
 from dualhmr_training.spin_joints import spin_24_regressor, spin_objective
 from dualhmr_training.trained import NetworkFacts
-
-
-class _Known(NamedTuple):
-    """All that stays fixed while a head is adapted. Every tensor has the person axis first."""
-
-    head_inputs: dict[str, Tensor]
-    evidence: Evidence
 
 
 class PeopleAdapter:
@@ -47,6 +40,7 @@ class PeopleAdapter:
         """
         self.objective = _objective(body, networks.facts, given, weights, extra_joints)
         self._main, self._auxiliary = networks.main, networks.auxiliary
+        self._head = affine_head(networks.main.head)
         self._given = given
         self._read = networks.reads
         self._own = networks.facts.keypoint_set
@@ -55,14 +49,17 @@ class PeopleAdapter:
     def adapt(self, subjects: Subjects, schedules: Sequence[Schedule]) -> list[tuple[Course, ...]]:
         """For every schedule the course of every person; outputs are `HeadOutput`s of one person.
 
-        Raises ValueError as `adapt_together` does.
+        Raises ValueError as `adapt_heads` does.
         """
-        known = self._look(subjects)
-        start: Parameters = dict(self._main.head.named_parameters())
-        return [adapt_together(start, self._losses, known, schedule) for schedule in schedules]
+        given, evidence = self._look(subjects)
+        evaluate = ObjectiveGradient(self.objective, evidence)
+        return [
+            adapt_heads(self._head, given, evaluate, schedule, output=as_output)
+            for schedule in schedules
+        ]
 
-    def _look(self, subjects: Subjects) -> _Known:
-        """Runs both networks."""
+    def _look(self, subjects: Subjects) -> tuple[Tensor, Evidence]:
+        """Runs both networks: what the head reads (N, G), and what it is adapted to."""
         given = subjects.known
         inputs = {"box_info": box_info(given.view)}
         if "keypoints" in self._read:
@@ -74,22 +71,14 @@ class PeopleAdapter:
             )
         if subjects.image is not None:
             inputs["image"] = subjects.image
-        head_inputs = {"features": self._main.encode(inputs)}
-        if self._main.head.reads_box_info:
-            head_inputs["box_info"] = inputs["box_info"]
+        features = self._main.encode(inputs)
+        reads_box_info = self._main.head.reads_box_info
+        read = self._main.head.given(features, inputs["box_info"] if reads_box_info else None)
         if self._auxiliary is not None:
             guess = self._auxiliary(inputs)
             target = self.objective.target(guess.rotations, guess.betas)
             given = given._replace(target=target)
-        return _Known(head_inputs, given)
-
-    def _losses(
-        self, parameters: Parameters, person: _Known, names: Collection[str] | None
-    ) -> tuple[dict[str, Tensor], HeadOutput]:
-        alone = pytree.tree_map_only(Tensor, lambda leaf: leaf[None], person)
-        output = torch.func.functional_call(self._main.head, parameters, (), alone.head_inputs)
-        values = self.objective.losses(output, alone.evidence, names)
-        return {name: value[0] for name, value in values.items()}, output
+        return read, given
 
 
 def _objective(
