@@ -12,9 +12,9 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 
 from dualhmr.adaptation.course import Course, Recorder
-from dualhmr.adaptation.optimisers import Parameters, State
-from dualhmr.adaptation.schedule import Phase, Schedule
 from dualhmr.adaptation.step import Losses, adaptation_step, all_finite, sum_losses
+from dualhmr.schedules.optimisers import Parameters, State
+from dualhmr.schedules.schedule import Phase, Schedule
 
 PersonLossFunction = Callable[[Parameters, Any, Collection[str] | None], tuple[Losses, object]]
 """A `LossFunction` that is given, between its arguments, what is known of the person."""

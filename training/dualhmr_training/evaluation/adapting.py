@@ -12,7 +12,7 @@ from dualhmr.body import Body, PointRegressor, keypoint_regressor
 from dualhmr.camera import box_info
 from dualhmr.inputs import keypoints_input
 from dualhmr.keypoints import SPIN_24, SPIN_49, KeypointSet, own_keypoints
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import Evidence, Objective
 from dualhmr.own_objective import own_objective
