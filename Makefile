@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+LIGHT := $(VENV)-light
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint wheel clean
+.PHONY: demo test lint wheel light clean
 
 demo: $(VENV)/.installed
 	$(BIN)/dualhmr recover --example --out dualhmr-out
@@ -22,13 +23,21 @@ lint: $(VENV)/.installed-dev
 wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel
 
+# The wheel as `pip install` has it, in an environment of its own: nothing there may need PyTorch.
+light: wheel
+	rm -rf $(LIGHT)
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/pip install --quiet "$$(ls -t dist/*.whl | head -n 1)[example]"
+	! $(LIGHT)/bin/python -c "import torch" 2>/dev/null
+	$(LIGHT)/bin/dualhmr recover --example --out $(LIGHT)/out
+
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/pip install --quiet $(TORCH)
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --editable ".[example]"
+	$(BIN)/pip install --quiet --editable ".[example,torch]"
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
@@ -36,4 +45,4 @@ $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) dist dualhmr-out
+	rm -rf $(VENV) $(LIGHT) dist dualhmr-out

@@ -19,7 +19,7 @@ from dualhmr import open_bundle
 from dualhmr.bundle import Bundle
 from dualhmr.engines import EngineOptions, FrozenNetwork, open_networks
 from dualhmr.keypoints import SPIN_49
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import Manifest, NetworkSpec, ScheduleDefaults
 from dualhmr_export.parity_inputs import real_crops
 from dualhmr_export.write_bundle import write_bundle

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from dualhmr import load_body
 from dualhmr_benchmarks.networks import NETWORKS, networks
 from dualhmr_benchmarks.person import sit
 from dualhmr_benchmarks.ways import PAPER, WAYS, Way, check, ways
@@ -24,7 +23,7 @@ def taking(
 ) -> Mapping[str, Way]:
     """Ways to take steps on one pair of networks, found to agree."""
     folder: Path = tmp_path_factory.mktemp("networks")
-    taking = ways(sit(networks(request.param, folder), load_body(), device="cpu"))
+    taking = ways(sit(networks(request.param, folder), device="cpu"))
     check({way: take for way, take in taking.items() if way != PAPER}, STEPS)
     return taking
 

@@ -8,7 +8,7 @@ from tiny_image_backbone import TinyImageBackbone
 
 from dualhmr.body import FREE_BODY
 from dualhmr.keypoints import BODY_23
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import Manifest, NetworkSpec, ScheduleDefaults
 from dualhmr.networks import BACKBONES, MeshRegressor
 from dualhmr_export.write_bundle import write_bundle

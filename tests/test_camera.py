@@ -212,3 +212,41 @@ def test_gradcheck_of_the_projection(name: str) -> None:
 
     given = random_crop_cameras(2).requires_grad_(), random_points(2, 3).requires_grad_()
     assert torch.autograd.gradcheck(seen, given)
+
+
+def in_numpy(view: View) -> View:
+    return View(*(number.numpy() for number in view))
+
+
+def test_numpy_and_pytorch_compute_alike() -> None:
+    view, crop_cameras, points = random_view(), random_crop_cameras(), random_points()
+    keypoints, confidence = points[..., :2] * 100, torch.rand(5, 8).round()
+    confidence[:, 0] = 1
+    pairs = [
+        (box_info(in_numpy(view)), box_info(view)),
+        (
+            image_to_crop(keypoints.numpy(), in_numpy(view)),
+            image_to_crop(keypoints, view),
+        ),
+        *zip(
+            keypoint_box(keypoints.numpy(), confidence.numpy()),
+            keypoint_box(keypoints, confidence),
+            strict=True,
+        ),
+    ]
+    for convention in CAMERAS.values():
+        ours = convention(crop_cameras.numpy(), in_numpy(view))
+        camera = convention(crop_cameras, view)
+        pairs += zip(ours, camera, strict=True)
+        pairs.append((project(points.numpy(), ours), project(points, camera)))
+    for array, tensor in pairs:
+        assert isinstance(array, np.ndarray)
+        np.testing.assert_allclose(array, tensor.numpy(), rtol=1e-12)
+
+
+def test_single_precision_stays_single() -> None:
+    view = View(*(number.astype(np.float32) for number in in_numpy(random_view())))
+    keypoints = random_points()[..., :2].numpy().astype(np.float32)
+    center, height = keypoint_box(keypoints, np.ones((5, 8), np.float32))
+    for array in (center, height, box_info(view), image_to_crop(keypoints, view)):
+        assert array.dtype == np.float32

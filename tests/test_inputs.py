@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -42,6 +43,16 @@ def test_missing_points_are_zero_wherever_they_say_they_are(nowhere: float) -> N
     assert read[0, 3].tolist() == [0, 0, 0]
     assert read.isfinite().all()
     assert read[1, 3].all()
+
+
+def test_numpy_arrays_are_read_alike() -> None:
+    small, large = KEYPOINT_SETS["coco_17"], KEYPOINT_SETS["halpe_26"]
+    xy, confidence = numbered(small)
+    confidence[0, 3], xy[0, 3] = 0, math.nan
+    read = keypoints_input(xy.numpy(), confidence.numpy(), source=small, target=large)
+    assert read.dtype == np.float32
+    expected = keypoints_input(xy, confidence, source=small, target=large)
+    np.testing.assert_array_equal(read, expected.numpy())
 
 
 def test_naming_the_points_in_a_larger_set_changes_nothing() -> None:

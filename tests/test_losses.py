@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from dualhmr.loss_weights import LossWeights
 from dualhmr.losses import (
-    LossWeights,
     betas_loss,
     camera_loss,
     joints_3d_loss,

@@ -9,7 +9,7 @@ from torch import Tensor
 from dualhmr.body import Body, keypoint_regressor, skeleton_regressor, skin
 from dualhmr.camera import View
 from dualhmr.keypoints import BODY_23, BODY_25, COCO_17, COCO_WHOLEBODY_133, KeypointSet
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import Evidence, MeshTarget, Objective
 from dualhmr.rotations import rot6d_to_rotmat

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dualhmr.body import Body
 from dualhmr.cli import main
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr_training import command_train, synthetic_training
 from dualhmr_training.batches import SyntheticBatches
 from dualhmr_training.configuration import OptimiserConfig, TrainingConfig

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dualhmr import load_body, open_bundle
+from dualhmr import open_bundle
 from dualhmr_benchmarks.person import sit
 from dualhmr_benchmarks.ways import ways
 
@@ -25,7 +25,7 @@ def peak_megabytes(bundle: Path, way: str) -> float | None:
 
 
 def _main(bundle: str, way: str) -> None:
-    sitter = sit(open_bundle(bundle), load_body(), device="cpu")
+    sitter = sit(open_bundle(bundle), device="cpu")
     take = ways(sitter)[way]
     before = _resident("VmRSS")
     _RESET.write_text("5", encoding="ascii")  # lets the highest mark start anew

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from dualhmr import Recoverer
-from dualhmr.body import Body, load_body
 from dualhmr.bundle import Bundle
 from dualhmr.example import example
 from dualhmr_benchmarks.alone import peak_megabytes
@@ -59,7 +58,6 @@ def measure(
     say: Callable[[str], None] = lambda _message: None,
 ) -> LatencyReport:
     """Exports the networks `names` into `folder` and measures. See `LatencyReport`."""
-    body = load_body()
     measured: list[Measured] = []
     end_to_end: list[EndToEnd] = []
     for name in names:
@@ -67,9 +65,9 @@ def measure(
         bundle = networks(name, folder)
         say(f"{name}: taking steps")
         counts = {PAPER: paper_steps}
-        measured += _measure_ways(name, bundle, body, rounds, device, steps, counts)
+        measured += _measure_ways(name, bundle, rounds, device, steps, counts)
         say(f"{name}: recovering")
-        end_to_end.append(_recover(name, bundle, body, rounds, device))
+        end_to_end.append(_recover(name, bundle, rounds, device))
     say("starting cold")
     return LatencyReport(
         machine=_machine(device),
@@ -86,13 +84,12 @@ def measure(
 def _measure_ways(
     name: str,
     bundle: Bundle,
-    body: Body,
     rounds: int,
     device: str,
     steps: Sequence[int],
     counts: dict[str, Sequence[int]],
 ) -> Iterator[Measured]:
-    sitter = sit(bundle, body, device=device)
+    sitter = sit(bundle, device=device)
     known = ways(sitter)
     check({way: take for way, take in known.items() if way != PAPER}, max(steps))
     runs = {
@@ -113,8 +110,8 @@ def _measure_ways(
         )
 
 
-def _recover(name: str, bundle: Bundle, body: Body, rounds: int, device: str) -> EndToEnd:
-    recoverer = Recoverer(bundle, body=body, device=device)
+def _recover(name: str, bundle: Bundle, rounds: int, device: str) -> EndToEnd:
+    recoverer = Recoverer(bundle, device=device)
     image, keypoints = example()
     recoverer.recover(image, keypoints)
     recoveries = [recoverer.recover(image, keypoints) for _ in range(rounds)]

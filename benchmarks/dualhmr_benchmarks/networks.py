@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from dualhmr import open_bundle
-from dualhmr.body import FREE_BODY
+from dualhmr.body_files import FREE_BODY
 from dualhmr.bundle import Bundle
 from dualhmr.keypoints import SPIN_49
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import Manifest, NetworkSpec, ScheduleDefaults
 from dualhmr_export.write_bundle import write_bundle
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.adaptation import Adam, Course, Phase, Schedule, adapt
-from dualhmr.engines import torch_main_network
+from dualhmr.engines.torch_networks import torch_main_network
 from dualhmr_benchmarks.person import Sitter
 
 Way = Callable[[int], object]

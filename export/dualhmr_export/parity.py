@@ -8,7 +8,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from dualhmr.body import Body, pose_skeleton, skin_vertices
-from dualhmr.engines import FrozenNetwork, FrozenNetworks, as_tensor
+from dualhmr.engines import FrozenNetwork, FrozenNetworks
+from dualhmr.engines.torch_arrays import as_tensor
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

@@ -76,7 +76,8 @@ def _write_files(
     ):
         given = {name: example[name] for name in frozen.reads}
         export_onnx(frozen, given, outputs, folder / file, opset=OPSETS[manifest.precision])
-    hashes = {name: sha256(folder / name) for name in (*REQUIRED_FILES, *OPTIONAL_FILES)}
+    written = [name for name in (*REQUIRED_FILES, *OPTIONAL_FILES) if (folder / name).is_file()]
+    hashes = {name: sha256(folder / name) for name in written}
     write_manifest(folder, replace(manifest, files=hashes))
 
 

@@ -8,6 +8,7 @@ auxiliary.onnx         the whole auxiliary network
 head.safetensors       the main network's head, which is adapted
 backbone.safetensors   optional: weights for running or adapting the backbone in PyTorch
 auxiliary.safetensors  optional: likewise
+adaptation.onnx        optional: the whole adaptation by one schedule, for where PyTorch is not
 """
 
 import hashlib
@@ -29,9 +30,7 @@ class Bundle:
     def path(self, file: str) -> Path:
         """The path of one of the bundle's files. FileNotFoundError for one that it came without."""
         if file not in self.manifest.files:
-            raise FileNotFoundError(
-                f"bundle {self.folder} comes without {file}; export it again with PyTorch weights"
-            )
+            raise FileNotFoundError(f"bundle {self.folder} comes without {file}; export it again")
         return self.folder / file
 
 

@@ -2,17 +2,18 @@
 
 Image coordinates are pixels, x right and y down, with (0, 0) the centre of the top-left pixel.
 Crop coordinates are normalised: [-1, 1] across the crop in both axes. The camera frame is x right,
-y down, z forward, in metres. Every function takes any leading dimensions (`...`, usually persons).
+y down, z forward, in metres. Every function takes any leading dimensions (`...`, usually persons),
+and arrays of NumPy or of PyTorch.
 
 Sources: CLIFF (Li et al., ECCV 2022) for box info and the full-image camera; HMR (Kanazawa et al.,
 CVPR 2018) for the crop camera with a focal length of 5000.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+from dualhmr.arrays import Array, library_of
 
 CROP_HEIGHT, CROP_WIDTH = 256, 192
 BOX_MARGIN = 1.2
@@ -22,24 +23,24 @@ HMR_FOCAL_LENGTH = 5000.0
 class View(NamedTuple):
     """What is known of how a person is seen, before any network has run."""
 
-    box_center: Tensor
+    box_center: Array
     """(..., 2) image pixels."""
-    box_height: Tensor
+    box_height: Array
     """(...) image pixels; the width is `CROP_WIDTH / CROP_HEIGHT` of it."""
-    focal_length: Tensor
+    focal_length: Array
     """(...) image pixels."""
-    principal_point: Tensor
+    principal_point: Array
     """(..., 2) image pixels."""
 
 
 class FullCamera(NamedTuple):
     """A pinhole camera of the whole image, and the person's place before it."""
 
-    translation: Tensor
+    translation: Array
     """(..., 3) metres, added to the body in its own frame."""
-    focal_length: Tensor
+    focal_length: Array
     """(...) image pixels."""
-    principal_point: Tensor
+    principal_point: Array
     """(..., 2) image pixels."""
 
 
@@ -53,85 +54,84 @@ def image_center(width: int, height: int) -> tuple[float, float]:
     return width / 2, height / 2
 
 
-def keypoint_box(keypoints_px: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
+def keypoint_box(keypoints_px: Array, confidence: Array) -> tuple[Array, Array]:
     """Centre (..., 2) and height (...) in pixels of the box around the labelled keypoints.
 
     `keypoints_px` (..., K, 2); those with `confidence` (..., K) zero do not count. The box has the
     crop's aspect ratio and `BOX_MARGIN` around the keypoints' rectangle. Without any labelled
     keypoint the centre is NaN, and with a single one the height is zero.
     """
+    library = library_of(keypoints_px)
     labelled = (confidence > 0)[..., None]
-    low = keypoints_px.masked_fill(~labelled, torch.inf).amin(-2)
-    high = keypoints_px.masked_fill(~labelled, -torch.inf).amax(-2)
-    width, height = (high - low).unbind(-1)
-    box_height = torch.maximum(width * (CROP_HEIGHT / CROP_WIDTH), height) * BOX_MARGIN
+    low = library.amin(library.where(labelled, keypoints_px, math.inf), -2)
+    high = library.amax(library.where(labelled, keypoints_px, -math.inf), -2)
+    width, height = high[..., 0] - low[..., 0], high[..., 1] - low[..., 1]
+    box_height = library.maximum(width * (CROP_HEIGHT / CROP_WIDTH), height) * BOX_MARGIN
     return (low + high) / 2, box_height
 
 
-def box_info(view: View) -> Tensor:
+def box_info(view: View) -> Array:
     """CLIFF's three numbers (..., 3): the box's place and height, in units of the focal length."""
     focal = view.focal_length
     offset = (view.box_center - view.principal_point) / focal[..., None] * 2.8
     height = (view.box_height - 0.24 * focal) / (0.06 * focal)
-    return torch.cat([offset, height[..., None]], dim=-1)
+    return library_of(height).concatenate([offset, height[..., None]], -1)
 
 
-def half_crop(box_height: Tensor) -> Tensor:
+def half_crop(box_height: Array) -> Array:
     """Half the box's width and height (..., 2) in image pixels."""
-    return torch.stack([box_height * (CROP_WIDTH / CROP_HEIGHT), box_height], dim=-1) / 2
+    width = box_height * (CROP_WIDTH / CROP_HEIGHT)
+    return library_of(box_height).stack([width, box_height], -1) / 2
 
 
-def image_to_crop(points_px: Tensor, view: View) -> Tensor:
+def image_to_crop(points_px: Array, view: View) -> Array:
     """Image pixels (..., K, 2) -> normalised crop coordinates (..., K, 2)."""
     center = view.box_center[..., None, :]
     return (points_px - center) / half_crop(view.box_height)[..., None, :]
 
 
-def project(points: Tensor, camera: FullCamera) -> Tensor:
+def project(points: Array, camera: FullCamera) -> Array:
     """Points (..., K, 3) in the body's own frame, metres -> image pixels (..., K, 2)."""
     placed = points + camera.translation[..., None, :]
     in_plane = placed[..., :2] / placed[..., 2:]
     return in_plane * camera.focal_length[..., None, None] + camera.principal_point[..., None, :]
 
 
-def cliff_camera(crop_camera: Tensor, view: View) -> FullCamera:
+def cliff_camera(crop_camera: Array, view: View) -> FullCamera:
     """The network's (scale, x, y) (..., 3) -> the full-image camera of CLIFF.
 
     A scale of 1 makes the box 2 m high at the person's depth.
     """
-    scale, x, y = crop_camera.unbind(-1)
+    scale, x, y = (crop_camera[..., number] for number in range(3))
     pixels_per_two_metres = view.box_height * scale + 1e-9
     center = 2 * (view.box_center - view.principal_point) / pixels_per_two_metres[..., None]
-    translation = torch.stack(
-        [
-            x + center[..., 0],
-            y + center[..., 1],
-            2 * view.focal_length / pixels_per_two_metres,
-        ],
-        dim=-1,
+    depth = 2 * view.focal_length / pixels_per_two_metres
+    translation = [x + center[..., 0], y + center[..., 1], depth]
+    return FullCamera(
+        library_of(depth).stack(translation, -1), view.focal_length, view.principal_point
     )
-    return FullCamera(translation, view.focal_length, view.principal_point)
 
 
-def hmr_camera(crop_camera: Tensor, view: View) -> FullCamera:
+def hmr_camera(crop_camera: Array, view: View) -> FullCamera:
     """The network's (scale, x, y) (..., 3) -> the camera of HMR, written as one of the full image.
 
     HMR looks at the crop alone, with a focal length of 5000 crop pixels through the crop's centre.
     In image pixels that is a camera through the box's centre whose focal length grows with the box;
     the view's own focal length and principal point play no part.
     """
-    scale, x, y = crop_camera.unbind(-1)
+    scale, x, y = (crop_camera[..., number] for number in range(3))
     depth = 2 * HMR_FOCAL_LENGTH / (CROP_HEIGHT * scale + 1e-9)
     focal_length = HMR_FOCAL_LENGTH * view.box_height / CROP_HEIGHT
-    return FullCamera(torch.stack([x, y, depth], dim=-1), focal_length, view.box_center)
+    translation = library_of(depth).stack([x, y, depth], -1)
+    return FullCamera(translation, focal_length, view.box_center)
 
 
-CAMERAS: dict[str, Callable[[Tensor, View], FullCamera]] = {
+CAMERAS: dict[str, Callable[[Array, View], FullCamera]] = {
     "cliff": cliff_camera,
     "hmr": hmr_camera,
 }
 
 
-def project_to_crop(points: Tensor, camera: FullCamera, view: View) -> Tensor:
+def project_to_crop(points: Array, camera: FullCamera, view: View) -> Array:
     """Points (..., K, 3) in the body's own frame -> normalised crop coordinates (..., K, 2)."""
     return image_to_crop(project(points, camera), view)

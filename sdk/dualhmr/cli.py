@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from dualhmr.commands import commands
+from dualhmr.torch_extra import INSTALL_TORCH
 
 FAILED = 1
 
@@ -35,11 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError) as error:
-        print(f"dualhmr: {error}", file=sys.stderr)
+        print(f"dualhmr: {_explained(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("dualhmr: interrupted", file=sys.stderr)
         return 130
+
+
+def _explained(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        return f"this needs PyTorch: {INSTALL_TORCH}"
+    return str(error)
 
 
 if __name__ == "__main__":

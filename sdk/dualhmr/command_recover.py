@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.adaptation import SCHEDULE_NAMES
+from dualhmr.adapters import ADAPTATIONS
 from dualhmr.engines import AUTO, BACKENDS, PROVIDERS, EngineOptions
 from dualhmr.images import list_images, load_image
 from dualhmr.keypoints import (
@@ -25,6 +25,7 @@ from dualhmr.keypoints import (
 from dualhmr.output import check_writable, write_outputs
 from dualhmr.recoverer import Recoverer
 from dualhmr.recovery import Recovery
+from dualhmr.schedules import SCHEDULE_NAMES
 
 NAME = "recover"
 DEFAULT_OUT = Path("dualhmr-out")
@@ -56,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu (default) or cuda")
     parser.add_argument(
         "--backend", choices=BACKENDS, default=AUTO, help="of the frozen networks (%(default)s)"
+    )
+    parser.add_argument(
+        "--adaptation", choices=ADAPTATIONS, default=AUTO, help="by PyTorch or not (%(default)s)"
     )
     parser.add_argument("--provider", choices=PROVIDERS, help="of ONNX Runtime; by device")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of ONNX Runtime")
@@ -106,6 +110,7 @@ def _run_example(options: argparse.Namespace) -> int:
 def _tell_networks(recoverer: Recoverer) -> None:
     """Of one photograph only after it: what cannot be used is told in one line."""
     print(f"networks: {recoverer.engine}", file=sys.stderr)
+    print(f"adaptation: {recoverer.adaptation}", file=sys.stderr)
 
 
 def _finish(options: argparse.Namespace, printed: dict[str, Any]) -> int:
@@ -133,6 +138,7 @@ def _recoverer(options: argparse.Namespace) -> Recoverer:
         body=options.body,
         device=options.device,
         backend=options.backend,
+        adaptation=options.adaptation,
         options=EngineOptions(provider=options.provider, threads=options.threads),
     )
 
@@ -199,4 +205,5 @@ def report(recovery: Recovery) -> dict[str, Any]:
         "skipped": [skipped._asdict() for skipped in recovery.skipped],
         "timings_ms": recovery.timings_ms,
         "engine": recovery.engine,
+        "adaptation": recovery.adaptation,
     }

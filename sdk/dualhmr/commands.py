@@ -2,8 +2,10 @@
 
 import argparse
 from collections.abc import Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
+
+from dualhmr.torch_extra import INSTALL_TORCH, torch_installed
 
 ENTRY_POINT_GROUP = "dualhmr.commands"
 
@@ -27,10 +29,37 @@ class Command(Protocol):
         ...
 
 
+class CommandWithoutTorch:
+    """Stands in for a subcommand whose module cannot be imported without PyTorch."""
+
+    TAKES_FIELDS = True
+
+    def __init__(self, name: str) -> None:
+        self.NAME = name
+        self.__doc__ = f"Not to be had without PyTorch ({INSTALL_TORCH})."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """None: whatever is given is let through."""
+
+    def run(self, options: argparse.Namespace) -> int:  # noqa: ARG002
+        """Raises ImportError."""
+        raise ImportError(f"dualhmr {self.NAME} needs PyTorch: {INSTALL_TORCH}")
+
+
 def commands() -> Iterator[Command]:
     """Every installed subcommand, by name.
 
     They are found through entry points, so that the SDK need not know the packages above it.
     """
     for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda each: each.name):
-        yield entry_point.load()
+        yield _loaded(entry_point)
+
+
+def _loaded(entry_point: EntryPoint) -> Command:
+    try:
+        command: Command = entry_point.load()
+    except ModuleNotFoundError:
+        if torch_installed():
+            raise
+        return CommandWithoutTorch(entry_point.name)
+    return command

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from dualhmr.arrays import Array, library_of
 from dualhmr.camera import View, box_info
 from dualhmr.crop import crop_person
 from dualhmr.keypoints import KeypointSet
@@ -16,8 +15,8 @@ from dualhmr.keypoints import KeypointSet
 def network_inputs(
     image: npt.NDArray[np.uint8],
     view: View,
-    keypoints: Tensor,
-    confidence: Tensor,
+    keypoints: npt.NDArray[np.float32],
+    confidence: npt.NDArray[np.float32],
     *,
     source: KeypointSet,
     own: KeypointSet,
@@ -28,24 +27,22 @@ def network_inputs(
     `keypoints` (1, K, 2) in normalised crop coordinates and `confidence` (1, K) are of the set
     `source`; networks read them as of their `own` set. `box_info` is there always: heads read it.
     """
-    arrays: dict[str, npt.NDArray[Any]] = {"box_info": box_info(view).numpy()}
+    arrays: dict[str, npt.NDArray[Any]] = {"box_info": box_info(view)}
     if "keypoints" in read:
-        arrays["keypoints"] = keypoints_input(
-            keypoints, confidence, source=source, target=own
-        ).numpy()
+        arrays["keypoints"] = keypoints_input(keypoints, confidence, source=source, target=own)
     if "image" in read:
-        center, height = view.box_center[0].numpy(), float(view.box_height[0])
-        arrays["image"] = crop_person(image, center, height)[None]
+        arrays["image"] = crop_person(image, view.box_center[0], float(view.box_height[0]))[None]
     return arrays
 
 
 def keypoints_input(
-    keypoints: Tensor, confidence: Tensor, *, source: KeypointSet, target: KeypointSet
-) -> Tensor:
+    keypoints: Array, confidence: Array, *, source: KeypointSet, target: KeypointSet
+) -> Array:
     """Keypoints of one set as a network of another set reads them: (N, K', 3).
 
     `keypoints` (N, K, 2) in normalised crop coordinates and `confidence` (N, K) are of `source`.
-    Points are matched by name; those that `source` lacks, or that are missing, are zero.
+    Points are matched by name; those that `source` lacks, or that are missing, are zero. Takes and
+    returns arrays of NumPy or of PyTorch.
 
     Raises ValueError where the shapes are not those of `source`.
     """
@@ -54,9 +51,10 @@ def keypoints_input(
             f"keypoints {tuple(keypoints.shape)} with confidence {tuple(confidence.shape)}; "
             f"{source.name} needs (N, {len(source)}, 2) and (N, {len(source)})"
         )
-    xy = keypoints.masked_fill((confidence <= 0)[..., None], 0.0)
-    known = torch.cat([xy, confidence[..., None]], dim=-1)
-    absent = known.new_zeros(len(known), 1, 3)
+    library = library_of(keypoints)
+    xy = library.where((confidence <= 0)[..., None], 0.0, keypoints)
+    known = library.concatenate([xy, confidence[..., None]], -1)
+    absent = library.zeros_like(known[:, :1])
     position = {name: index for index, name in enumerate(source.names)}
     order = [position.get(name, len(source)) for name in target.names]
-    return torch.cat([known, absent], dim=1)[:, order]
+    return library.concatenate([known, absent], 1)[:, order]

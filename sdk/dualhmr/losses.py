@@ -1,24 +1,10 @@
 """Each loss once, per person: tensors with the person axis first in, (N,) out.
 
-The forms are those of the Meta-HMR release; its weights are the defaults of `LossWeights`.
+The forms are those of the Meta-HMR release, as the default weights in `loss_weights.py` are.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """How much each loss counts; a loss of weight zero is not computed."""
-
-    keypoints_2d: float = 5.0
-    joints_3d: float = 5.0
-    vertices: float = 0.5
-    rotations: float = 1.0
-    betas: float = 0.001
-    camera: float = 1.0
 
 
 def keypoints_2d_loss(

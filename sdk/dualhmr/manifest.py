@@ -3,17 +3,22 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dualhmr.adaptation import Schedule, named_schedule
-from dualhmr.losses import LossWeights
-from dualhmr.networks import MeshRegressor, RegressorHead, build_backbone
+from dualhmr.loss_weights import LossWeights
 from dualhmr.plain_data import from_plain
+from dualhmr.schedules import Schedule, named_schedule
+from dualhmr.torch_extra import check_torch
+
+if TYPE_CHECKING:
+    from dualhmr.networks import MeshRegressor
 
 FORMAT = "dualhmr-bundle"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 REQUIRED_FILES = ("backbone.onnx", "auxiliary.onnx", "head.safetensors")
-OPTIONAL_FILES = ("backbone.safetensors", "auxiliary.safetensors")
+ADAPTATION_GRAPH = "adaptation.onnx"
+OPTIONAL_FILES = ("backbone.safetensors", "auxiliary.safetensors", ADAPTATION_GRAPH)
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,14 @@ class NetworkSpec:
     iterations: int
     head_reads_box_info: bool
 
-    def build(self) -> MeshRegressor:
-        """The network with untrained weights. ValueError where the spec contradicts itself."""
+    def build(self) -> "MeshRegressor":
+        """The network with untrained weights, in PyTorch.
+
+        ValueError where the spec contradicts itself, ImportError without PyTorch.
+        """
+        check_torch("building a network")
+        from dualhmr.networks import MeshRegressor, RegressorHead, build_backbone
+
         backbone = build_backbone(self.backbone, **self.backbone_options)
         head = RegressorHead(
             backbone.feature_count,

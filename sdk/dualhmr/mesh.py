@@ -1,12 +1,11 @@
-"""Bodies in the camera's frame, as NumPy arrays: the way out of the tensors."""
+"""Bodies in the camera's frame."""
 
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from dualhmr.body import Body, skin
+from dualhmr.body_files import BodyArrays, pose_arrays
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -22,23 +21,17 @@ class StepTrace(NamedTuple):
     """(S, 3) metres."""
 
 
-@torch.no_grad()
 def place_bodies(
-    body: Body, rotations: FloatArray, betas: FloatArray, translation: FloatArray
+    body: BodyArrays, rotations: FloatArray, betas: FloatArray, translation: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Vertices (N, V, 3) and joints (N, 24, 3) in the camera frame, metres.
 
     `rotations` (N, 24, 3, 3), `betas` (N, B), `translation` (N, 3) metres. Bodies are posed one by
     one, so that who else is there does not change the last digit of anybody.
     """
-    device = body.v_template.device
     vertices, joints = [], []
-    for person in range(len(rotations)):
-        posed = skin(
-            body,
-            torch.from_numpy(rotations[person : person + 1]).to(device),
-            torch.from_numpy(betas[person : person + 1]).to(device),
-        )
-        vertices.append(posed.vertices.cpu().numpy() + translation[person])
-        joints.append(posed.joints.cpu().numpy() + translation[person])
-    return np.concatenate(vertices), np.concatenate(joints)
+    for turned, shape, place in zip(rotations, betas, translation, strict=True):
+        posed = pose_arrays(body, turned, shape)
+        vertices.append(posed[0] + place)
+        joints.append(posed[1] + place)
+    return np.stack(vertices), np.stack(joints)

@@ -24,7 +24,7 @@ from dualhmr.body import (
     skin_vertices,
 )
 from dualhmr.camera import CAMERAS, View, project_to_crop
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import HeadOutput
 
 _WITHOUT_TARGET = frozenset({"keypoints_2d", "camera"})

@@ -2,7 +2,7 @@
 
 from dualhmr.body import Body, PointRegressor, keypoint_regressor, skeleton_regressor
 from dualhmr.keypoints import own_keypoints
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.objective import Objective
 
 

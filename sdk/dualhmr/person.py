@@ -1,27 +1,23 @@
-"""One person: what is seen and known of them, and the body that was found."""
+"""One person: what is seen and known of them, and the body that was found. NumPy arrays."""
 
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+import numpy.typing as npt
 
-from dualhmr.adaptation import Course
-from dualhmr.body import pose_skeleton
-from dualhmr.camera import View, keypoint_box, project
+from dualhmr.camera import View, keypoint_box
+from dualhmr.engines import DLPackArray
 from dualhmr.keypoints import Keypoints, KeypointSet
 from dualhmr.mesh import FloatArray, StepTrace
-from dualhmr.networks import HeadOutput
-from dualhmr.objective import Evidence, Objective
 
 
 class PersonView(NamedTuple):
-    """One person as given by the user; tensors have a person axis of 1."""
+    """One person as given by the user; arrays have a person axis of 1."""
 
     keypoint_set: KeypointSet
-    xy: Tensor
+    xy: FloatArray
     """(1, K, 2) image pixels."""
-    confidence: Tensor
+    confidence: FloatArray
     """(1, K)."""
     view: View
 
@@ -30,12 +26,32 @@ class PersonEvidence(NamedTuple):
     """All that stays fixed while the head is adapted to one person."""
 
     seen: PersonView
-    objective: Objective
-    evidence: Evidence
-    inputs: dict[str, Tensor]
+    crop_keypoints: FloatArray
+    """(1, K, 2) normalised crop coordinates."""
+    inputs: dict[str, npt.NDArray[np.generic]]
     """What the networks read."""
-    features: Tensor
+    features: DLPackArray
     """(1, F) of the backbone."""
+    rotations: DLPackArray
+    """(1, 24, 3, 3) of the pseudo mesh."""
+    betas: DLPackArray
+    """(1, 10) of the pseudo mesh."""
+
+
+class Iterates(NamedTuple):
+    """One person at the start and after each of S - 1 steps."""
+
+    losses: tuple[float, ...]
+    """S watched losses."""
+    trace: StepTrace
+    keypoints_2d: FloatArray
+    """(S, K, 2) image pixels, in the order of those given, NaN where the body has no such point."""
+    focal_length: FloatArray
+    """(S,) image pixels."""
+    principal_point: FloatArray
+    """(S, 2) image pixels."""
+    best_step: int
+    stop_reason: str
 
 
 class AdaptedPerson(NamedTuple):
@@ -53,54 +69,37 @@ class AdaptedPerson(NamedTuple):
     """(K, 2) image pixels, NaN where the body has no such point."""
     reprojection_px: tuple[float, float]
     """Before and after."""
-    adaptation: Course
-    trace: StepTrace
+    iterates: Iterates
 
 
 def see_person(
     keypoints: Keypoints, person: int, focal_length: float, principal_point: tuple[float, float]
 ) -> PersonView:
     """The box around one person's keypoints, and the camera that sees it."""
-    xy = torch.from_numpy(keypoints.xy[person : person + 1])
-    confidence = torch.from_numpy(keypoints.confidence[person : person + 1])
+    xy = keypoints.xy[person : person + 1]
+    confidence = keypoints.confidence[person : person + 1]
     center, height = keypoint_box(xy, confidence)
-    view = View(center, height, torch.tensor([focal_length]), torch.tensor([principal_point]))
-    return PersonView(keypoints.set, xy, confidence, view)
+    camera = np.array([focal_length], np.float32), np.array([principal_point], np.float32)
+    return PersonView(keypoints.set, xy, confidence, View(center, height, *camera))
 
 
-@torch.no_grad()
-def describe(known: PersonEvidence, adaptation: Course) -> AdaptedPerson:
-    """The best iterate in NumPy, its camera and keypoints, and the way there."""
-    outputs = [output for output in adaptation.outputs if isinstance(output, HeadOutput)]
-    iterates = HeadOutput(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
-    objective, view = known.objective, known.evidence.view
-    rotations = iterates.rotations
-    camera = objective.camera(iterates.camera, view)
-    keypoints_px = project(
-        objective.points(pose_skeleton(objective.body, rotations, iterates.betas))[0], camera
-    ).masked_fill(~objective.available[:, None], torch.nan)
-    trace = StepTrace(*(_array(part) for part in (rotations, iterates.betas, camera.translation)))
-    best = adaptation.best_step
-    keypoints_2d = _array(keypoints_px)
+def best_of(iterates: Iterates, seen: PersonView) -> AdaptedPerson:
+    """The best iterate, and how far it and the first are from the keypoints given."""
+    best, trace = iterates.best_step, iterates.trace
+    keypoints_2d = iterates.keypoints_2d
     return AdaptedPerson(
         rotations=trace.rotations[best],
         betas=trace.betas[best],
         translation=trace.translation[best],
-        focal_length=float(camera.focal_length.expand(len(outputs))[best]),
-        principal_point=_array(camera.principal_point.expand(len(outputs), 2)[best]),
+        focal_length=float(iterates.focal_length[best]),
+        principal_point=iterates.principal_point[best],
         keypoints_2d=keypoints_2d[best],
-        reprojection_px=(_distance(known, keypoints_2d[0]), _distance(known, keypoints_2d[best])),
-        adaptation=adaptation,
-        trace=trace,
+        reprojection_px=(_distance(seen, keypoints_2d[0]), _distance(seen, keypoints_2d[best])),
+        iterates=iterates,
     )
 
 
-def _distance(known: PersonEvidence, keypoints_2d: FloatArray) -> float:
+def _distance(seen: PersonView, keypoints_2d: FloatArray) -> float:
     """Mean distance in pixels to the labelled keypoints that the body has."""
-    given = known.seen.xy[0].numpy()
-    counted = (known.seen.confidence[0].numpy() > 0) & np.isfinite(keypoints_2d).all(-1)
-    return float(np.linalg.norm(keypoints_2d - given, axis=-1)[counted].mean())
-
-
-def _array(tensor: Tensor) -> FloatArray:
-    return np.asarray(tensor.cpu().numpy(), dtype=np.float32)
+    counted = (seen.confidence[0] > 0) & np.isfinite(keypoints_2d).all(-1)
+    return float(np.linalg.norm(keypoints_2d - seen.xy[0], axis=-1)[counted].mean())

@@ -4,22 +4,25 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from dualhmr.adaptation import Schedule
-from dualhmr.body import Body, fitting_body
+from dualhmr.adapters import choose_adaptation, open_adapter
+from dualhmr.body_files import BodyArrays, fitting_arrays
 from dualhmr.bundle import Bundle, open_bundle
 from dualhmr.engines import AUTO, EngineOptions, open_networks
 from dualhmr.images import load_image
 from dualhmr.keypoints import Keypoints, KeypointSet, as_keypoints
+from dualhmr.looking import look
 from dualhmr.mesh import place_bodies
 from dualhmr.person import AdaptedPerson, see_person
-from dualhmr.person_adapter import PersonAdapter
 from dualhmr.recovery import Recovery, SkippedPerson
-from dualhmr.requests import image_camera, sort_out
+from dualhmr.requests import check_device, image_camera, sort_out
+from dualhmr.schedules import Schedule
+
+if TYPE_CHECKING:
+    from dualhmr.body import Body
 
 
 class Recoverer:
@@ -29,9 +32,10 @@ class Recoverer:
         self,
         bundle: str | os.PathLike[str] | Bundle | None = None,
         *,
-        body: str | os.PathLike[str] | Body | None = None,
+        body: "str | os.PathLike[str] | Body | BodyArrays | None" = None,
         device: str | None = None,
         backend: str = AUTO,
+        adaptation: str = AUTO,
         options: EngineOptions | None = None,
         scope: str = "head",
     ) -> None:
@@ -40,26 +44,32 @@ class Recoverer:
         `body`: a body file; needed for bundles of SMPL networks, whose body is licensed and brought
         by the user. `device`: "cpu" (default) or "cuda". `backend` runs the frozen networks:
         "onnxruntime", "tensorrt", "torch", or "auto", which takes the fastest that works here; the
-        attribute `backend` is the one taken, `engine` what it really runs on. `options` are the
-        backends' settings. `scope`: "head" adapts the regressor head, "all" the backbone too
-        (backend "torch" only).
+        attribute `backend` is the one taken, `engine` what it really runs on. `adaptation`: "torch"
+        adapts in PyTorch, "onnx" by the bundle's own graph, for the one schedule that it was
+        exported for, and "auto" in PyTorch where it is installed; the attribute is the one taken.
+        `options` are the backends' settings. `scope`: "head" adapts the regressor head, "all" the
+        backbone too (in PyTorch only).
 
         Raises FileNotFoundError and ValueError for a bundle or body that is missing, damaged or
         does not fit the other, ImportError, RuntimeError or FileNotFoundError for a device or a
         backend that is not to be had.
         """
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-        device = device or "cpu"
-        _check_device(device)
-        fitting = fitting_body(
-            body, needed=self.bundle.manifest.body, networks=f"bundle {self.bundle.folder}"
+        device, options = device or "cpu", options or EngineOptions()
+        check_device(device)
+        self.adaptation = choose_adaptation(adaptation, device=device, scope=scope)
+        self.body = fitting_arrays(
+            _in_numpy(body),
+            needed=self.bundle.manifest.body,
+            networks=f"bundle {self.bundle.folder}",
         )
-        self.body = fitting.to(device=device)
-        if backend == AUTO and scope == "all":
-            backend = "torch"
-        networks = open_networks(self.bundle, backend, device=device, options=options)
-        self.backend, self.engine = networks.backend, networks.runs_on
-        self._adapter = PersonAdapter(self.bundle, self.body, networks, device=device, scope=scope)
+        if scope == "all":
+            backend = _backend_for_all(backend)
+        self._networks = open_networks(self.bundle, backend, device=device, options=options)
+        self.backend, self.engine = self._networks.backend, self._networks.runs_on
+        self._adapter = open_adapter(
+            self.adaptation, self.bundle, self.body, device=device, scope=scope, options=options
+        )
 
     def recover(
         self,
@@ -86,7 +96,7 @@ class Recoverer:
         people = []
         for view in views:
             with _timed(timings, "networks"):
-                evidence = self._adapter.look(photograph, view)
+                evidence = look(photograph, view, self._networks, self.bundle.manifest)
             with _timed(timings, "adaptation"):
                 people.append(self._adapter.adapt(evidence, plan))
         with _timed(timings, "mesh"):
@@ -125,16 +135,17 @@ class Recoverer:
             translation=translation,
             focal_length=np.array([person.focal_length for person in people], np.float32),
             principal_point=np.stack([person.principal_point for person in people]),
-            faces=self.body.faces.cpu().numpy(),
-            loss_history=tuple(person.adaptation.loss_history for person in people),
-            steps=np.array([person.adaptation.steps for person in people]),
-            best_step=np.array([person.adaptation.best_step for person in people]),
-            stop_reason=tuple(person.adaptation.stop_reason for person in people),
+            faces=self.body.faces,
+            loss_history=tuple(person.iterates.losses for person in people),
+            steps=np.array([len(person.iterates.losses) - 1 for person in people]),
+            best_step=np.array([person.iterates.best_step for person in people]),
+            stop_reason=tuple(person.iterates.stop_reason for person in people),
             reprojection_px=np.array([person.reprojection_px for person in people], np.float32),
             timings_ms=timings,
             engine=self.engine,
+            adaptation=self._adapter.runs_on,
             keypoints=keypoints,
-            traces=tuple(person.trace for person in people),
+            traces=tuple(person.iterates.trace for person in people),
             body=self.body,
         )
 
@@ -152,6 +163,7 @@ def recover(
     principal_point: tuple[float, float] | None = None,
     device: str | None = None,
     backend: str = AUTO,
+    adaptation: str = AUTO,
 ) -> Recovery:
     """Recovers the body of everybody whose 2D keypoints are given.
 
@@ -163,7 +175,8 @@ def recover(
     "paper", "trained", "release" or "eft"; None is the bundle's own. `max_steps`: 14 by default.
     `focal_length` and `principal_point`: image pixels, where they are known; the image's diagonal
     and centre otherwise. `device`: "cpu" (default) or "cuda". `backend` runs the frozen networks:
-    "onnxruntime", "tensorrt", "torch", or "auto", the fastest that works here.
+    "onnxruntime", "tensorrt", "torch", or "auto", the fastest that works here. `adaptation`:
+    "torch", "onnx", which needs no PyTorch, or "auto": PyTorch where it is installed.
 
     Persons with fewer than six keypoints with confidence, or outside of the image, are listed in
     `Recovery.skipped`. Raises FileNotFoundError, TypeError or ValueError, saying what came, what
@@ -172,7 +185,7 @@ def recover(
 
     To recover from many photographs, build a `Recoverer` once.
     """
-    return Recoverer(bundle, device=device, backend=backend).recover(
+    return Recoverer(bundle, device=device, backend=backend, adaptation=adaptation).recover(
         image,
         keypoints,
         scores=scores,
@@ -184,18 +197,22 @@ def recover(
     )
 
 
-def _check_device(device: str) -> None:
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}; known are 'cpu' and 'cuda'") from error
-    if kind not in ("cpu", "cuda"):
-        raise ValueError(f"device {device!r} is not supported; known are 'cpu' and 'cuda'")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError(
-            f"device {device!r} was asked for, but this PyTorch sees no GPU; leave the device out, "
-            "or install a CUDA build of torch"
+def _in_numpy(
+    body: "str | os.PathLike[str] | Body | BodyArrays | None",
+) -> str | os.PathLike[str] | BodyArrays | None:
+    if body is None or isinstance(body, str | os.PathLike | BodyArrays):
+        return body
+    return body.arrays()
+
+
+def _backend_for_all(backend: str) -> str:
+    """The backend that can run networks which are adapted whole."""
+    if backend not in (AUTO, "torch"):
+        raise ValueError(
+            f"scope 'all' adapts the backbone, which backend {backend!r} keeps fixed; "
+            "use backend='torch'"
         )
+    return "torch"
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.body import Body
+from dualhmr.body_files import BodyArrays
 from dualhmr.files import atomic_path
 from dualhmr.images import load_image
 from dualhmr.keypoints import Keypoints
@@ -75,11 +75,13 @@ class Recovery:
     """Where the time went, for all persons together."""
     engine: str
     """What ran the frozen networks."""
+    adaptation: str
+    """What ran the adaptation: PyTorch, or ONNX Runtime by the bundle's graph."""
     keypoints: Keypoints
     """Those given, of the recovered persons."""
     traces: tuple[StepTrace, ...]
     """Per person, the parameters at every step."""
-    body: Body
+    body: BodyArrays
 
     def __len__(self) -> int:
         """P."""
@@ -174,5 +176,5 @@ class Recovery:
         }
 
 
-_SHARED = {"skipped", "faces", "timings_ms", "engine", "keypoints", "body"}
+_SHARED = {"skipped", "faces", "timings_ms", "engine", "adaptation", "keypoints", "body"}
 """Fields of `Recovery` that have no person axis, or know themselves how to be selected from."""

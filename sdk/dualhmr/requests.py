@@ -1,4 +1,6 @@
-"""What users ask for, checked: who can be recovered, and which camera took the photograph."""
+"""What users ask for, checked: devices, who can be recovered, and which camera there was."""
+
+import re
 
 import numpy as np
 
@@ -39,3 +41,9 @@ def image_camera(
     if np.shape(principal_point) != (2,) or not np.isfinite(principal_point).all():
         raise ValueError(f"principal_point is {principal_point}, expected (x, y) in pixels")
     return float(focal_length), (float(principal_point[0]), float(principal_point[1]))
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError unless it is "cpu", "cuda" or the number of a GPU, "cuda:1"."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise ValueError(f"unknown device {device!r}; known are 'cpu' and 'cuda'")

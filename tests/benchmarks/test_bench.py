@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dualhmr import load_body, open_bundle
+from dualhmr import open_bundle
 from dualhmr.cli import main
 from dualhmr_benchmarks import timing
 from dualhmr_benchmarks.memory import bandwidth, least_bytes
@@ -15,7 +15,7 @@ from dualhmr_benchmarks.ways import AUTOGRAD, PAPER, STRUCTURED, PapersFormulati
 
 @pytest.fixture(scope="module")
 def sitter() -> Sitter:
-    return sit(open_bundle(), load_body(), device="cpu")
+    return sit(open_bundle(), device="cpu")
 
 
 def report() -> LatencyReport:

@@ -357,7 +357,7 @@ def test_npz_that_claims_more_than_it_has(tmp_path: Path) -> None:
 def test_npz_that_unpacks_to_too_much_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dualhmr.body.files._LARGEST_BYTES", 10_000)
+    monkeypatch.setattr("dualhmr.body_files.files._LARGEST_BYTES", 10_000)
     path = write_smpl_npz(tmp_path / "model.npz", random_arrays())
     check_refused(path, r"shapedirs\.npy has 14528 bytes, too many for a body")
 

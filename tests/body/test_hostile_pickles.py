@@ -14,7 +14,8 @@ import pytest
 from body.fake_bodies import random_arrays, smpl_pickle_content
 from body.python2_pickle import Built, Call, Global, dumps_python2
 
-from dualhmr.body import load_body, pickled_arrays, restricted_pickle
+from dualhmr.body import load_body
+from dualhmr.body_files import pickled_arrays, restricted_pickle
 
 SMPL_GLOBALS = [
     ("numpy", "dtype"),
@@ -100,7 +101,7 @@ REFUSED = [
     ("scipy.sparsefake", "csc_matrix"),
     ("scipy.io", "loadmat"),
     ("torch", "load"),
-    ("dualhmr.body.pickled_arrays", "Record"),
+    ("dualhmr.body_files.pickled_arrays", "Record"),
     ("__main__", "anything"),
 ]
 

@@ -13,6 +13,7 @@ from small_bundle import write_small_bundle
 from dualhmr import Recoverer, open_bundle
 from dualhmr.bundle import Bundle
 from dualhmr.engines import BACKENDS, EngineOptions, open_networks, opening
+from dualhmr.engines.tensorrt.gpu import find_gpu
 
 Opener = Callable[[Bundle, str, EngineOptions], Any]
 
@@ -149,6 +150,18 @@ def test_without_onnxruntime_there_is_torch(
     assert recoverer.backend == "torch"
     assert recoverer.engine.startswith("torch")
     assert "backend onnxruntime is passed over: ONNX Runtime is not to be had" in caplog.text
+
+
+def test_without_torch_there_is_onnxruntime(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert open_networks(bundle).backend == "onnxruntime"
+    assert find_gpu() is None or find_gpu().seen_by == "cupy"
+    with pytest.raises(
+        ImportError, match=r"backend 'torch' needs PyTorch: pip install .*\[torch\]"
+    ):
+        open_networks(bundle, "torch")
 
 
 def test_a_precision_that_the_cpu_lacks_goes_to_torch(

@@ -9,7 +9,7 @@ from tiny_training import TINY
 from dualhmr import open_bundle
 from dualhmr.body import load_body
 from dualhmr.cli import main
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.weights import save_weights
 from dualhmr_export.parity import BOUNDS, Bounds
 from dualhmr_training.record import training_record, write_record

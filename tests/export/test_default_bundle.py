@@ -8,7 +8,7 @@ from small_bundle import SPEC, upright
 
 from dualhmr import Recoverer, open_bundle
 from dualhmr.body import FREE_BODY
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.weights import save_weights
 from dualhmr_export.default_bundle import main
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from dualhmr.body import Body, keypoint_regressor, load_body, skeleton_regressor
 from dualhmr.camera import View
 from dualhmr.keypoints import COCO_17
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import Evidence, Objective
 from dualhmr.rotations import rot6d_to_rotmat

@@ -24,7 +24,7 @@ from dualhmr.body import keypoint_regressor
 from dualhmr.camera import CAMERAS as CONVENTIONS
 from dualhmr.camera import hmr_camera
 from dualhmr.keypoints import COCO_17, COCO_WHOLEBODY_133, KeypointSet
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.objective import Objective
 from dualhmr.objective_gradient import ObjectiveGradient
 from dualhmr.objective_gradient.vertices import Vertices

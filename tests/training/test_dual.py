@@ -5,7 +5,7 @@ import torch
 from tiny_training import ORDINARY, TINY, networks_and_batches
 from torch import Tensor
 
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import HeadOutput
 from dualhmr_training.batches import Batch
 from dualhmr_training.configuration import TrainingConfig

@@ -14,7 +14,7 @@ from dualhmr.adaptation import GradientDescent
 from dualhmr.body import keypoint_regressor
 from dualhmr.camera import View
 from dualhmr.keypoints import COCO_17
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import HeadOutput, KeypointTrunk, MeshRegressor, RegressorHead
 from dualhmr.objective import Evidence, Objective
 from dualhmr.rotations import rotvec_to_rotmat

@@ -9,7 +9,7 @@ from small_bundle import IMAGE_SPEC, SPEC, upright
 from tiny_training import TINY, small_body
 
 from dualhmr.keypoints import BODY_23, SPIN_49
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import ScheduleDefaults
 from dualhmr.weights import save_weights
 from dualhmr_training.meta_step import InnerLoop

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import NetworkSpec
 from dualhmr_training.meta_step import InnerLoop
 from dualhmr_training.synthetic.appearance import Appearance

@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr_training.figures import COLOURS, check_plot, new_figure, new_panels, save_figure
 from dualhmr_training.run import HISTORY
 

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dualhmr.adaptation import GradientDescent
-from dualhmr.adaptation.optimisers import clip_scale
 from dualhmr.networks import HeadOutput, RegressorHead
+from dualhmr.schedules.optimisers import clip_scale
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from dualhmr.keypoints import BODY_23
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import NetworkSpec
 from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
 from dualhmr_training.meta_step import InnerLoop

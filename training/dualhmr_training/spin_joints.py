@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dualhmr.body import Body, PointRegressor, keypoint_regressor
 from dualhmr.keypoints import BODY_25, COCO_17, SPIN_24
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.objective import Objective
 
 EXTRA_JOINTS = (

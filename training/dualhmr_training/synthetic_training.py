@@ -6,7 +6,7 @@ from accelerate import Accelerator
 
 from dualhmr.body import Body, load_body
 from dualhmr.keypoints import BODY_23
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.mean_params import MeanParams
 from dualhmr.objective import Objective
 from dualhmr.own_objective import own_objective

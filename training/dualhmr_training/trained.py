@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dualhmr.keypoints import BODY_23, SPIN_49
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import NetworkSpec, ScheduleDefaults
 from dualhmr.networks import MeshRegressor
 from dualhmr.plain_data import from_plain

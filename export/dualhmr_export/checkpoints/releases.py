@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from dualhmr.keypoints import SPIN_49
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import ScheduleDefaults
 from dualhmr.mean_params import read_mean_params
 from dualhmr_export.checkpoints.contents import Contents, ImportedNetwork

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from dualhmr.adaptation.course import Course, Recorder
-from dualhmr.adaptation.optimisers import Parameters
-from dualhmr.adaptation.schedule import Schedule
 from dualhmr.adaptation.step import LossFunction, adaptation_step, all_finite, sum_losses
+from dualhmr.schedules.optimisers import Parameters
+from dualhmr.schedules.schedule import Schedule
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-CONVERGED, OUT_OF_STEPS, NON_FINITE = "converged", "max_steps", "non_finite"
+from dualhmr.schedules import CONVERGED, NON_FINITE, OUT_OF_STEPS
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,8 @@
-"""Bodies: files, linear blend skinning, named points."""
+"""Bodies in PyTorch: linear blend skinning, named points."""
 
-from dualhmr.body.files import FREE_BODY as FREE_BODY
-from dualhmr.body.files import load_body as load_body
-from dualhmr.body.fitting import fitting_body as fitting_body
-from dualhmr.body.model import JOINT_COUNT as JOINT_COUNT
-from dualhmr.body.model import JOINT_NAMES as JOINT_NAMES
 from dualhmr.body.model import Body as Body
+from dualhmr.body.model import fitting_body as fitting_body
+from dualhmr.body.model import load_body as load_body
 from dualhmr.body.points import BodyPoints as BodyPoints
 from dualhmr.body.points import PointRegressor as PointRegressor
 from dualhmr.body.regressors import keypoint_regressor as keypoint_regressor
@@ -16,3 +13,6 @@ from dualhmr.body.skinning import pose_skeleton as pose_skeleton
 from dualhmr.body.skinning import rest_joints as rest_joints
 from dualhmr.body.skinning import skin as skin
 from dualhmr.body.skinning import skin_vertices as skin_vertices
+from dualhmr.body_files import FREE_BODY as FREE_BODY
+from dualhmr.body_files import JOINT_COUNT as JOINT_COUNT
+from dualhmr.body_files import JOINT_NAMES as JOINT_NAMES

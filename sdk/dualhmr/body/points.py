@@ -15,8 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualhmr.body.model import JOINT_COUNT, Body
+from dualhmr.body.model import Body
 from dualhmr.body.skinning import Pose
+from dualhmr.body_files import JOINT_COUNT
 
 NEGLIGIBLE = 1e-7
 """Joint shares of a keypoint below this cannot move it by a micrometre."""

@@ -8,8 +8,9 @@ also that of the Meta-HMR release). OpenPose's neck and mid-hip are midpoints by
 import torch
 from torch import Tensor
 
-from dualhmr.body.model import JOINT_NAMES, Body
+from dualhmr.body.model import Body
 from dualhmr.body.points import PointRegressor, skeleton_rows
+from dualhmr.body_files import JOINT_NAMES
 from dualhmr.keypoints import KeypointSet
 
 SMPL_VERTEX_COUNT, SMPL_FACE_COUNT = 6890, 13776

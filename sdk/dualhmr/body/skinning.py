@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualhmr.body.model import JOINT_COUNT, Body
+from dualhmr.body.model import Body
+from dualhmr.body_files import JOINT_COUNT
 
 
 class Pose(NamedTuple):

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from dualhmr.engines.arrays import Arrays
+from dualhmr.engines.onnxruntime_memory import result_memory
 from dualhmr.engines.onnxruntime_session import load_onnxruntime, open_session
 from dualhmr.engines.options import EngineOptions
+from dualhmr.engines.protocol import Arrays
 from dualhmr.engines.providers import Provider, provider_for
 from dualhmr.engines.tensor_spec import TensorSpec, checked, tensor_spec
 
@@ -19,7 +18,7 @@ _log = logging.getLogger("dualhmr")
 
 
 class OnnxRuntimeNetwork:
-    """An ONNX file, run by ONNX Runtime; outputs stay where `device` says."""
+    """An ONNX file, run by ONNX Runtime; with PyTorch, outputs stay on the GPU of `device`."""
 
     def __init__(
         self,
@@ -54,7 +53,7 @@ class OnnxRuntimeNetwork:
         except ValueError as error:
             raise ValueError(f"{path}: {error}; export it again") from error
         on_gpu = asked.on_gpu and self._used == asked.name and device != "cpu"
-        self._buffers = torch.device("cuda", index) if on_gpu else torch.device("cpu")
+        self._memory = result_memory(index if on_gpu else None)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -74,37 +73,34 @@ class OnnxRuntimeNetwork:
         another shape.
         """
         arrays, persons = checked(inputs, self._inputs)
-        outputs = {spec.name: self._buffer(spec, persons) for spec in self._outputs}
+        outputs = {
+            spec.name: self._memory.empty((persons, *spec.shape), spec.dtype)
+            for spec in self._outputs
+        }
         if persons:
             self._run(arrays, outputs)
-        return dict(outputs)
+        return outputs
 
-    def _run(self, arrays: dict[str, npt.NDArray[Any]], outputs: dict[str, Tensor]) -> None:
+    def _run(self, arrays: dict[str, npt.NDArray[Any]], outputs: dict[str, Any]) -> None:
         """Fills `outputs`, which are where the session leaves its results: nothing is copied."""
         binding = self._session.io_binding()
         for name, array in arrays.items():
             binding.bind_cpu_input(name, array)
         for spec in self._outputs:
             self._bind_output(binding, spec, outputs[spec.name])
-        if self._buffers.type == "cuda":
-            # PyTorch may yet have work queued on memory that it handed out again as a buffer.
-            torch.cuda.current_stream(self._buffers).synchronize()
+        self._memory.wait()
         binding.synchronize_inputs()
         self._session.run_with_iobinding(binding)
         binding.synchronize_outputs()
 
-    def _buffer(self, spec: TensorSpec, persons: int) -> Tensor:
-        dtype: torch.dtype = getattr(torch, spec.dtype.name)
-        return torch.empty((persons, *spec.shape), dtype=dtype, device=self._buffers)
-
-    def _bind_output(self, binding: Any, spec: TensorSpec, buffer: Tensor) -> None:
+    def _bind_output(self, binding: Any, spec: TensorSpec, buffer: Any) -> None:
         binding.bind_output(
             spec.name,
-            self._buffers.type,
-            self._buffers.index or 0,
+            self._memory.kind,
+            self._memory.index,
             spec.dtype.type,
             tuple(buffer.shape),
-            buffer.data_ptr(),
+            self._memory.address(buffer),
         )
 
 

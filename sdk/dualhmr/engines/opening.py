@@ -6,15 +6,7 @@ from dualhmr.bundle import Bundle
 from dualhmr.engines.onnxruntime_engine import OnnxRuntimeNetwork
 from dualhmr.engines.options import EngineOptions
 from dualhmr.engines.protocol import FrozenNetwork
-from dualhmr.engines.torch_engine import TorchNetwork
-from dualhmr.networks import MeshRegressor, RegressorHead
-from dualhmr.networks.frozen import (
-    AUXILIARY_OUTPUTS,
-    BACKBONE_OUTPUTS,
-    FrozenAuxiliary,
-    FrozenBackbone,
-)
-from dualhmr.weights import load_weights
+from dualhmr.torch_extra import check_torch
 
 
 @dataclass(frozen=True)
@@ -69,12 +61,10 @@ def _open_tensorrt(bundle: Bundle, device: str, options: EngineOptions) -> _Pair
 
 
 def _open_torch(bundle: Bundle, device: str, _options: EngineOptions) -> _Pair:
-    backbone = FrozenBackbone(torch_main_network(bundle))
-    auxiliary = FrozenAuxiliary(torch_auxiliary_network(bundle))
-    return (
-        TorchNetwork(backbone, backbone.reads, BACKBONE_OUTPUTS, device=device),
-        TorchNetwork(auxiliary, auxiliary.reads, AUXILIARY_OUTPUTS, device=device),
-    )
+    check_torch("backend 'torch'")
+    from dualhmr.engines.torch_networks import frozen_torch_networks
+
+    return frozen_torch_networks(bundle, device=device)
 
 
 _OPENERS = {
@@ -83,25 +73,3 @@ _OPENERS = {
     "torch": _open_torch,
 }
 NAMED_BACKENDS = tuple(_OPENERS)
-
-
-def torch_head(bundle: Bundle) -> RegressorHead:
-    """The main network's head in PyTorch, with its weights."""
-    head = bundle.manifest.main.build().head
-    load_weights(head, bundle.path("head.safetensors"))
-    return head.eval()
-
-
-def torch_main_network(bundle: Bundle) -> MeshRegressor:
-    """The whole main network in PyTorch, with its weights."""
-    network = bundle.manifest.main.build()
-    load_weights(network.backbone, bundle.path("backbone.safetensors"))
-    network.head = torch_head(bundle)
-    return network.eval()
-
-
-def torch_auxiliary_network(bundle: Bundle) -> MeshRegressor:
-    """The auxiliary network in PyTorch, with its weights."""
-    network = bundle.manifest.auxiliary.build()
-    load_weights(network, bundle.path("auxiliary.safetensors"))
-    return network.eval()

@@ -1,11 +1,24 @@
-"""What runs a frozen network."""
+"""What runs a frozen network, and the arrays that it gives back."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from dualhmr.engines.arrays import Arrays
+
+class DLPackArray(Protocol):
+    """An array of NumPy, PyTorch, CuPy or another library that speaks DLPack."""
+
+    def __dlpack__(self, *, stream: Any = ...) -> Any:
+        """The array's memory, in a capsule."""
+        ...
+
+    def __dlpack_device__(self) -> Any:
+        """Where that memory is."""
+        ...
+
+
+Arrays = dict[str, DLPackArray]
 
 
 class FrozenNetwork(Protocol):

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from dualhmr.engines.arrays import Arrays, as_tensor
+from dualhmr.engines.protocol import Arrays
+from dualhmr.engines.torch_arrays import as_tensor
 
 
 class TorchNetwork:

@@ -17,7 +17,7 @@ from release_checkpoints import (
 from torch import Tensor
 
 from dualhmr.keypoints import SPIN_49
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import ScheduleDefaults
 from dualhmr.networks import MeshRegressor, checkpoint_state
 from dualhmr_export.checkpoints import Imported, import_checkpoint

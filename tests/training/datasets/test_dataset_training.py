@@ -9,7 +9,7 @@ from spin_files import everything, write, write_images
 from tiny_image_backbone import tiny_network
 
 from dualhmr import load_body
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr_training.accelerator import open_accelerator
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dataset_training import open_mixture, train_on_datasets

@@ -12,7 +12,7 @@ from tiny_image_backbone import tiny_network
 from torch.utils.data import default_collate
 
 from dualhmr.body import Body, load_body
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import HeadOutput
 from dualhmr.rotations import rotmat_to_rot6d, rotvec_to_rotmat
 from dualhmr_training.accelerator import open_accelerator

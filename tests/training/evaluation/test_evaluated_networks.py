@@ -11,7 +11,7 @@ from dualhmr import open_bundle
 from dualhmr.adaptation import named_schedule
 from dualhmr.body import Body
 from dualhmr.keypoints import COCO_17
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import write_manifest
 from dualhmr.weights import save_weights
 from dualhmr_training.evaluation.adapting import PeopleAdapter

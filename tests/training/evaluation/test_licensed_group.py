@@ -18,7 +18,7 @@ from training.evaluation.licensed_files import (
 from dualhmr.adaptation import Course
 from dualhmr.body import Body, load_body, skin
 from dualhmr.keypoints import BODY_25, SPIN_24
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import Objective
 from dualhmr.rotations import rotmat_to_rot6d, rotvec_to_rotmat

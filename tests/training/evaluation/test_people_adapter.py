@@ -8,7 +8,7 @@ from dualhmr import Recoverer, Recovery
 from dualhmr.adaptation import SCHEDULE_NAMES, Schedule
 from dualhmr.body import Body, skin
 from dualhmr.camera import half_crop
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.metrics import mpjpe, pa_mpjpe, pve
 from dualhmr_training.evaluation.adapting import PeopleAdapter
 from dualhmr_training.evaluation.errors import people_errors

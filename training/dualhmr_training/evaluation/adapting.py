@@ -11,7 +11,7 @@ from dualhmr.body import Body, PointRegressor, keypoint_regressor
 from dualhmr.camera import box_info
 from dualhmr.inputs import keypoints_input
 from dualhmr.keypoints import SPIN_24, SPIN_49, KeypointSet, own_keypoints
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import affine_head, as_output
 from dualhmr.objective import Evidence, Objective
 from dualhmr.objective_gradient import ObjectiveGradient

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dualhmr.adaptation import Schedule
 from dualhmr.body import Body, load_body
-from dualhmr.losses import LossWeights
+from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import ScheduleDefaults
 from dualhmr_training.datasets import DATASETS
 from dualhmr_training.evaluation.choices import SYNTHETIC

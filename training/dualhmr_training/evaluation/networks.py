@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dualhmr.adaptation import Schedule
 from dualhmr.bundle import open_bundle
-from dualhmr.engines.opening import torch_auxiliary_network, torch_main_network
-from dualhmr.losses import LossWeights
+from dualhmr.engines.torch_networks import torch_auxiliary_network, torch_main_network
+from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import MANIFEST
 from dualhmr.networks import MeshRegressor
 from dualhmr_training.record import RECORD

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from dualhmr.adaptation.course import Course, Recorder
-from dualhmr.adaptation.optimisers import Parameters
-from dualhmr.adaptation.schedule import Schedule
 from dualhmr.adaptation.structured.affine_head import AffineHead
 from dualhmr.adaptation.structured.arithmetic import Arithmetic
 from dualhmr.adaptation.structured.arithmetic_for import arithmetic_for
 from dualhmr.adaptation.structured.look import Evaluate, Problem, last_look, look
 from dualhmr.adaptation.structured.movable import Given, Movables, move
 from dualhmr.adaptation.structured.rebuild import Taken, rebuild
+from dualhmr.schedules.optimisers import Parameters
+from dualhmr.schedules.schedule import Schedule
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.optimisers import Parameters
+from dualhmr.schedules.optimisers import Parameters
 
 Matrices = dict[str, Tensor]
 """By the names below, each (rows, columns), or (N, rows, columns) for N persons of their own."""

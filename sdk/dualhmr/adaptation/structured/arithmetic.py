@@ -7,11 +7,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.optimisers import Adam
 from dualhmr.adaptation.structured import rounds
 from dualhmr.adaptation.structured.affine_head import Matrices
 from dualhmr.adaptation.structured.outer import Outer
 from dualhmr.adaptation.structured.rounds import Rounds, Slopes
+from dualhmr.schedules.optimisers import Adam
 
 
 class Pace(NamedTuple):

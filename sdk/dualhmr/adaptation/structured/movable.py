@@ -7,10 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.optimisers import Adam, GradientDescent, Optimiser, clip_scale
 from dualhmr.adaptation.structured.arithmetic import Arithmetic, Moments, Pace
 from dualhmr.adaptation.structured.input_nodes import Nodes, input_nodes
 from dualhmr.adaptation.structured.outer import Gradients, Outer, squared_norm
+from dualhmr.schedules.optimisers import Adam, GradientDescent, Optimiser, clip_scale
 
 
 class Movable(Protocol):

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import torch
 
-from dualhmr.adaptation.optimisers import Optimiser, Parameters
 from dualhmr.adaptation.structured.affine_head import AffineHead
 from dualhmr.adaptation.structured.arithmetic import Arithmetic
 from dualhmr.adaptation.structured.movable import Matrix, Movables, move
 from dualhmr.adaptation.structured.outer import Gradients
+from dualhmr.schedules.optimisers import Optimiser, Parameters
 
 
 class Taken(NamedTuple):

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from dualhmr.torch_extra import torch_installed
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -27,10 +29,11 @@ def find_gpu(device: str = "cuda") -> Gpu | None:
     if form is None:
         raise ValueError(f'TensorRT runs on "cuda" or "cuda:1", not on {device!r}')
     index = int(form[1]) if form[1] else None
-    torch = importlib.import_module("torch")
-    # PyTorch for AMD calls its GPUs "cuda" too.
-    if torch.cuda.is_available() and torch.version.cuda is not None:
-        return _seen_by_torch(torch, index)
+    if torch_installed():
+        torch = importlib.import_module("torch")
+        # PyTorch for AMD calls its GPUs "cuda" too.
+        if torch.cuda.is_available() and torch.version.cuda is not None:
+            return _seen_by_torch(torch, index)
     return _seen_by_cupy(index)
 
 

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from dualhmr.adaptation.optimisers import Adam, GradientDescent, Optimiser
+from dualhmr.schedules.optimisers import Adam, GradientDescent, Optimiser
 
 MAX_STEPS = 14
+
+CONVERGED, OUT_OF_STEPS, NON_FINITE = "converged", "max_steps", "non_finite"
+"""Why an adaptation ends."""
 
 
 @dataclass(frozen=True)

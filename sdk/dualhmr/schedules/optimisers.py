@@ -1,16 +1,21 @@
 """Optimisers as pure functions: parameters, gradients and state in, parameters and state out.
 
-Out of place, so that a step can be differentiated through, mapped over samples and exported.
+Out of place, so that a step can be differentiated through, mapped over samples and exported. They
+are written in methods of tensors alone: schedules hold optimisers, and are read without PyTorch.
 """
+
+from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-Parameters = dict[str, Tensor]
+Parameters: TypeAlias = "dict[str, Tensor]"
 
 
 class State(NamedTuple):
@@ -61,7 +66,7 @@ class GradientDescent:
         rate: float | Tensor = self.learning_rate
         if self.max_norm is not None:
             squares = [gradient.square().sum() for gradient in gradients.values()]
-            rate = rate * clip_scale(torch.stack(squares).sum(), self.max_norm)
+            rate = rate * clip_scale(reduce(add, squares), self.max_norm)
         updated = {
             name: parameter - rate * gradients[name] for name, parameter in parameters.items()
         }
@@ -71,7 +76,7 @@ class GradientDescent:
 def clip_scale(squared_norm: Tensor, max_norm: float) -> Tensor:
     """What to scale gradients of this squared length by, lest they be longer than `max_norm`."""
     # A floor keeps the root's derivative finite where the gradient vanishes.
-    norm = squared_norm.clamp_min(torch.finfo(squared_norm.dtype).tiny).sqrt()
+    norm = squared_norm.clamp_min(_tiny(squared_norm)).sqrt()
     return (max_norm / norm).clamp_max(1.0)
 
 
@@ -86,7 +91,9 @@ class Adam:
 
     def start(self, parameters: Parameters) -> State:
         """The state before the first update."""
-        zeros = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+        zeros = {
+            name: parameter.new_zeros(parameter.shape) for name, parameter in parameters.items()
+        }
         return State(0, zeros, dict(zeros))
 
     def update(
@@ -99,15 +106,20 @@ class Adam:
         updated, first, second = {}, {}, {}
         for name, parameter in parameters.items():
             gradient = gradients[name]
-            first[name] = torch.lerp(state.first[name], gradient, 1 - self.beta1)
-            second[name] = torch.addcmul(
-                self.beta2 * state.second[name], gradient, gradient, value=1 - self.beta2
+            first[name] = state.first[name].lerp(gradient, 1 - self.beta1)
+            second[name] = (self.beta2 * state.second[name]).addcmul(
+                gradient, gradient, value=1 - self.beta2
             )
             # Too small to count beside epsilon; but second order needs the root's derivative,
             # which is infinite where a gradient has always been zero.
-            mean_square = second[name].clamp_min(torch.finfo(gradient.dtype).tiny)
+            mean_square = second[name].clamp_min(_tiny(gradient))
             # Epsilon is scaled rather than the root: one pass over memory less.
             root = mean_square.sqrt() + self.epsilon * math.sqrt(second_scale)
             rate = self.learning_rate * math.sqrt(second_scale) / first_scale
-            updated[name] = torch.addcdiv(parameter, -rate * first[name], root)
+            updated[name] = parameter.addcdiv(-rate * first[name], root)
         return updated, State(updates, first, second)
+
+
+def _tiny(tensor: Tensor) -> float:
+    """The smallest normal number in double precision, or in single."""
+    return 2.0**-1022 if tensor.element_size() == 8 else 2.0**-126

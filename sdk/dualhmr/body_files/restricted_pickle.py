@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from dualhmr.body.pickled_arrays import (
+from dualhmr.body_files.pickled_arrays import (
     Array,
     BufferArray,
     ChumpyArray,

@@ -1,4 +1,4 @@
-"""Body files -> `Body`: our own `.npz`, SMPL's `.npz` and `.pkl`. The only reader of them."""
+"""Body files -> `BodyArrays`: our own `.npz`, SMPL's `.npz` and `.pkl`. The only reader of them."""
 
 import os
 import zipfile
@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from dualhmr.body.model import JOINT_COUNT, Body
-from dualhmr.body.restricted_pickle import read_smpl_pickle
+from dualhmr.body_files.arrays import JOINT_COUNT, BodyArrays
+from dualhmr.body_files.restricted_pickle import read_smpl_pickle
 
 FREE_BODY = "dualhmr-free-body"
 BETA_COUNT = 10
@@ -22,7 +21,7 @@ _LARGEST_BYTES = 1 << 30
 """SMPL with 300 betas, all in double precision, has 90 MB."""
 
 
-def load_body(path: str | os.PathLike[str] | None = None) -> Body:
+def read_body(path: str | os.PathLike[str] | None = None) -> BodyArrays:
     """Reads a body file; None is the free body that comes with the package.
 
     `.npz` and `.pkl` in SMPL's layout are understood; of more than 10 betas the first 10 are used.
@@ -32,7 +31,7 @@ def load_body(path: str | os.PathLike[str] | None = None) -> Body:
     """
     if path is None:
         with resources.as_file(resources.files("dualhmr") / "assets" / "free_body.npz") as packaged:
-            return load_body(packaged)
+            return read_body(packaged)
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no body file at {path}; SMPL has to be downloaded by its user")
@@ -71,22 +70,22 @@ def _read_npy(archive: zipfile.ZipFile, member: str) -> npt.NDArray[Any]:
             raise ValueError(f"{member}: {error}") from error
 
 
-def _build(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> Body:
+def _build(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> BodyArrays:
     missing = [name for name in _REAL + _WHOLE if name not in arrays]
     if missing:
         raise ValueError(f"{path}: not an SMPL body, it lacks {', '.join(missing)}")
-    tensors = {name: _real(path, name, arrays[name]) for name in _REAL}
+    real = {name: _real(path, name, arrays[name]) for name in _REAL}
     whole = {name: _whole(path, name, arrays[name]) for name in _WHOLE}
     keypoints = arrays.get("keypoint_regressor")
     try:
-        return Body(
+        return BodyArrays(
             name=str(arrays["name"]) if "name" in arrays else path.stem,
-            v_template=tensors["v_template"],
-            shapedirs=tensors["shapedirs"][..., :BETA_COUNT].contiguous(),
-            posedirs=tensors["posedirs"],
-            joint_regressor=tensors["J_regressor"],
-            weights=tensors["weights"],
-            faces=torch.from_numpy(whole["f"]),
+            v_template=real["v_template"],
+            shapedirs=np.ascontiguousarray(real["shapedirs"][..., :BETA_COUNT]),
+            posedirs=real["posedirs"],
+            joint_regressor=real["J_regressor"],
+            weights=real["weights"],
+            faces=whole["f"],
             parents=_parents(whole["kintree_table"]),
             keypoint_names=tuple(str(name) for name in arrays.get("keypoint_names", ())),
             keypoint_regressor=None
@@ -97,11 +96,11 @@ def _build(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> Body:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _real(path: Path, name: str, array: npt.NDArray[Any]) -> torch.Tensor:
+def _real(path: Path, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{path}: {name} holds {array.dtype}, expected real numbers")
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, which Body refuses
-        return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+    with np.errstate(over="ignore"):  # what is too large becomes infinite: refused later
+        return np.array(array, dtype=np.float32, order="C")
 
 
 def _whole(path: Path, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -1,25 +1,10 @@
-"""What networks give back: arrays of whatever library, exchanged through DLPack."""
-
-from typing import Any, Protocol
+"""What networks give back, as tensors: arrays of whatever library, taken over through DLPack."""
 
 import numpy as np
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-
-class DLPackArray(Protocol):
-    """An array of NumPy, PyTorch, CuPy or another library that speaks DLPack."""
-
-    def __dlpack__(self, *, stream: Any = ...) -> Any:
-        """The array's memory, in a capsule."""
-        ...
-
-    def __dlpack_device__(self) -> Any:
-        """Where that memory is."""
-        ...
-
-
-Arrays = dict[str, DLPackArray]
+from dualhmr.engines.protocol import DLPackArray
 
 
 def as_tensor(array: DLPackArray, device: str) -> Tensor:

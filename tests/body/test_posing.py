@@ -1,0 +1,45 @@
+from collections.abc import Callable
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from body.fake_bodies import fake_smpl_body, random_body
+
+from dualhmr.body import Body, load_body, skin
+from dualhmr.body_files import BodyArrays, pose_arrays, read_body
+from dualhmr.rotations import rotvec_to_rotmat
+
+
+@pytest.mark.parametrize("build", [load_body, fake_smpl_body, random_body])
+def test_numpy_and_pytorch_pose_alike(build: Callable[[], Body]) -> None:
+    body = build().to(dtype=torch.float32)
+    generator = torch.Generator().manual_seed(0)
+    rotations = rotvec_to_rotmat(torch.randn(5, 24, 3, generator=generator))
+    betas = torch.randn(5, body.beta_count, generator=generator)
+    expected = skin(body, rotations, betas)
+    for person in range(5):
+        vertices, joints = pose_arrays(
+            body.arrays(), rotations[person].numpy(), betas[person].numpy()
+        )
+        assert vertices.dtype == joints.dtype == np.float32
+        np.testing.assert_allclose(vertices, expected.vertices[person], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(joints, expected.joints[person], rtol=0, atol=1e-5)
+
+
+def test_there_and_back() -> None:
+    arrays = read_body()
+    again = Body.from_arrays(arrays).arrays()
+    for field in fields(BodyArrays):
+        value = getattr(arrays, field.name)
+        if isinstance(value, np.ndarray):
+            assert getattr(again, field.name).dtype == value.dtype
+            np.testing.assert_array_equal(getattr(again, field.name), value)
+        else:
+            assert getattr(again, field.name) == value
+
+
+def test_arrays_of_a_body_in_double_precision_are_single() -> None:
+    arrays = random_body().arrays()
+    assert arrays.v_template.dtype == np.float32
+    assert arrays.faces.dtype == np.int64
