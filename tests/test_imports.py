@@ -117,13 +117,16 @@ def test_layers_of_the_sdk() -> None:
 
 def test_adaptation_knows_tensors_and_nothing_of_humans() -> None:
     known = {*sys.stdlib_module_names, "torch"}
-    compiled = "dualhmr.adaptation.structured.kernels"
+    allowed = {
+        "dualhmr.adaptation.structured.kernels": ("numba", "numpy"),
+        "dualhmr.adaptation.structured.cupy_kernels": ("cupy",),
+    }
     wrong = [
         pair
         for pair in all_imports("dualhmr")
         if pair[0].startswith(("dualhmr.adaptation", "dualhmr.schedules"))
         and top(pair[1]) not in known
-        and not (pair[0] == compiled and top(pair[1]) in ("numba", "numpy"))
+        and top(pair[1]) not in allowed.get(pair[0], ())
         and not pair[1].startswith(("dualhmr.adaptation.", "dualhmr.schedules."))
     ]
     assert not wrong

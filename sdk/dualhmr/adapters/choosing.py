@@ -72,7 +72,7 @@ def open_adapter(
     if adaptation == "torch":
         from dualhmr.adapters.torch_adapter import TorchAdapter
 
-        return TorchAdapter(bundle, body, device=device, scope=scope)
+        return TorchAdapter(bundle, body, device=device, scope=scope, cuda_graph=options.cuda_graph)
     from dualhmr.adapters.onnx_adapter import OnnxAdapter
 
     return OnnxAdapter(bundle, device=device, options=options)

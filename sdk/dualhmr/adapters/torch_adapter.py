@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.adaptation import Course, LossFunction, Parameters, adapt
-from dualhmr.adaptation.structured import AffineHead, adapt_head
+from dualhmr.adaptation.structured import AffineHead, CapturedHeads, adapt_head
 from dualhmr.body import Body, keypoint_regressor, pose_skeleton
 from dualhmr.body_files import BodyArrays
 from dualhmr.bundle import Bundle
@@ -38,13 +38,25 @@ class PersonTensors(NamedTuple):
 class TorchAdapter:
     """Adapts the head, or for scope "all" the whole main network, by any schedule."""
 
-    def __init__(self, bundle: Bundle, body: BodyArrays, *, device: str, scope: str) -> None:
-        """Raises FileNotFoundError or ValueError for weights that are missing or do not fit."""
+    def __init__(
+        self,
+        bundle: Bundle,
+        body: BodyArrays,
+        *,
+        device: str,
+        scope: str,
+        cuda_graph: bool = False,
+    ) -> None:
+        """With `cuda_graph`, steps of the head on a GPU are replayed as CUDA graphs.
+
+        Raises FileNotFoundError or ValueError for weights that are missing or do not fit."""
         self._manifest = bundle.manifest
         self._body = Body.from_arrays(body).to(device=device)
         self._device, self._scope = device, scope
         self._network = torch_main_network(bundle) if scope == "all" else torch_head(bundle)
         self._network.requires_grad_(False).to(device)
+        self._captures = cuda_graph and device.startswith("cuda") and scope == "head"
+        self._graphs: dict[tuple[Objective, Schedule], CapturedHeads] = {}
         self._objective = lru_cache(maxsize=8)(self._build_objective)
 
     @property
@@ -63,7 +75,21 @@ class TorchAdapter:
             return adapt(self.parameters, self.loss_function(known), schedule)
         evaluate = ObjectiveGradient(known.objective, known.evidence)
         given = self._head.given(known.features, self._box_info(known))
+        if self._captures:
+            heads = self._captured(known.objective, schedule, evaluate)
+            return heads.adapt(given, evaluate, output=as_output)[0]
         return adapt_head(self._affine_head, given, evaluate, schedule, output=as_output)
+
+    def _captured(
+        self, objective: Objective, schedule: Schedule, evaluate: ObjectiveGradient
+    ) -> CapturedHeads:
+        """The step as CUDA graphs, captured for the first person of a kind and kept for others."""
+        key = (objective, schedule)
+        if key not in self._graphs:
+            self._graphs[key] = CapturedHeads(
+                self._affine_head, evaluate, schedule, persons=1, shared=[objective]
+            )
+        return self._graphs[key]
 
     @property
     def parameters(self) -> Parameters:

@@ -22,7 +22,7 @@ class EngineOptions:
     max_batch: int | None = None
     """Most persons that TensorRT takes at once, larger batches are split; None: as exported for."""
     cuda_graph: bool = False
-    """Whether TensorRT replays its kernels as a CUDA graph."""
+    """Whether TensorRT, and steps in PyTorch on a GPU, are replayed as CUDA graphs."""
     cache_folder: Path | None = None
     """Of built TensorRT engines; None: the user's cache folder."""
 

@@ -10,3 +10,4 @@ from dualhmr.adaptation.structured.affine_head import AffineHead as AffineHead
 from dualhmr.adaptation.structured.arithmetic import Arithmetic as Arithmetic
 from dualhmr.adaptation.structured.arithmetic import TorchArithmetic as TorchArithmetic
 from dualhmr.adaptation.structured.arithmetic_for import arithmetic_for as arithmetic_for
+from dualhmr.adaptation.structured.captured import CapturedHeads as CapturedHeads

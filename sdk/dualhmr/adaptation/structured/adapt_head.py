@@ -14,6 +14,7 @@ from dualhmr.adaptation.structured.arithmetic_for import arithmetic_for
 from dualhmr.adaptation.structured.look import Evaluate, Problem, last_look, look
 from dualhmr.adaptation.structured.movable import Given, Movables, move
 from dualhmr.adaptation.structured.rebuild import Taken, rebuild
+from dualhmr.adaptation.structured.records import Records
 from dualhmr.schedules.optimisers import Parameters
 from dualhmr.schedules.schedule import Schedule
 
@@ -70,11 +71,11 @@ def adapt_heads(
     until all have stopped or the schedule ends; what somebody does after their own stop is not
     kept. Raises ValueError as `adapt_head`, naming the first person that it is about.
     """
-    _check_given(head, given)
+    head.check_given(given)
     arithmetic = arithmetic or arithmetic_for(given)
     problem = Problem(head, Given(given), evaluate, schedule.watched_losses, arithmetic)
     recorders = [Recorder(schedule.tolerance) for _ in given]
-    taken = _run(problem, schedule, _Records(recorders, output)) if len(given) else []
+    taken = _run(problem, schedule, Records(recorders, output)) if len(given) else []
     adaptations = []
     for person, recorder in enumerate(recorders):
         course = recorder.course()
@@ -83,7 +84,7 @@ def adapt_heads(
     return tuple(adaptations)
 
 
-def _run(problem: Problem, schedule: Schedule, records: "_Records") -> list[Taken]:
+def _run(problem: Problem, schedule: Schedule, records: Records) -> list[Taken]:
     """Takes the steps, and says which."""
     movables, taken = _take_steps(problem, schedule, records)
     for movable in movables.values():
@@ -92,7 +93,7 @@ def _run(problem: Problem, schedule: Schedule, records: "_Records") -> list[Take
 
 
 def _take_steps(
-    problem: Problem, schedule: Schedule, records: "_Records"
+    problem: Problem, schedule: Schedule, records: Records
 ) -> tuple[Movables, list[Taken]]:
     movables = problem.start()
     taken: list[Taken] = []
@@ -107,43 +108,3 @@ def _take_steps(
             movables = move(movables, seen.gradients, phase.optimiser, updates)
     records.record(*last_look(problem, movables))
     return movables, taken
-
-
-class _Records:
-    """What is taken down of some persons."""
-
-    def __init__(self, recorders: list[Recorder], output: Callable[[Tensor], object]) -> None:
-        self._recorders = recorders
-        self._output = output
-
-    def enter_phase(self) -> None:
-        for recorder in self._recorders:
-            recorder.enter_phase()
-
-    def record(self, watched: Tensor, estimate: Tensor) -> None:
-        """The watched loss (N,) and the estimate (N, E), for those who have not stopped."""
-        for person, loss in enumerate(watched.tolist()):
-            recorder = self._recorders[person]
-            if recorder.stop_reason:
-                continue
-            try:
-                recorder.record(loss, self._output(estimate[person : person + 1]))
-            except ValueError as error:
-                if len(self._recorders) == 1:
-                    raise
-                raise ValueError(f"person {person}: {error}") from error
-
-    @property
-    def all_stopped(self) -> bool:
-        return all(recorder.stop_reason for recorder in self._recorders)
-
-
-def _check_given(head: AffineHead, given: Tensor) -> None:
-    start, expected = head.start, head.given_count
-    if given.dim() != 2 or given.shape[1] != expected:
-        raise ValueError(f"given is {tuple(given.shape)}, expected (N, {expected})")
-    if (given.dtype, given.device) != (start.dtype, start.device):
-        raise ValueError(
-            f"given is {given.dtype} on {given.device}, but the head is {start.dtype} on "
-            f"{start.device}"
-        )

@@ -85,6 +85,17 @@ class AffineHead:
         """G, how many numbers the head reads that no round changes."""
         return self.matrices[GIVEN].shape[1] - 1
 
+    def check_given(self, given: Tensor) -> None:
+        """Raises ValueError for a `given` other than (N, G) in the head's dtype on its device."""
+        start, expected = self.start, self.given_count
+        if given.dim() != 2 or given.shape[1] != expected:
+            raise ValueError(f"given is {tuple(given.shape)}, expected (N, {expected})")
+        if (given.dtype, given.device) != (start.dtype, start.device):
+            raise ValueError(
+                f"given is {given.dtype} on {given.device}, but the head is {start.dtype} on "
+                f"{start.device}"
+            )
+
     def parameters(self, matrices: Matrices) -> Parameters:
         """`matrices`, of this head adapted, as the parameters that a head is made from."""
         given, sizes = matrices[GIVEN], [size for _, size in self.decoders]

@@ -7,10 +7,16 @@ from dualhmr.adaptation.structured.arithmetic import Arithmetic, TorchArithmetic
 
 
 def arithmetic_for(tensor: Tensor) -> Arithmetic:
-    """Compiled loops for float32 and float64 on a CPU, PyTorch otherwise."""
-    if tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64):
-        # Imported only where it is used: numba takes a while to load.
+    """For float32 and float64 compiled loops on a CPU, a kernel on a GPU; PyTorch otherwise."""
+    # Imported only where they are used: numba and CuPy take a while to load.
+    if tensor.dtype not in (torch.float32, torch.float64):
+        return TorchArithmetic()
+    if tensor.device.type == "cpu":
         from dualhmr.adaptation.structured.compiled import CompiledArithmetic
 
         return CompiledArithmetic()
+    if tensor.device.type == "cuda":
+        from dualhmr.adaptation.structured.cuda_arithmetic import cuda_arithmetic
+
+        return cuda_arithmetic()
     return TorchArithmetic()

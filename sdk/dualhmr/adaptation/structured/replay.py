@@ -1,0 +1,86 @@
+"""Doing the same work on the same memory again and again: as a CUDA graph, or simply again.
+
+`CudaReplay` has not run on a GPU yet.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+
+Work = Callable[[], None]
+"""Reads and writes tensors that stay where they are, and never waits for the device."""
+
+MOST_WARM_UPS = 3
+
+
+class Replay(Protocol):
+    """A way to do work again."""
+
+    def capture(self, work: Work) -> Work:
+        """What does `work` again; it may be done up to `MOST_WARM_UPS` times meanwhile."""
+        ...
+
+
+class EagerReplay:
+    """Does the work as it is, anywhere."""
+
+    def __init__(self, *, warm_ups: int = 0) -> None:
+        """`warm_ups` says how often it is done at the capture."""
+        self._warm_ups = warm_ups
+
+    def capture(self, work: Work) -> Work:
+        """The work itself."""
+        for _ in range(self._warm_ups):
+            work()
+        return work
+
+
+class CudaReplay:
+    """One launch for all kernels of the work; the memory in between is shared among captures.
+
+    That is safe as replays follow each other on one stream and leave nothing there: what stays is
+    written to memory from outside.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def capture(self, work: Work) -> Work:
+        """Warms up, so that kernels are compiled and libraries started, and captures."""
+        with torch.cuda.device(self._device), without_tf32():
+            current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+            graph = torch.cuda.CUDAGraph()
+            aside.wait_stream(current)
+            with torch.cuda.stream(aside):
+                for _ in range(MOST_WARM_UPS):
+                    work()
+            current.wait_stream(aside)
+            with torch.cuda.graph(graph, self._pool, capture_error_mode="thread_local"):
+                work()
+        return graph.replay
+
+
+def replay_for(device: torch.device) -> Replay:
+    """CUDA graphs on a GPU, eager elsewhere."""
+    return CudaReplay(device) if device.type == "cuda" else EagerReplay()
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Products of float32 in float32: TF32 moves the losses by 3e-4 to 1e-3."""
+    matmul = torch.backends.cuda.matmul
+    name: str
+    value: object
+    try:
+        name, value, before = "allow_tf32", False, matmul.allow_tf32
+    except RuntimeError:
+        # PyTorch's newer way to say it was used before; the two do not mix.
+        name, value, before = "fp32_precision", "ieee", matmul.fp32_precision
+    setattr(matmul, name, value)
+    try:
+        yield
+    finally:
+        setattr(matmul, name, before)
