@@ -8,6 +8,7 @@ auxiliary.onnx         the whole auxiliary network
 head.safetensors       the main network's head, which is adapted
 backbone.safetensors   optional: weights for running or adapting the backbone in PyTorch
 auxiliary.safetensors  optional: likewise
+adaptation.onnx        optional: adapting the head to one person, by one schedule
 """
 
 import hashlib

@@ -13,7 +13,7 @@ FORMAT = "dualhmr-bundle"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 REQUIRED_FILES = ("backbone.onnx", "auxiliary.onnx", "head.safetensors")
-OPTIONAL_FILES = ("backbone.safetensors", "auxiliary.safetensors")
+OPTIONAL_FILES = ("backbone.safetensors", "auxiliary.safetensors", "adaptation.onnx")
 
 
 @dataclass(frozen=True)
