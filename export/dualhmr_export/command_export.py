@@ -8,6 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from dualhmr.adaptation import SCHEDULE_NAMES
+
 NAME = "export"
 FORMATS = ("onnx", "tensorrt")
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -35,7 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target", metavar="SM86",
         help="compute capability to build engines for without its GPU (TensorRT-RTX only)",
     )  # fmt: skip
-    parser.add_argument("--body", type=Path, help="body to measure meshes on (default: the free)")
+    parser.add_argument(
+        "--body", type=Path,
+        help="body that the networks regress, for adaptation.onnx (default: the free)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--schedule", choices=SCHEDULE_NAMES, help="of adaptation.onnx (default: the networks' own)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -47,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
     if options.target and options.format != "tensorrt":
         raise ValueError("--target is of engines; add --format tensorrt")
-    body = load_body(options.body)
+    body = load_body(options.body) if options.body else None
     engines = tensorrt_target(options.target) if options.format == "tensorrt" else None
     imported = import_checkpoint(
         options.checkpoint, auxiliary=options.auxiliary, mean_params=options.mean_params
@@ -61,7 +69,15 @@ def run(options: argparse.Namespace) -> int:
         precision=options.precision,
         max_batch=options.max_batch,
     )
-    report = export(imported, manifest, options.out, engines=engines, body=body, progress=_say)
+    report = export(
+        imported,
+        manifest,
+        options.out,
+        engines=engines,
+        body=body,
+        schedule=options.schedule,
+        progress=_say,
+    )
     print(report)
     print(f"the bundle is in {options.out}", file=sys.stderr)
     return 0

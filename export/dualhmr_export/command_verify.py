@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
         open_bundle(options.bundle),
         backend=options.backend,
         device=options.device,
-        body=load_body(options.body),
+        body=load_body(options.body) if options.body else None,
     )
     print(report)
     if not report.holds:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from dualhmr.body import Body
+from dualhmr.body import FREE_BODY, Body, fitting_body
 from dualhmr.bundle import open_bundle
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.engines import tensorrt
 from dualhmr.engines.options import DEFAULT_MAX_BATCH
-from dualhmr.manifest import Manifest
+from dualhmr.manifest import ADAPTATION_GRAPH, Manifest
 from dualhmr_export.checkpoints import Imported
 from dualhmr_export.verify import ParityReport, verify
 from dualhmr_export.write_bundle import write_bundle
@@ -74,14 +74,18 @@ def export(
     *,
     engines: EngineTarget | None = None,
     body: Body | None = None,
+    schedule: str | None = None,
     stored: torch.dtype = torch.float32,
     progress: Progress = lambda _message: None,
 ) -> ParityReport:
     """Writes the bundle `folder`, with TensorRT engines where asked for, and compares its graphs.
 
+    `body` is the one that the networks regress; None is the free one, or for networks of a licensed
+    one, a bundle without `adaptation.onnx`. `schedule` is this file's (None: the manifest's).
+
     All or nothing: raises OutOfBoundsError with the report where a graph is further off than
     `dualhmr_export.parity.BOUNDS` allow, and as `write_bundle`, `verify` and `prebuild` do, and
-    then there is no folder.
+    then there is no folder; ValueError for a body that is not of the networks' kind.
     """
     reports: list[ParityReport] = []
 
@@ -93,9 +97,30 @@ def export(
         if engines is not None:
             _build_engines(staging, manifest.max_batch or DEFAULT_MAX_BATCH, engines, progress)
 
+    fitting = _body_for(manifest, body, progress)
     progress(f"exporting {imported.kind} to ONNX in {manifest.precision}")
-    write_bundle(folder, imported.main, imported.auxiliary, manifest, stored=stored, finish=finish)
+    write_bundle(
+        folder,
+        imported.main,
+        imported.auxiliary,
+        manifest,
+        body=fitting,
+        schedule=schedule,
+        stored=stored,
+        finish=finish,
+    )
     return reports[0]
+
+
+def _body_for(manifest: Manifest, body: Body | None, progress: Progress) -> Body | None:
+    if body is None and manifest.body != FREE_BODY:
+        progress(
+            f"the bundle comes without {ADAPTATION_GRAPH}: that holds arrays of the body "
+            f"{manifest.body!r}, which does not come with dualhmr; to have it, pass the file that "
+            "you downloaded (--body)"
+        )
+        return None
+    return fitting_body(body, needed=manifest.body, networks=f"bundle {manifest.name!r}")
 
 
 def _build_engines(folder: Path, max_batch: int, engines: EngineTarget, progress: Progress) -> None:

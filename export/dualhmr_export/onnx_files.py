@@ -25,7 +25,7 @@ def export_onnx(
     persons and stays free. `example` holds two persons, so that nothing is specialised to one.
     """
     shapes: tuple[Any, ...] = tuple({0: torch.export.Dim.DYNAMIC} for _ in example)
-    with _quiet_exporter():
+    with quiet_exporter():
         program = torch.onnx.export(
             module.eval(),
             tuple(example.values()),
@@ -41,7 +41,7 @@ def export_onnx(
 
 
 @contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Silences what the exporter says of torch's own insides, and of torchvision's absence."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

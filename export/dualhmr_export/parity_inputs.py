@@ -11,7 +11,7 @@ from dualhmr.example import example
 from dualhmr.inputs import network_inputs
 from dualhmr.keypoints import Keypoints, own_keypoints
 from dualhmr.manifest import Manifest
-from dualhmr.person import see_person
+from dualhmr.person import PersonView, see_person
 
 Image = npt.NDArray[np.uint8]
 
@@ -24,19 +24,27 @@ def real_crops(manifest: Manifest) -> dict[str, npt.NDArray[Any]]:
     """
     own = own_keypoints(manifest.keypoint_set).set
     read = {*manifest.main.reads, *manifest.auxiliary.reads}
-    persons = []
+    persons = [
+        network_inputs(
+            image,
+            seen.view,
+            image_to_crop(seen.xy, seen.view),
+            seen.confidence,
+            source=seen.keypoint_set,
+            own=own,
+            read=read,
+        )
+        for image, seen in real_people()
+    ]
+    return {name: np.concatenate([each[name] for each in persons]) for name in persons[0]}
+
+
+def real_people() -> Iterator[tuple[Image, PersonView]]:
+    """Those eight persons: the photograph of each, and how they are seen in it."""
     for image, keypoints in _orientations(*example()):
         height, width = image.shape[:2]
-        seen = see_person(
-            keypoints, 0, default_focal_length(width, height), image_center(width, height)
-        )
-        xy = image_to_crop(seen.xy, seen.view)
-        persons.append(
-            network_inputs(
-                image, seen.view, xy, seen.confidence, source=keypoints.set, own=own, read=read
-            )
-        )
-    return {name: np.concatenate([each[name] for each in persons]) for name in persons[0]}
+        camera = default_focal_length(width, height), image_center(width, height)
+        yield image, see_person(keypoints, 0, *camera)
 
 
 def _orientations(image: Image, keypoints: Keypoints) -> Iterator[tuple[Image, Keypoints]]:

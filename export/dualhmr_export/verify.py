@@ -4,9 +4,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from dualhmr.body import Body, load_body
+from dualhmr.body import FREE_BODY, Body, fitting_body, load_body
 from dualhmr.bundle import Bundle
 from dualhmr.engines import EngineOptions, FrozenNetworks, OnnxRuntimeNetwork, open_networks
+from dualhmr.manifest import ADAPTATION_GRAPH
+from dualhmr_export.adaptation_parity import adaptation_difference
 from dualhmr_export.bfloat16 import rounding_in_float32
 from dualhmr_export.parity import BOUNDS, Difference, differences, table
 from dualhmr_export.parity_inputs import real_crops
@@ -21,6 +23,8 @@ class ParityReport:
     body: str
     crops: int
     rows: tuple[Difference, ...]
+    note: str = ""
+    """What was not compared, and why."""
 
     @property
     def holds(self) -> bool:
@@ -33,7 +37,8 @@ class ParityReport:
             f"{self.precision} in {self.engine} against PyTorch in float32: the worst of "
             f"{self.crops} crops, meshes of the body {self.body!r}"
         )
-        return f"{heading}\n\n{table(self.rows)}"
+        parts = [heading, table(self.rows), self.note]
+        return "\n\n".join(part for part in parts if part)
 
 
 def verify(
@@ -47,9 +52,10 @@ def verify(
     """Compares on real crops; what is out of bounds is for the caller to judge, see `holds`.
 
     `body` is the one to measure meshes on. Without one, meshes of networks for a licensed body are
-    those of the free body at the same parameters: distances are of the same size. Raises
-    FileNotFoundError for a bundle without PyTorch weights, ImportError without the example
-    photograph, and what opening the engine raises.
+    those of the free body at the same parameters: distances are of the same size; but such
+    networks' adaptation is not compared. Raises FileNotFoundError for a bundle without PyTorch
+    weights, ImportError without the example photograph, ValueError for a body that is not of the
+    networks' kind, and what opening the engine raises.
     """
     precision = bundle.manifest.precision
     reference = open_networks(bundle, "torch", device="cpu")
@@ -59,15 +65,29 @@ def verify(
     else:
         exported = open_networks(bundle, backend, device=device, options=options)
         engine = exported.backbone.runs_on
-    body = body or load_body()
+    measured = body or load_body()
     inputs = real_crops(bundle.manifest)
+    rows = differences(reference, exported, inputs, measured, BOUNDS[precision])
+    adaptations, note = _adaptations(bundle, body)
     return ParityReport(
         engine=engine,
         precision=precision,
-        body=body.name,
+        body=measured.name,
         crops=len(inputs["box_info"]),
-        rows=differences(reference, exported, inputs, body, BOUNDS[precision]),
+        rows=rows + adaptations,
+        note=note,
     )
+
+
+def _adaptations(bundle: Bundle, body: Body | None) -> tuple[tuple[Difference, ...], str]:
+    """The row of the adaptation's graph, or why there is none."""
+    needed = bundle.manifest.body
+    if ADAPTATION_GRAPH not in bundle.manifest.files:
+        return (), ""
+    if body is None and needed != FREE_BODY:
+        return (), f"{ADAPTATION_GRAPH} was not compared: that takes the body {needed!r} (--body)"
+    fitting = fitting_body(body, needed=needed, networks=f"bundle {bundle.folder}")
+    return (adaptation_difference(bundle, fitting.arrays()),), ""
 
 
 def _emulated(bundle: Bundle) -> FrozenNetworks:

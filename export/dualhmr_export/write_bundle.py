@@ -9,10 +9,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from dualhmr.body import Body
 from dualhmr.bundle import sha256
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.keypoints import own_keypoints
-from dualhmr.manifest import OPTIONAL_FILES, REQUIRED_FILES, Manifest, write_manifest
+from dualhmr.manifest import (
+    ADAPTATION_GRAPH,
+    OPTIONAL_FILES,
+    REQUIRED_FILES,
+    Manifest,
+    write_manifest,
+)
 from dualhmr.networks import MeshRegressor
 from dualhmr.networks.frozen import (
     AUXILIARY_OUTPUTS,
@@ -21,6 +28,7 @@ from dualhmr.networks.frozen import (
     FrozenBackbone,
 )
 from dualhmr.weights import save_weights
+from dualhmr_export.adaptation_graph import write_adaptation_graph
 from dualhmr_export.onnx_files import export_onnx
 from dualhmr_export.precision import OPSETS, in_precision
 
@@ -31,6 +39,8 @@ def write_bundle(
     auxiliary: MeshRegressor,
     manifest: Manifest,
     *,
+    body: Body | None = None,
+    schedule: str | None = None,
     stored: torch.dtype = torch.float32,
     finish: Callable[[Path], None] = lambda _folder: None,
 ) -> None:
@@ -40,6 +50,9 @@ def write_bundle(
     `stored`; what is not float32 the networks are rounded to first, in place: then both engines
     compute with the same numbers. `manifest` says everything but the hashes, which are filled in.
 
+    With the `body` that the networks regress, the bundle has `adaptation.onnx`, by the schedule of
+    that name (None: the manifest's own).
+
     `finish` is called with the complete folder before it gets its name, and adds to it or raises.
     All or nothing: where anything is raised, no folder appears. Raises FileExistsError.
     """
@@ -48,7 +61,12 @@ def write_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
-        _write_files(staging, main, auxiliary, manifest, stored)
+        _write_networks(staging, main, auxiliary, manifest, stored)
+        if body is not None:
+            write_adaptation_graph(
+                staging / ADAPTATION_GRAPH, main.head, manifest, body, schedule=schedule
+            )
+        _write_manifest(staging, manifest)
         finish(staging)
         _make_readable(staging)
         staging.rename(folder)
@@ -56,7 +74,7 @@ def write_bundle(
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _write_files(
+def _write_networks(
     folder: Path,
     main: MeshRegressor,
     auxiliary: MeshRegressor,
@@ -76,8 +94,11 @@ def _write_files(
     ):
         given = {name: example[name] for name in frozen.reads}
         export_onnx(frozen, given, outputs, folder / file, opset=OPSETS[manifest.precision])
-    written = [name for name in (*REQUIRED_FILES, *OPTIONAL_FILES) if (folder / name).is_file()]
-    hashes = {name: sha256(folder / name) for name in written}
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    optional = [name for name in OPTIONAL_FILES if (folder / name).exists()]
+    hashes = {name: sha256(folder / name) for name in (*REQUIRED_FILES, *optional)}
     write_manifest(folder, replace(manifest, files=hashes))
 
 

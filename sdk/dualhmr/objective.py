@@ -27,7 +27,9 @@ from dualhmr.camera import CAMERAS, View, project_to_crop
 from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import HeadOutput
 
-_WITHOUT_TARGET = frozenset({"keypoints_2d", "camera"})
+WITHOUT_TARGET = frozenset({"keypoints_2d", "camera"})
+"""Names of the losses that need no mesh to be like."""
+
 _HIPS = (JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip"))
 
 
@@ -123,7 +125,7 @@ class Objective:
             )
         weighted = [name for name, weight in self.weights.items() if weight]
         wanted = [name for name in weighted if names is None or name in names]
-        if evidence.target is None and not _WITHOUT_TARGET.issuperset(wanted):
+        if evidence.target is None and not WITHOUT_TARGET.issuperset(wanted):
             raise ValueError("a loss against a mesh was asked for, but the evidence has no target")
         without_vertices = evidence.target is not None and evidence.target.vertices is None
         if without_vertices and "vertices" in wanted:

@@ -36,7 +36,8 @@ def test_the_default_bundle_holds() -> None:
     assert report.holds
     assert report.crops == 8
     assert "CPUExecutionProvider" in report.engine
-    assert [row.graph for row in report.rows] == ["backbone.onnx", "auxiliary.onnx"]
+    graphs = ["backbone.onnx", "auxiliary.onnx", "adaptation.onnx"]
+    assert [row.graph for row in report.rows] == graphs
     assert 0 < report.rows[1].absolute < 0.05
     assert "fp32 in onnxruntime" in str(report)
 

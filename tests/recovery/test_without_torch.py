@@ -12,10 +12,9 @@ from adaptation_graphs import add_to_bundle
 from numpy.typing import NDArray
 from small_bundle import write_small_bundle
 
-from dualhmr import Recoverer, open_bundle
+from dualhmr import Recoverer
 from dualhmr.example import example
 from dualhmr.keypoints import Keypoints
-from dualhmr.manifest import ADAPTATION_GRAPH
 
 BLOCKED = "import sys; sys.modules['torch'] = None\n"
 COMMAND = BLOCKED + "from dualhmr.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -59,10 +58,6 @@ def test_the_command_recovers_and_writes_everything(bundle: Path, tmp_path: Path
     assert_the_same(tmp_path / "recovery.npz", reference, vertices_m=1e-6, keypoints_px=1e-4)
 
 
-@pytest.mark.skipif(
-    ADAPTATION_GRAPH not in open_bundle().manifest.files,
-    reason="the default networks have no adaptation graph",
-)
 def test_the_default_networks_recover_what_they_do_with_torch(tmp_path: Path) -> None:
     done = without_torch(COMMAND, "recover", "--example", "--out", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
@@ -71,10 +66,6 @@ def test_the_default_networks_recover_what_they_do_with_torch(tmp_path: Path) ->
     assert_the_same(tmp_path / "recovery.npz", reference, vertices_m=1e-4, keypoints_px=0.05)
 
 
-@pytest.mark.skipif(
-    ADAPTATION_GRAPH not in open_bundle().manifest.files,
-    reason="the default networks have no adaptation graph",
-)
 @pytest.mark.parametrize("max_steps", [0, 1, 30])
 def test_the_default_graph_goes_the_way_that_torch_goes(
     photo: NDArray[np.uint8], keypoints: Keypoints, max_steps: int

@@ -36,6 +36,11 @@ class OnnxAdapter:
         """Engine, version and execution provider."""
         return self._graph.runs_on
 
+    @property
+    def schedule(self) -> Schedule:
+        """The one that the graph follows, at the bundle's rates."""
+        return self._bundle.manifest.schedule.schedule(self._graph.schedule)
+
     def adapt(self, known: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         """Adapts the head to one person; see `dualhmr.adaptation.adapt`."""
         self._check_schedule(schedule)
@@ -46,7 +51,7 @@ class OnnxAdapter:
         return best_of(self._iterates(outputs, known.seen.keypoint_set), known.seen)
 
     def _check_schedule(self, schedule: Schedule) -> None:
-        own = self._bundle.manifest.schedule.schedule(self._graph.schedule)
+        own = self.schedule
         if schedule != own.limited_to(schedule.max_steps):
             other = "at other rates" if schedule.name == own.name else f"by {schedule.name!r}"
             raise ValueError(

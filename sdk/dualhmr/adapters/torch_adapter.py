@@ -22,7 +22,7 @@ from dualhmr.networks import HeadOutput, RegressorHead, affine_head, as_output
 from dualhmr.objective import Evidence, Objective
 from dualhmr.objective_gradient import ObjectiveGradient
 from dualhmr.own_objective import own_objective
-from dualhmr.person import AdaptedPerson, Iterates, PersonEvidence, best_of
+from dualhmr.person import AdaptedPerson, Iterates, PersonEvidence, PersonView, best_of
 from dualhmr.schedules import Schedule
 
 
@@ -67,7 +67,7 @@ class TorchAdapter:
     def adapt(self, known: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         """Adapts the network to one person; see `dualhmr.adaptation.adapt`."""
         tensors = self.tensors(known)
-        return best_of(_iterates(tensors, self.course(tensors, schedule)), known.seen)
+        return describe(tensors, self.course(tensors, schedule), known.seen)
 
     def course(self, known: PersonTensors, schedule: Schedule) -> Course:
         """How that goes: of the head by the structured step, of the whole network by autograd."""
@@ -150,6 +150,11 @@ class TorchAdapter:
 
     def _box_info(self, known: PersonTensors) -> Tensor | None:
         return known.inputs["box_info"] if self._manifest.main.head_reads_box_info else None
+
+
+def describe(known: PersonTensors, course: Course, seen: PersonView) -> AdaptedPerson:
+    """The best iterate in NumPy, its camera and keypoints, and the way there."""
+    return best_of(_iterates(known, course), seen)
 
 
 @torch.no_grad()

@@ -102,7 +102,9 @@ def _chain(local: Tensor, parents: tuple[int, ...]) -> Tensor:
     Pointer jumping: a joint's product over 2^k steps up is its own over 2^(k-1) steps, behind its
     ancestor's; the tree is nine joints deep, so four rounds of products replace a walk over joints.
     """
-    identity = torch.eye(4, dtype=local.dtype, device=local.device).expand(len(local), 1, 4, 4)
+    identity = torch.eye(4, dtype=local.dtype, device=local.device)
+    # Not len(), which a tracer takes for a constant.
+    identity = identity.expand(local.shape[0], 1, 4, 4)
     world = local
     for ancestors in _ancestor_rounds(parents):
         world = torch.cat([world, identity], dim=1)[:, ancestors] @ world

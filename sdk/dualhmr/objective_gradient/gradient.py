@@ -1,6 +1,7 @@
 """All stages in a row: the head's estimate -> losses -> the gradient of some of them."""
 
 from collections.abc import Collection
+from copy import copy
 from typing import NamedTuple
 
 import torch
@@ -43,14 +44,26 @@ class ObjectiveGradient:
 
     def __init__(self, objective: Objective, evidence: Evidence) -> None:
         """Computes what is constant for the persons."""
-        self._objective, self._evidence = objective, evidence
+        self._objective = objective
         self._skeleton = Skeleton(objective.body)
         self._points = Points(objective)
-        self._camera = CropCamera(objective.camera, evidence.view)
-        self._losses = losses_against(evidence, objective)
-        self._vertices = Vertices(objective.body) if "vertices" in self._losses else None
         self._point_counts = [len(objective.available), len(objective.joints_available)]
         self._counts = [_POSE_COUNT, objective.body.beta_count, _CAMERA_COUNT]
+        self._vertices: Vertices | None = None
+        self._read(evidence)
+
+    def about(self, evidence: Evidence) -> "ObjectiveGradient":
+        """The same objective against other evidence; what is constant for the body is shared."""
+        other = copy(self)
+        other._read(evidence)
+        return other
+
+    def _read(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self._camera = CropCamera(self._objective.camera, evidence.view)
+        self._losses = losses_against(evidence, self._objective)
+        if "vertices" in self._losses and self._vertices is None:
+            self._vertices = Vertices(self._objective.body)
 
     def __call__(
         self,
