@@ -1,14 +1,16 @@
 """Networks to measure: those that come with dualhmr, and the paper's with random weights."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from dualhmr import open_bundle
+from dualhmr import load_body, open_bundle
 from dualhmr.body_files import FREE_BODY
 from dualhmr.bundle import Bundle
+from dualhmr.engines.torch_networks import torch_auxiliary_network, torch_main_network
 from dualhmr.keypoints import SPIN_49
 from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import Manifest, NetworkSpec, ScheduleDefaults
@@ -27,12 +29,13 @@ _UPRIGHT = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)
 
 
 def networks(name: str, folder: Path) -> Bundle:
-    """One of `NETWORKS`; those of the release are exported into `folder`/`name`, which is new.
+    """One of `NETWORKS`; exported into `folder`/`name`, which is new.
 
-    They never stop early, and their meshes are those of the free body, which is as large as SMPL.
+    They are adapted by the paper's schedule and never stop early. Their meshes are those of the
+    free body, which is as large as SMPL.
     """
     if name == DEFAULT:
-        return open_bundle()
+        return _never_stopping(open_bundle(), folder / name)
     specs = [
         NetworkSpec(backbone, {}, ("image", "box_info"), 1024, iterations, True)
         for backbone, iterations in zip(RELEASES[name], (10, 3), strict=True)
@@ -56,8 +59,17 @@ def networks(name: str, folder: Path) -> Bundle:
         files={},
         provenance={},
     )
-    write_bundle(folder / name, main, auxiliary, manifest)
+    write_bundle(folder / name, main, auxiliary, manifest, body=load_body())
     return open_bundle(folder / name)
+
+
+def _never_stopping(bundle: Bundle, folder: Path) -> Bundle:
+    """The same networks, by the paper's schedule."""
+    schedule = replace(bundle.manifest.schedule, name="paper", tolerance=0.0)
+    manifest = replace(bundle.manifest, schedule=schedule)
+    main, auxiliary = torch_main_network(bundle), torch_auxiliary_network(bundle)
+    write_bundle(folder, main, auxiliary, manifest, body=load_body())
+    return open_bundle(folder)
 
 
 def _calm(network: nn.Module) -> None:

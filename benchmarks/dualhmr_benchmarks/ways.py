@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from dualhmr.adaptation import Adam, Course, Phase, Schedule, adapt
+from dualhmr.adapters.onnx_adapter import OnnxAdapter
+from dualhmr.bundle import Bundle
+from dualhmr.engines import EngineOptions
 from dualhmr.engines.torch_networks import torch_main_network
+from dualhmr.manifest import ADAPTATION_GRAPH
+from dualhmr.person import Iterates
 from dualhmr_benchmarks.person import Sitter
 
 Way = Callable[[int], object]
@@ -81,23 +86,44 @@ def ways(sitter: Sitter) -> Mapping[str, Way]:
     def keypoints_only(steps: int) -> Course:
         return adapter.course(known, schedule_of(steps, rate, ("keypoints_2d",)))
 
-    return {
+    taking: dict[str, Way] = {
         PAPER: PapersFormulation(sitter),
         AUTOGRAD: autograd,
         STRUCTURED: structured,
         KEYPOINTS_ONLY: keypoints_only,
     }
+    if never_stops_early(sitter.bundle):
+        taking[ONNX] = _graph(sitter)
+    return taking
+
+
+def never_stops_early(bundle: Bundle) -> bool:
+    """Whether its graph takes all the steps that it is asked for, by the paper's schedule."""
+    schedule = bundle.manifest.schedule
+    has_graph = ADAPTATION_GRAPH in bundle.manifest.files
+    return has_graph and (schedule.name, schedule.tolerance) == ("paper", 0.0)
+
+
+def _graph(sitter: Sitter) -> Way:
+    options = EngineOptions(threads=torch.get_num_threads())
+    adapter = OnnxAdapter(sitter.bundle, device="cpu", options=options)
+
+    def onnx(steps: int) -> Iterates:
+        return adapter.adapt(sitter.seen, adapter.schedule.limited_to(steps)).iterates
+
+    return onnx
 
 
 def check(taking: Mapping[str, Way], steps: int) -> None:
     """Raises RuntimeError where a way does not take all steps, or those on one loss disagree."""
     histories = {}
     for way, take in taking.items():
-        course = take(steps)
-        if isinstance(course, Course):
-            histories[way] = np.array(course.loss_history)
-            if course.steps != steps:
-                raise RuntimeError(f"{way} took {course.steps} of {steps} steps")
+        taken = take(steps)
+        if isinstance(taken, Course | Iterates):
+            losses = taken.loss_history if isinstance(taken, Course) else taken.losses
+            histories[way] = np.array(losses)
+            if len(losses) != steps + 1:
+                raise RuntimeError(f"{way} took {len(losses) - 1} of {steps} steps")
     for way in set(histories) - {AUTOGRAD, KEYPOINTS_ONLY}:
         off = np.abs(histories[way] / histories[AUTOGRAD] - 1).max()
         if off > _AGREE:

@@ -14,7 +14,7 @@ from dualhmr import open_bundle
 from dualhmr.body import load_body
 from dualhmr.bundle import Bundle, sha256
 from dualhmr.engines.torch_networks import torch_head
-from dualhmr.manifest import write_manifest
+from dualhmr.manifest import ADAPTATION_GRAPH, write_manifest
 from dualhmr_export.adaptation_graph import (
     GraphProblem,
     adaptation_graph,
