@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 Key = TypeVar("Key")
+_PAUSE = 0.02
+"""Seconds for threads of the run before to go to sleep; some spin."""
 Seconds = dict[Key, list[float]]
 
 
@@ -14,6 +16,7 @@ def interleaved(runs: Mapping[Key, Callable[[], object]], rounds: int) -> "Secon
     seconds: Seconds[Key] = {key: [] for key in runs}
     for number in range(1 + rounds):
         for key, run in runs.items():
+            time.sleep(_PAUSE)
             start = time.perf_counter()
             run()
             if number:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dualhmr.adaptation import Adam, Course, Phase, Schedule, adapt
 from dualhmr.adapters.onnx_adapter import OnnxAdapter
+from dualhmr.adapters.torch_adapter import few_threads
 from dualhmr.bundle import Bundle
 from dualhmr.engines import EngineOptions
 from dualhmr.engines.torch_networks import torch_main_network
@@ -75,16 +76,19 @@ def ways(sitter: Sitter) -> Mapping[str, Way]:
     """Those that can be had here, by name, the paper's first."""
     rate = sitter.bundle.manifest.schedule.adam_rate
     adapter, known = sitter.adapter, sitter.known
+    device = str(known.features.device)
 
     def autograd(steps: int) -> Course:
         schedule = schedule_of(steps, rate)
         return adapt(adapter.parameters, adapter.loss_function(known), schedule)
 
     def structured(steps: int) -> Course:
-        return adapter.course(known, schedule_of(steps, rate))
+        with few_threads(device, "head"):
+            return adapter.course(known, schedule_of(steps, rate))
 
     def keypoints_only(steps: int) -> Course:
-        return adapter.course(known, schedule_of(steps, rate, ("keypoints_2d",)))
+        with few_threads(device, "head"):
+            return adapter.course(known, schedule_of(steps, rate, ("keypoints_2d",)))
 
     taking: dict[str, Way] = {
         PAPER: PapersFormulation(sitter),

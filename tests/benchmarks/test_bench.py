@@ -52,6 +52,7 @@ def test_hand_worked_figures(tmp_path: Path) -> None:
 def test_taking_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, order = [0.0], []
     monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(timing.time, "sleep", lambda _seconds: None)
 
     def run(name: str, seconds: float) -> None:
         order.append(name)

@@ -1,5 +1,7 @@
 """Adapting a network to one person in PyTorch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -66,6 +68,10 @@ class TorchAdapter:
 
     def adapt(self, known: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         """Adapts the network to one person; see `dualhmr.adaptation.adapt`."""
+        with few_threads(self._device, self._scope):
+            return self._adapt(known, schedule)
+
+    def _adapt(self, known: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         tensors = self.tensors(known)
         return describe(tensors, self.course(tensors, schedule), known.seen)
 
@@ -150,6 +156,18 @@ class TorchAdapter:
 
     def _box_info(self, known: PersonTensors) -> Tensor | None:
         return known.inputs["box_info"] if self._manifest.main.head_reads_box_info else None
+
+
+@contextmanager
+def few_threads(device: str, scope: str) -> Iterator[None]:
+    """On a CPU the head's steps are many small sums, which cost more to share than to do."""
+    threads = torch.get_num_threads()
+    if device == "cpu" and scope == "head":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def describe(known: PersonTensors, course: Course, seen: PersonView) -> AdaptedPerson:

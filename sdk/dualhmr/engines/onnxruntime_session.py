@@ -68,6 +68,8 @@ def session_options(onnxruntime: Any, options: EngineOptions) -> Any:
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = _ERRORS_ONLY
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Idle threads that spin take the cores from the adaptation that follows.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if options.threads is not None:
         settings.intra_op_num_threads = options.threads
     return settings
