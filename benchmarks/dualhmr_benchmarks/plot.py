@@ -23,7 +23,8 @@ def write_plot(report: LatencyReport, path: Path) -> None:
         colours = [_COLOURS.get(each.way, _OTHER) for each in rows]
         panel.barh([each.way for each in rows], times, color=colours)
         for number, each in enumerate(rows):
-            label = f" {each.ms_per_iteration:.3g} ms"
+            milliseconds = each.ms_per_iteration
+            label = f" {milliseconds:,.0f} ms" if milliseconds > 100 else f" {milliseconds:.3g} ms"
             if each.way != "paper":
                 label += f", {report.ratio(each):.0f}x"
             panel.text(each.ms_per_iteration, number, label, va="center", fontsize=9)
