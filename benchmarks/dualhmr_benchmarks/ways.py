@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dualhmr.adaptation import Adam, Course, Phase, Schedule, adapt
 from dualhmr.adapters.onnx_adapter import OnnxAdapter
-from dualhmr.adapters.torch_adapter import few_threads
+from dualhmr.adapters.torch_adapter import TorchAdapter, few_threads
+from dualhmr.body_files import read_body
 from dualhmr.bundle import Bundle
 from dualhmr.engines import EngineOptions
 from dualhmr.engines.torch_networks import torch_main_network
@@ -98,6 +99,8 @@ def ways(sitter: Sitter) -> Mapping[str, Way]:
     }
     if never_stops_early(sitter.bundle):
         taking[ONNX] = _graph(sitter)
+    if device.startswith("cuda"):
+        taking[CUDA] = _captured(sitter, device, rate)
     return taking
 
 
@@ -106,6 +109,16 @@ def never_stops_early(bundle: Bundle) -> bool:
     schedule = bundle.manifest.schedule
     has_graph = ADAPTATION_GRAPH in bundle.manifest.files
     return has_graph and (schedule.name, schedule.tolerance) == ("paper", 0.0)
+
+
+def _captured(sitter: Sitter, device: str, rate: float) -> Way:
+    """Has not run on a GPU yet."""
+    adapter = TorchAdapter(sitter.bundle, read_body(), device=device, scope="head", cuda_graph=True)
+
+    def captured(steps: int) -> Course:
+        return adapter.course(sitter.known, schedule_of(steps, rate))
+
+    return captured
 
 
 def _graph(sitter: Sitter) -> Way:
