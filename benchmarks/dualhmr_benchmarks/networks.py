@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from dualhmr import load_body, open_bundle
+from dualhmr.body import Body
 from dualhmr.body_files import FREE_BODY
 from dualhmr.bundle import Bundle
 from dualhmr.engines.torch_networks import torch_auxiliary_network, torch_main_network
@@ -28,14 +29,15 @@ _RATE = 1e-5
 _UPRIGHT = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)
 
 
-def networks(name: str, folder: Path) -> Bundle:
+def networks(name: str, folder: Path, *, adaptation: bool = True) -> Bundle:
     """One of `NETWORKS`; exported into `folder`/`name`, which is new.
 
     They are adapted by the paper's schedule and never stop early. Their meshes are those of the
-    free body, which is as large as SMPL.
+    free body, which is as large as SMPL. Without `adaptation`, they come without its graph.
     """
+    body = load_body() if adaptation else None
     if name == DEFAULT:
-        return _never_stopping(open_bundle(), folder / name)
+        return _never_stopping(open_bundle(), folder / name, body)
     specs = [
         NetworkSpec(backbone, {}, ("image", "box_info"), 1024, iterations, True)
         for backbone, iterations in zip(RELEASES[name], (10, 3), strict=True)
@@ -59,16 +61,16 @@ def networks(name: str, folder: Path) -> Bundle:
         files={},
         provenance={},
     )
-    write_bundle(folder / name, main, auxiliary, manifest, body=load_body())
+    write_bundle(folder / name, main, auxiliary, manifest, body=body)
     return open_bundle(folder / name)
 
 
-def _never_stopping(bundle: Bundle, folder: Path) -> Bundle:
+def _never_stopping(bundle: Bundle, folder: Path, body: Body | None) -> Bundle:
     """The same networks, by the paper's schedule."""
     schedule = replace(bundle.manifest.schedule, name="paper", tolerance=0.0)
     manifest = replace(bundle.manifest, schedule=schedule)
     main, auxiliary = torch_main_network(bundle), torch_auxiliary_network(bundle)
-    write_bundle(folder, main, auxiliary, manifest, body=load_body())
+    write_bundle(folder, main, auxiliary, manifest, body=body)
     return open_bundle(folder)
 
 

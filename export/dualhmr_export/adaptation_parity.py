@@ -7,7 +7,7 @@ from dualhmr.adapters.onnx_adapter import OnnxAdapter
 from dualhmr.adapters.torch_adapter import TorchAdapter, describe
 from dualhmr.body_files import BodyArrays
 from dualhmr.bundle import Bundle
-from dualhmr.engines import EngineOptions, open_networks
+from dualhmr.engines import EngineOptions, FrozenNetworks
 from dualhmr.looking import look
 from dualhmr.manifest import ADAPTATION_GRAPH
 from dualhmr.mesh import FloatArray, place_bodies
@@ -19,15 +19,15 @@ BOUND_MM = 0.1
 """Of any vertex of anybody, where they stand before the camera."""
 
 
-def adaptation_difference(bundle: Bundle, body: BodyArrays) -> Difference:
+def adaptation_difference(bundle: Bundle, networks: FrozenNetworks, body: BodyArrays) -> Difference:
     """Adapts to the example's people both ways, and compares the bodies that were found.
 
-    PyTorch's way is `adapt`, the definition. Where the numbers of steps differ it does not hold,
-    however close the bodies are.
+    `networks` are the bundle's frozen ones, which both ways begin with. PyTorch's way is `adapt`,
+    the definition. Where the numbers of steps differ it does not hold, however close the bodies
+    are.
     """
     graph = OnnxAdapter(bundle, device="cpu", options=EngineOptions())
     reference = TorchAdapter(bundle, body, device="cpu", scope="head")
-    networks = open_networks(bundle, "torch", device="cpu")
     schedule = graph.schedule
     distances, relatives, same_steps = [], [], True
     for image, view in real_people():

@@ -11,13 +11,12 @@ from dualhmr.bundle import open_bundle
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.engines import tensorrt
 from dualhmr.engines.options import DEFAULT_MAX_BATCH
-from dualhmr.manifest import ADAPTATION_GRAPH, Manifest
+from dualhmr.manifest import ADAPTATION_GRAPH, FROZEN_GRAPHS, Manifest
 from dualhmr_export.checkpoints import Imported
 from dualhmr_export.verify import ParityReport, verify
 from dualhmr_export.write_bundle import write_bundle
 
 Progress = Callable[[str], None]
-GRAPHS = ("backbone.onnx", "auxiliary.onnx")
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def _body_for(manifest: Manifest, body: Body | None, progress: Progress) -> Body
 
 
 def _build_engines(folder: Path, max_batch: int, engines: EngineTarget, progress: Progress) -> None:
-    for graph in GRAPHS:
+    for graph in FROZEN_GRAPHS:
         progress(f"building a TensorRT engine of {graph}")
         tensorrt.prebuild(
             folder / graph,

@@ -7,7 +7,7 @@ from pathlib import Path
 from dualhmr.body import FREE_BODY, Body, fitting_body, load_body
 from dualhmr.bundle import Bundle
 from dualhmr.engines import EngineOptions, FrozenNetworks, OnnxRuntimeNetwork, open_networks
-from dualhmr.manifest import ADAPTATION_GRAPH
+from dualhmr.manifest import ADAPTATION_GRAPH, FROZEN_GRAPHS
 from dualhmr_export.adaptation_parity import adaptation_difference
 from dualhmr_export.bfloat16 import rounding_in_float32
 from dualhmr_export.parity import BOUNDS, Difference, differences, table
@@ -68,7 +68,7 @@ def verify(
     measured = body or load_body()
     inputs = real_crops(bundle.manifest)
     rows = differences(reference, exported, inputs, measured, BOUNDS[precision])
-    adaptations, note = _adaptations(bundle, body)
+    adaptations, note = _adaptations(bundle, reference, measured, given=body is not None)
     return ParityReport(
         engine=engine,
         precision=precision,
@@ -79,22 +79,24 @@ def verify(
     )
 
 
-def _adaptations(bundle: Bundle, body: Body | None) -> tuple[tuple[Difference, ...], str]:
-    """The row of the adaptation's graph, or why there is none."""
+def _adaptations(
+    bundle: Bundle, reference: FrozenNetworks, body: Body, *, given: bool
+) -> tuple[tuple[Difference, ...], str]:
+    """The row of the adaptation's graph, or why there is none; whether the user gave the body."""
     needed = bundle.manifest.body
     if ADAPTATION_GRAPH not in bundle.manifest.files:
         return (), ""
-    if body is None and needed != FREE_BODY:
+    if not given and needed != FREE_BODY:
         return (), f"{ADAPTATION_GRAPH} was not compared: that takes the body {needed!r} (--body)"
     fitting = fitting_body(body, needed=needed, networks=f"bundle {bundle.folder}")
-    return (adaptation_difference(bundle, fitting.arrays()),), ""
+    return (adaptation_difference(bundle, reference, fitting.arrays()),), ""
 
 
 def _emulated(bundle: Bundle) -> FrozenNetworks:
     """A bfloat16 bundle where the engine has none."""
     networks = []
     with tempfile.TemporaryDirectory() as folder:
-        for file in ("backbone.onnx", "auxiliary.onnx"):
+        for file in FROZEN_GRAPHS:
             path = Path(folder) / file
             path.write_bytes(rounding_in_float32(bundle.path(file)))
             networks.append(OnnxRuntimeNetwork(path))

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 FORMAT = "dualhmr-bundle"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-REQUIRED_FILES = ("backbone.onnx", "auxiliary.onnx", "head.safetensors")
+FROZEN_GRAPHS = ("backbone.onnx", "auxiliary.onnx")
+REQUIRED_FILES = (*FROZEN_GRAPHS, "head.safetensors")
 ADAPTATION_GRAPH = "adaptation.onnx"
 OPTIONAL_FILES = ("backbone.safetensors", "auxiliary.safetensors", ADAPTATION_GRAPH)
 

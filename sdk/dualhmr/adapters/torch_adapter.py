@@ -51,7 +51,8 @@ class TorchAdapter:
     ) -> None:
         """With `cuda_graph`, steps of the head on a GPU are replayed as CUDA graphs.
 
-        Raises FileNotFoundError or ValueError for weights that are missing or do not fit."""
+        Raises FileNotFoundError or ValueError for weights that are missing or do not fit.
+        """
         self._manifest = bundle.manifest
         self._body = Body.from_arrays(body).to(device=device)
         self._device, self._scope = device, scope
@@ -69,11 +70,8 @@ class TorchAdapter:
     def adapt(self, known: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         """Adapts the network to one person; see `dualhmr.adaptation.adapt`."""
         with few_threads(self._device, self._scope):
-            return self._adapt(known, schedule)
-
-    def _adapt(self, known: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
-        tensors = self.tensors(known)
-        return describe(tensors, self.course(tensors, schedule), known.seen)
+            tensors = self.tensors(known)
+            return describe(tensors, self.course(tensors, schedule), known.seen)
 
     def course(self, known: PersonTensors, schedule: Schedule) -> Course:
         """How that goes: of the head by the structured step, of the whole network by autograd."""

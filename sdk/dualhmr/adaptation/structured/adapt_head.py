@@ -1,6 +1,6 @@
 """Adapting an affine iterative head to people, to each of them alone, with its structure used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -76,12 +76,22 @@ def adapt_heads(
     problem = Problem(head, Given(given), evaluate, schedule.watched_losses, arithmetic)
     recorders = [Recorder(schedule.tolerance) for _ in given]
     taken = _run(problem, schedule, Records(recorders, output)) if len(given) else []
-    adaptations = []
+    return adaptations(head, arithmetic, recorders, taken)
+
+
+def adaptations(
+    head: AffineHead,
+    arithmetic: Arithmetic,
+    recorders: Sequence[Recorder],
+    taken: Sequence[Taken],
+) -> tuple[HeadAdaptation, ...]:
+    """Everybody's, from what was recorded of each and the steps that all took side by side."""
+    made = []
     for person, recorder in enumerate(recorders):
         course = recorder.course()
         again = partial(rebuild, head, arithmetic, taken[: course.best_step], person)
-        adaptations.append(HeadAdaptation(**vars(course), rebuild=again))
-    return tuple(adaptations)
+        made.append(HeadAdaptation(**vars(course), rebuild=again))
+    return tuple(made)
 
 
 def _run(problem: Problem, schedule: Schedule, records: Records) -> list[Taken]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.adaptation.course import Recorder
-from dualhmr.adaptation.structured.adapt_head import HeadAdaptation
+from dualhmr.adaptation.structured.adapt_head import HeadAdaptation, adaptations
 from dualhmr.adaptation.structured.affine_head import GIVEN, AffineHead
 from dualhmr.adaptation.structured.arithmetic import Arithmetic, Moments, Pace
 from dualhmr.adaptation.structured.arithmetic_for import arithmetic_for
@@ -25,7 +25,7 @@ from dualhmr.adaptation.structured.look import Evaluate, Problem, last_look, loo
 from dualhmr.adaptation.structured.movable import Given, Matrix, Movable, Movables, Output, move
 from dualhmr.adaptation.structured.outer import Gradients
 from dualhmr.adaptation.structured.plan import Kind, paces, planned
-from dualhmr.adaptation.structured.rebuild import Taken, rebuild
+from dualhmr.adaptation.structured.rebuild import Taken
 from dualhmr.adaptation.structured.records import Records
 from dualhmr.adaptation.structured.replay import (
     MOST_WARM_UPS,
@@ -103,13 +103,7 @@ class CapturedHeads:
             self._fill(prepared, evaluate)
         recorders = [Recorder(self._schedule.tolerance) for _ in given]
         taken = self._run(prepared.values, Records(recorders, output))
-        adaptations = []
-        for person, recorder in enumerate(recorders):
-            course = recorder.course()
-            steps = taken[: course.best_step]
-            again = partial(rebuild, self._head, self._arithmetic, steps, person)
-            adaptations.append(HeadAdaptation(**vars(course), rebuild=again))
-        return tuple(adaptations)
+        return adaptations(self._head, self._arithmetic, recorders, taken)
 
     def _run(self, given: Tensor, records: Records) -> list[Taken]:
         """Takes the steps, and says which."""
