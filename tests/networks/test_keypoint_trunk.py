@@ -83,3 +83,13 @@ def test_the_number_of_blocks_is_an_option() -> None:
 def test_other_keypoints_are_an_error(trunk: KeypointTrunk, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"reads keypoints \(N, 5, 3\), got \("):
         trunk(torch.zeros(shape).double(), torch.zeros(4, 3).double())
+
+
+def test_without_box_info_it_knows_the_crop_alone() -> None:
+    torch.manual_seed(0)
+    trunk = KeypointTrunk(
+        keypoint_count=KEYPOINTS, feature_count=FEATURES, blocks=1, reads_box_info=False
+    ).double()
+    keypoints, _ = make_inputs()
+    assert trunk.reads == ("keypoints",)
+    assert trunk(keypoints).shape == (4, FEATURES)

@@ -8,6 +8,7 @@ from dualhmr.keypoints import BODY_23
 from dualhmr.objective import Objective
 from dualhmr_training.batches import Batch, SyntheticBatches, batch_of_people
 from dualhmr_training.persons import to_device
+from dualhmr_training.synthetic.detector import noise_only
 from dualhmr_training.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.synthetic_training import synthetic_objective
 
@@ -47,6 +48,16 @@ def test_networks_read_what_was_detected(people: People, objective: Objective) -
     assert torch.equal(inputs["keypoints"][seen][:, :2], people.detected[seen])
     assert torch.equal(inputs["keypoints"][..., 2], people.confidence)
     assert not inputs["keypoints"][~seen].any()
+
+
+def test_networks_read_the_look_where_there_is_one(objective: Objective) -> None:
+    population = Population(look=noise_only(0.05))
+    people = PeopleSampler(small_body(), make_poses().rotvecs, population, seed=0).sample(COUNT)
+    batch = batch_of_people(people, objective)
+    looked = people.seen_confidence > 0
+    assert torch.equal(batch.inputs["keypoints"][looked][:, :2], people.seen[looked])
+    assert batch.known.keypoints is people.detected
+    assert not torch.equal(people.seen, people.detected)
 
 
 def test_what_is_known_is_detected_and_what_is_learnt_is_true(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dualhmr.body import Body, keypoint_regressor, skin
 from dualhmr.keypoints import BODY_23
-from dualhmr_training.synthetic.detector import noise_only
+from dualhmr_training.synthetic.detector import DetectorErrors, noise_only
 from dualhmr_training.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.synthetic.poses import NO_VARIATION
 from dualhmr_training.synthetic.viewpoints import Viewpoints
@@ -180,3 +180,33 @@ def test_an_empty_pool_is_an_error(body: Body) -> None:
     sampler = PeopleSampler(body, torch.zeros(0, 24, 3), Population(), seed=0)
     with pytest.raises(ValueError, match="no poses to draw from"):
         sampler.sample(1)
+
+
+WITH_LOOK = replace(UPRIGHT, look=noise_only(0.05))
+
+
+def test_without_a_look_networks_see_what_the_detector_reports(people: People) -> None:
+    assert torch.equal(people.seen, people.detected)
+    assert torch.equal(people.seen_confidence, people.confidence)
+
+
+@pytest.mark.parametrize("detector", [noise_only(0), DetectorErrors()])
+def test_a_look_is_the_same_whatever_the_detector_gets_wrong(
+    body: Body, detector: DetectorErrors
+) -> None:
+    people = sample(body, replace(WITH_LOOK, detector=detector))
+    other = sample(body, replace(WITH_LOOK, detector=noise_only(0.03)))
+    assert torch.equal(people.seen, other.seen)
+    assert torch.equal(people.view.box_center, other.view.box_center)
+    assert torch.equal(people.rotations, other.rotations)
+    assert not torch.equal(people.detected, other.detected)
+
+
+def test_errors_of_look_and_detector_are_unrelated(body: Body) -> None:
+    people = sample(body, replace(WITH_LOOK, detector=noise_only(0.05)))
+    known = (people.confidence > 0) & (people.seen_confidence > 0)
+    errors = [
+        (reported - people.keypoints)[known].flatten()
+        for reported in (people.seen, people.detected)
+    ]
+    assert abs(torch.corrcoef(torch.stack(errors))[0, 1]) < 0.03

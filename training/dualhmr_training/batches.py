@@ -34,7 +34,7 @@ class Batch(NamedTuple):
 
 def batch_of_people(people: People, objective: Objective, images: Tensor | None = None) -> Batch:
     """Synthetic people; with their pictures (N, 256, 192, 3) for networks that read the image."""
-    keypoints = keypoints_input(people.detected, people.confidence, source=BODY_23, target=BODY_23)
+    keypoints = keypoints_input(people.seen, people.seen_confidence, source=BODY_23, target=BODY_23)
     with torch.no_grad():
         target = objective.target(people.rotations, people.betas)
     inputs = {"keypoints": keypoints, "box_info": box_info(people.view)}

@@ -11,23 +11,30 @@ _BOX_INFO_SCALE = 0.1
 
 
 class KeypointTrunk(Backbone):
-    """Keypoints (N, K, 3) and box info (N, 3) to features (N, `feature_count`).
+    """Keypoints (N, K, 3), and box info (N, 3) where it reads it, to features (N, `feature_count`).
 
     A keypoint is x, y in normalised crop coordinates and a confidence; those without confidence
-    are read as zeros. A residual multilayer perceptron, small enough to train on a CPU.
+    are read as zeros. A residual multilayer perceptron, small enough to train on a CPU. With box
+    info it is CLIFF's counterpart, without HMR's, which knows the crop alone.
     """
 
-    reads = ("keypoints", "box_info")
-
-    def __init__(self, *, keypoint_count: int, feature_count: int = 512, blocks: int = 3) -> None:
+    def __init__(
+        self,
+        *,
+        keypoint_count: int,
+        feature_count: int = 512,
+        blocks: int = 3,
+        reads_box_info: bool = True,
+    ) -> None:
         super().__init__()
+        self.reads = ("keypoints", "box_info") if reads_box_info else ("keypoints",)
         self.keypoint_count = keypoint_count
         self.feature_count = feature_count
-        self.embed = nn.Linear(keypoint_count * 3 + 3, feature_count)
+        self.embed = nn.Linear(keypoint_count * 3 + 3 * reads_box_info, feature_count)
         self.blocks = nn.Sequential(*(_ResidualBlock(feature_count) for _ in range(blocks)))
         self.norm = nn.LayerNorm(feature_count)
 
-    def forward(self, keypoints: Tensor, box_info: Tensor) -> Tensor:
+    def forward(self, keypoints: Tensor, box_info: Tensor | None = None) -> Tensor:
         """Raises ValueError for another number of keypoints than the trunk was made for."""
         if tuple(keypoints.shape[1:]) != (self.keypoint_count, 3):
             raise ValueError(
@@ -36,7 +43,9 @@ class KeypointTrunk(Backbone):
             )
         confidence = keypoints[..., 2:]
         known = torch.cat([keypoints[..., :2] * (confidence > 0), confidence], dim=-1)
-        read = torch.cat([known.flatten(1), box_info * _BOX_INFO_SCALE], dim=1)
+        read = known.flatten(1)
+        if box_info is not None:
+            read = torch.cat([read, box_info * _BOX_INFO_SCALE], dim=1)
         features: Tensor = F.relu(self.norm(self.blocks(self.embed(read))))
         return features
 

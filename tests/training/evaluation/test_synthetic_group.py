@@ -3,10 +3,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dualhmr.adaptation import named_schedule
 from dualhmr.body import Body, keypoint_regressor, skin
 from dualhmr.keypoints import COCO_17
+from dualhmr_training.evaluation.adapting import PeopleAdapter
 from dualhmr_training.evaluation.subjects import Group, Subjects
-from dualhmr_training.evaluation.synthetic import read_pool, synthetic_group
+from dualhmr_training.evaluation.synthetic import population_group, read_pool, synthetic_group
 from dualhmr_training.held_out import held_out_clips
 from dualhmr_training.synthetic.detector import noise_only
 from dualhmr_training.synthetic.people import PeopleSampler, Population
@@ -111,3 +113,19 @@ def test_held_out_poses_are_those_that_training_leaves_out(pose_file: Path) -> N
     held_out = read_pool(pose_file, held_out=True)
     assert torch.equal(held_out, poses.of_clips(held_out_clips(poses)))
     assert 0 < len(held_out) < len(poses.rotvecs)
+
+
+def test_a_look_of_their_own_is_what_networks_see(
+    adapter: PeopleAdapter, body: Body, poses: torch.Tensor
+) -> None:
+    def people(noise: float, *, look: float) -> Subjects:
+        population = Population(detector=noise_only(noise), look=noise_only(look))
+        return all_of(population_group(body, poses, population, keypoints="any", count=3, seed=7))
+
+    def first_guess(subjects: Subjects) -> torch.Tensor:
+        (courses,) = adapter.adapt(subjects, [named_schedule("paper").limited_to(0)])
+        return torch.cat([course.outputs[0].rotations for course in courses])
+
+    exact = first_guess(people(0, look=0.04))
+    assert torch.equal(exact, first_guess(people(0.05, look=0.04)))
+    assert not torch.equal(exact, first_guess(people(0, look=0.05)))

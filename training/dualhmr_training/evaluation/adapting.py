@@ -10,7 +10,7 @@ from dualhmr.adaptation.structured import adapt_heads
 from dualhmr.body import Body, PointRegressor, keypoint_regressor
 from dualhmr.camera import box_info
 from dualhmr.inputs import keypoints_input
-from dualhmr.keypoints import SPIN_24, SPIN_49, KeypointSet, own_keypoints
+from dualhmr.keypoints import BODY_23, SPIN_24, SPIN_49, KeypointSet, own_keypoints
 from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import affine_head, as_output
 from dualhmr.objective import Evidence, Objective
@@ -63,11 +63,11 @@ class PeopleAdapter:
         given = subjects.known
         inputs = {"box_info": box_info(given.view)}
         if "keypoints" in self._read:
+            seen, source = (given.keypoints, given.confidence), self._given
+            if subjects.seen is not None:
+                seen, source = subjects.seen, BODY_23
             inputs["keypoints"] = keypoints_input(
-                given.keypoints,
-                given.confidence,
-                source=self._given,
-                target=own_keypoints(self._own).set,
+                *seen, source=source, target=own_keypoints(self._own).set
             )
         if subjects.image is not None:
             inputs["image"] = subjects.image

@@ -48,6 +48,15 @@ class Truth(NamedTuple):
     """(N, K, 2) normalised crop coordinates: where the keypoints given ought to be."""
 
 
+class Seen(NamedTuple):
+    """What keypoint-reading networks see of N people in place of a picture."""
+
+    keypoints: Tensor
+    """(N, 23, 2) normalised crop coordinates, `BODY_23`."""
+    confidence: Tensor
+    """(N, 23)."""
+
+
 class Subjects(NamedTuple):
     """N people. Every tensor has the person axis first."""
 
@@ -56,6 +65,8 @@ class Subjects(NamedTuple):
     known: Evidence
     """Keypoints as they were given, without a target."""
     truth: Truth
+    seen: Seen | None = None
+    """None where keypoint-reading networks see the keypoints given."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from dualhmr.objective import Evidence
 from dualhmr_training.evaluation.subjects import (
     AT_ONCE,
     Group,
+    Seen,
     Subjects,
     Truth,
     skeleton_joints,
@@ -48,23 +49,53 @@ def synthetic_group(
     Raises ValueError for an empty pool.
     """
     population = Population(poses=NO_VARIATION, detector=noise_only(noise))
+    return population_group(
+        body,
+        pool,
+        population,
+        keypoints=f"noise {noise:g}",
+        count=count,
+        seed=seed,
+        appearance=Appearance() if pictures else None,
+    )
+
+
+def population_group(
+    body: Body,
+    pool: Tensor,
+    population: Population,
+    *,
+    keypoints: str,
+    count: int,
+    seed: int,
+    appearance: Appearance | None = None,
+) -> Group:
+    """`count` people of a population, whose COCO keypoints are given as its detector reports them.
+
+    `keypoints` says for the report where these come from; with `appearance` there are pictures.
+    People differ only as far as their keypoints do where nothing but the detector does. Raises as
+    `synthetic_group` does.
+    """
     people = PeopleSampler(body, pool, population, seed=seed).sample(count)
     return Group(
-        keypoints=f"noise {noise:g}",
+        keypoints=keypoints,
         keypoint_set=COCO_17,
         joints=skeleton_joints(body),
         count=count,
-        batches=_batches(body, people, Dice(seed) if pictures else None),
+        batches=_batches(body, people, appearance, Dice(seed), look=population.look is not None),
     )
 
 
 @torch.no_grad()
-def _batches(body: Body, people: People, pictures: Dice | None) -> Iterator[Subjects]:
+def _batches(
+    body: Body, people: People, appearance: Appearance | None, dice: Dice, *, look: bool
+) -> Iterator[Subjects]:
     for part in in_parts(people, AT_ONCE):
-        image = None if pictures is None else render_people(body, part, Appearance(), pictures)
+        image = None if appearance is None else render_people(body, part, appearance, dice)
         vertices, skeleton = skin(body, part.rotations, part.betas)
         yield Subjects(
             image=image,
             known=Evidence(part.detected[:, _COCO], part.confidence[:, _COCO], part.view, None),
             truth=Truth(skeleton, vertices, part.keypoints[:, _COCO]),
+            seen=Seen(part.seen, part.seen_confidence) if look else None,
         )

@@ -27,6 +27,10 @@ class Population:
     poses: PoseVariation = field(default_factory=PoseVariation)
     viewpoints: Viewpoints = field(default_factory=Viewpoints)
     detector: DetectorErrors = field(default_factory=DetectorErrors)
+    look: DetectorErrors | None = None
+    """What keypoint-reading networks see of people in place of a picture; None: what the detector
+    reports. With it, what adaptation fits is evidence of its own, as keypoints beside a picture
+    are, and boxes are those of the look."""
     beta_scale: float = 1.0
 
 
@@ -38,7 +42,7 @@ class People(NamedTuple):
     betas: Tensor
     """(N, 10)."""
     view: View
-    """As seen through the box around the detected keypoints."""
+    """As seen through the box around the keypoints that networks see."""
     keypoints: Tensor
     """(N, 23, 2) true positions, normalised crop coordinates."""
     in_view: Tensor
@@ -47,6 +51,10 @@ class People(NamedTuple):
     """(N, 23, 2) what a detector reports, normalised crop coordinates."""
     confidence: Tensor
     """(N, 23), zero where it reports nothing."""
+    seen: Tensor
+    """(N, 23, 2) what keypoint-reading networks see, normalised crop coordinates: see `look`."""
+    seen_confidence: Tensor
+    """(N, 23)."""
     translation: Tensor
     """(N, 3) metres, added to the body to place it before the camera."""
     half_image: Tensor
@@ -64,6 +72,7 @@ class PeopleSampler:
         self._population = population
         self._dice = Dice(seed)
         self._detector = Detector(population.detector, self._dice)
+        self._look = population.look and Detector(population.look, self._dice)
 
     def reseed(self, seed: int) -> None:
         """Goes on as a sampler made with `seed` would begin."""
@@ -80,11 +89,14 @@ class PeopleSampler:
         half_size = _half_image(dice, count)
         translation = _place(points, half_size, dice)
         placed = points + translation[:, None]
-        seen = placed[..., :2] / placed[..., 2:]
-        inside = (seen.abs() < half_size[:, None]).all(-1)
-        detected, confidence = self._detector.detect(seen, placed, inside)
-        view = _view(detected, confidence)
-        true_keypoints = image_to_crop(seen, view)
+        true = placed[..., :2] / placed[..., 2:]
+        inside = (true.abs() < half_size[:, None]).all(-1)
+        # The look comes first, so that it is the same whatever the detector gets wrong.
+        look = self._look and self._look.detect(true, placed, inside)
+        detected, confidence = self._detector.detect(true, placed, inside)
+        seen, seen_confidence = look or (detected, confidence)
+        view = _view(seen, seen_confidence)
+        true_keypoints = image_to_crop(true, view)
         return People(
             rotations=rotations,
             betas=betas,
@@ -93,6 +105,8 @@ class PeopleSampler:
             in_view=(true_keypoints.abs() < 2.5).all(-1),
             detected=image_to_crop(detected, view),
             confidence=confidence,
+            seen=image_to_crop(seen, view),
+            seen_confidence=seen_confidence,
             translation=translation,
             half_image=half_size,
         )
@@ -124,6 +138,6 @@ def _place(points: Tensor, half_size: Tensor, dice: Dice) -> Tensor:
     return torch.cat([in_plane, depth[:, None]], dim=1)
 
 
-def _view(detected: Tensor, confidence: Tensor) -> View:
-    center, height = keypoint_box(detected, confidence)
+def _view(keypoints: Tensor, confidence: Tensor) -> View:
+    center, height = keypoint_box(keypoints, confidence)
     return View(center, height, torch.ones_like(height), torch.zeros_like(center))
