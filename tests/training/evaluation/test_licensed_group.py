@@ -62,7 +62,7 @@ def errors_of_rest_pose(group: Group, subjects: Subjects) -> list[PersonErrors]:
     pose = torch.eye(3)[:, :2].reshape(1, 6).repeat(1, 24)
     output = HeadOutput(pose, torch.zeros(1, 10), torch.tensor([[1.0, 0.0, 0.0]]))
     courses = [Course(0, (1.0,), (output,), "max_steps")] * group.count
-    return people_errors(courses, subjects, objective_on(NEUTRAL), group.joints, max_steps=0)
+    return people_errors(courses, subjects, objective_on(NEUTRAL), group.joints, after=[0])
 
 
 @pytest.mark.parametrize("name", ["human36m", "threedpw"])
@@ -93,7 +93,7 @@ def test_a_recovery_that_is_the_truth_has_no_error(tmp_path: Path) -> None:
         Course(0, (1.0,), (HeadOutput(pose[[i]], betas[[i]], camera),), "converged")
         for i in range(3)
     ]
-    found = people_errors(courses, subjects, objective_on(MALE), group.joints, max_steps=0)
+    found = people_errors(courses, subjects, objective_on(MALE), group.joints, after=[0])
     for errors in found:
         for name in ("mpjpe_mm", "pa_mpjpe_mm", "pve_mm"):
             assert errors.measures[name][0] < 1e-2

@@ -56,7 +56,7 @@ def test_errors_are_those_of_what_recover_gives(
     schedule = networks.facts.schedule.schedule(name)
     (courses,) = adapter.adapt(subjects, [schedule])
     people = people_errors(
-        courses, subjects, adapter.objective, joints, max_steps=schedule.max_steps
+        courses, subjects, adapter.objective, joints, after=range(schedule.max_steps + 1)
     )
     for person, errors in enumerate(people):
         recovery = recovered(recoverer, subjects, person, schedule)

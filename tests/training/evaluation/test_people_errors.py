@@ -84,7 +84,7 @@ def errors_of(
     **truth: Tensor | None,
 ) -> list[PersonErrors]:
     told = subjects._replace(truth=subjects.truth._replace(**truth))
-    return people_errors(courses, told, adapter.objective, compared, max_steps=steps)
+    return people_errors(courses, told, adapter.objective, compared, after=range(steps + 1))
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,17 @@ def test_best_so_far_by_hand(
     losses: tuple[float, ...], max_steps: int, expected: list[int]
 ) -> None:
     assert best_so_far(losses, max_steps) == expected
+
+
+def test_errors_after_some_steps_are_those_of_all_steps(
+    courses: tuple[Course, ...], subjects: Subjects, adapter: PeopleAdapter, joints: ComparedJoints
+) -> None:
+    everything = errors_of(courses, subjects, adapter, joints)
+    some = people_errors(courses, subjects, adapter.objective, joints, after=[0, STEPS])
+    for whole, part in zip(everything, some, strict=True):
+        for name, values in part.measures.items():
+            np.testing.assert_allclose(values, whole.measures[name][[0, -1]], rtol=1e-6)
+        np.testing.assert_allclose(part.joints_mm, whole.joints_mm[[0, -1]], rtol=1e-6)
 
 
 def test_what_was_found_has_no_error_where_it_is_the_truth(

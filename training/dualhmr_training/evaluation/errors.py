@@ -26,20 +26,20 @@ Errors = npt.NDArray[np.float64]
 
 
 class PersonErrors(NamedTuple):
-    """Errors after 0, 1, ..., T steps."""
+    """Errors after S numbers of steps: 0, 1, ..., T, or those that were asked for."""
 
     steps: int
     """Taken until adaptation stopped."""
     stop_reason: str
     measures: dict[str, Errors]
-    """(T + 1,) each, by name: see `dualhmr_training.evaluation.results`.
+    """(S,) each, by name: see `dualhmr_training.evaluation.results`.
 
     Who was given no keypoint has NaN for errors in 2D.
     """
     joints_mm: Errors
-    """(T + 1, J) the joints that count, roots at the origin."""
+    """(S, J) the joints that count, roots at the origin."""
     aligned_joints_mm: Errors
-    """(T + 1, J) after Procrustes' alignment."""
+    """(S, J) after Procrustes' alignment."""
 
 
 def best_so_far(losses: Sequence[float], max_steps: int) -> list[int]:
@@ -61,14 +61,15 @@ def people_errors(
     objective: Objective,
     joints: ComparedJoints,
     *,
-    max_steps: int,
+    after: Sequence[int],
 ) -> list[PersonErrors]:
     """Compares the iterates of N people with the truth about them.
 
-    Outputs of `courses` are `HeadOutput`s of one person; `max_steps` is T. `objective` has the body
-    and the keypoints given.
+    Outputs of `courses` are `HeadOutput`s of one person; errors are those `after` these numbers of
+    steps. `objective` has the body and the keypoints given.
     """
-    best = [best_so_far(course.loss_history, max_steps) for course in courses]
+    so_far = [best_so_far(course.loss_history, max(after)) for course in courses]
+    best = [[iterates[steps] for steps in after] for iterates in so_far]
     returned = [sorted(set(iterates)) for iterates in best]
     # Everybody's iterates, one after the other, and whose they are.
     output = _outputs(courses, returned)
