@@ -59,8 +59,7 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class ScheduleDefaults:
-    """How these networks are adapted where the user does not say otherwise;
-    None: `DEFAULT_MAX_BATCH` of the engines."""
+    """How these networks are adapted where the user does not say otherwise."""
 
     name: str = "paper"
     adam_rate: float = 1e-5
