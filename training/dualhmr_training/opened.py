@@ -1,20 +1,14 @@
-"""Opening what is evaluated: a bundle, or the folder of a training."""
+"""Opening networks that are trained already: a bundle, or the folder of a training."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dualhmr.adaptation import Schedule
 from dualhmr.bundle import open_bundle
 from dualhmr.engines.torch_networks import torch_auxiliary_network, torch_main_network
-from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import MANIFEST
 from dualhmr.networks import MeshRegressor
 from dualhmr_training.record import RECORD
 from dualhmr_training.trained import NetworkFacts, network_facts, read_networks, read_record
-
-_WITHOUT_MESH = {"keypoints_2d", "camera"}
-"""Losses that need no mesh to compare with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,22 +42,6 @@ def open_networks(folder: Path | None) -> Networks:
         f"{folder} is neither a bundle nor the folder of a training: it has no {MANIFEST} and no "
         f"{RECORD}"
     )
-
-
-def check_schedules(
-    networks: Networks, weights: LossWeights, schedules: Sequence[Schedule]
-) -> None:
-    """Raises ValueError for a schedule that needs a pseudo mesh which nobody makes."""
-    if networks.auxiliary is not None:
-        return
-    weighted = {name for name, weight in vars(weights).items() if weight}
-    for schedule in schedules:
-        used = [weighted if phase.losses is None else phase.losses for phase in schedule.phases]
-        if set().union(*used) - _WITHOUT_MESH:
-            raise ValueError(
-                f"schedule {schedule.name!r} needs a pseudo mesh, and {networks.source} has no "
-                "auxiliary network; use --schedule eft"
-            )
 
 
 def _from_bundle(folder: Path | None) -> Networks:

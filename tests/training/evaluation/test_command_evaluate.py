@@ -18,10 +18,10 @@ from dualhmr.manifest import write_manifest
 from dualhmr.weights import save_weights
 from dualhmr_training.evaluation.adapting import PeopleAdapter
 from dualhmr_training.evaluation.evaluate import evaluate
-from dualhmr_training.evaluation.networks import Networks
 from dualhmr_training.evaluation.report import read_json, table
 from dualhmr_training.evaluation.subjects import Group, Subjects
 from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.opened import Networks
 from dualhmr_training.record import training_record, write_record
 from dualhmr_training.trained import ADAM_RATE
 

@@ -15,8 +15,9 @@ from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import write_manifest
 from dualhmr.weights import save_weights
 from dualhmr_training.evaluation.adapting import PeopleAdapter
-from dualhmr_training.evaluation.networks import Networks, check_schedules, open_networks
+from dualhmr_training.evaluation.possible_schedules import check_schedules
 from dualhmr_training.evaluation.subjects import Subjects
+from dualhmr_training.opened import Networks, open_networks
 from dualhmr_training.record import training_record, write_record
 
 

@@ -12,8 +12,8 @@ from dualhmr.loss_weights import LossWeights
 from dualhmr.metrics import mpjpe, pa_mpjpe, pve
 from dualhmr_training.evaluation.adapting import PeopleAdapter
 from dualhmr_training.evaluation.errors import people_errors
-from dualhmr_training.evaluation.networks import Networks
 from dualhmr_training.evaluation.subjects import ComparedJoints, Group, Subjects
+from dualhmr_training.opened import Networks
 
 FOCAL_LENGTH_PX = 1000.0
 CENTER = (1000.0, 1000.0)

@@ -12,8 +12,8 @@ from dualhmr.networks import HeadOutput
 from dualhmr.rotations import rot6d_to_rotmat
 from dualhmr_training.evaluation.adapting import PeopleAdapter
 from dualhmr_training.evaluation.errors import PersonErrors, best_so_far, people_errors
-from dualhmr_training.evaluation.networks import Networks
 from dualhmr_training.evaluation.subjects import ComparedJoints, Subjects, Truth
+from dualhmr_training.opened import Networks
 from dualhmr_training.persons import some_of
 
 STEPS = 4

@@ -14,9 +14,9 @@ from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import affine_head, as_output
 from dualhmr.objective import Objective
 from dualhmr.objective_gradient import ObjectiveGradient
-from dualhmr_training.evaluation.networks import Networks
 from dualhmr_training.evaluation.observing import Observer
 from dualhmr_training.evaluation.subjects import Subjects
+from dualhmr_training.opened import Networks
 
 
 class Adapter(Protocol):

@@ -12,8 +12,8 @@ from dualhmr.keypoints import BODY_23, SPIN_24, SPIN_49, KeypointSet, own_keypoi
 from dualhmr.loss_weights import LossWeights
 from dualhmr.objective import Evidence, Objective
 from dualhmr.own_objective import own_objective
-from dualhmr_training.evaluation.networks import Networks
 from dualhmr_training.evaluation.subjects import Subjects
+from dualhmr_training.opened import Networks
 from dualhmr_training.spin_joints import spin_24_regressor, spin_objective
 from dualhmr_training.trained import NetworkFacts
 

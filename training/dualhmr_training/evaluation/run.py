@@ -16,11 +16,12 @@ from dualhmr_training.evaluation.evaluation_options import (
     chosen_weights,
     described,
 )
-from dualhmr_training.evaluation.networks import check_schedules, open_networks
 from dualhmr_training.evaluation.plot import write_plot
+from dualhmr_training.evaluation.possible_schedules import check_schedules
 from dualhmr_training.evaluation.report import table, write_json
 from dualhmr_training.evaluation.results import Report
 from dualhmr_training.evaluation.subjects import Group
+from dualhmr_training.opened import open_networks
 from dualhmr_training.spin_joints import read_extra_joints
 
 
