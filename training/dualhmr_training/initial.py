@@ -1,4 +1,4 @@
-"""Networks before training: random weights, and a head that starts from the mean pose."""
+"""Networks before training: random weights and a start from the mean pose, or given weights."""
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from dualhmr.objective import Objective
 from dualhmr.rotations import rotmat_to_rot6d
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dual import DualNetworks
+from dualhmr_training.initial_weights import InitialNetworks, check_initial, load_initial
 from dualhmr_training.mixed_precision import in_mixed_precision
 from dualhmr_training.synthetic.dice import Dice
 from dualhmr_training.synthetic.poses import PoseVariation, sample_poses
@@ -22,13 +23,23 @@ def initial_networks(
     *,
     mean_pose: Tensor,
     mean_params: MeanParams | None = None,
+    initial: InitialNetworks | None = None,
 ) -> DualNetworks:
     """Both networks before training, on the CPU; the same configuration gives the same ones.
 
-    Heads begin from `mean_params`, or from the pose `mean_pose` (144,) in 6D. `objective` is that
-    of the outer problem; the inner steps weigh its losses their own way. Seeds torch's global
-    generator. Raises ValueError where the configuration contradicts itself.
+    All weights are those of `initial` where it is given, and where heads begin too. Otherwise they
+    begin from `mean_params`, or from the pose `mean_pose` (144,) in 6D. `objective` is that of the
+    outer problem; the inner steps weigh its losses their own way. Seeds torch's global generator.
+    Raises ValueError where the configuration contradicts itself or `initial`, and for both of
+    `mean_params` and `initial`.
     """
+    if initial is not None:
+        if mean_params is not None:
+            raise ValueError(
+                f"both mean parameters and {initial.source} say where heads begin; leave out "
+                "--mean-params (mean_params), or --initial (initial)"
+            )
+        check_initial(initial, config)
     torch.manual_seed(config.seed)
     main, auxiliary = (
         None if spec is None else initial_network(spec, mean_pose=mean_pose, dropout=config.dropout)
@@ -48,6 +59,8 @@ def initial_networks(
     )
     if mean_params is not None:
         begin_from(networks, mean_params.start)
+    if initial is not None:
+        load_initial(initial, networks)
     return networks
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from dualhmr.bundle import open_bundle
 from dualhmr.engines.torch_networks import torch_auxiliary_network, torch_main_network
-from dualhmr.manifest import MANIFEST
+from dualhmr.manifest import MANIFEST, NetworkSpec
 from dualhmr.networks import MeshRegressor
+from dualhmr.plain_data import from_plain
 from dualhmr_training.record import RECORD
 from dualhmr_training.trained import NetworkFacts, network_facts, read_networks, read_record
 
@@ -19,7 +20,10 @@ class Networks:
     source: str
     """Where they come from, for people to read."""
     main: MeshRegressor
+    main_spec: NetworkSpec
     auxiliary: MeshRegressor | None
+    auxiliary_spec: NetworkSpec | None
+    """None where training had no auxiliary network."""
     facts: NetworkFacts
 
     @property
@@ -51,7 +55,9 @@ def _from_bundle(folder: Path | None) -> Networks:
         name=manifest.name,
         source=f"bundle {bundle.folder}",
         main=torch_main_network(bundle),
+        main_spec=manifest.main,
         auxiliary=torch_auxiliary_network(bundle),
+        auxiliary_spec=manifest.auxiliary,
         facts=NetworkFacts(
             body=manifest.body,
             keypoint_set=manifest.keypoint_set,
@@ -64,11 +70,14 @@ def _from_bundle(folder: Path | None) -> Networks:
 
 def _from_training(folder: Path) -> Networks:
     record = read_record(folder)
+    config = record["config"]
     main, auxiliary = read_networks(folder, record)
     return Networks(
         name=folder.resolve().name,
         source=f"the training in {folder}",
         main=main,
+        main_spec=from_plain(NetworkSpec, config["main"]),
         auxiliary=auxiliary,
+        auxiliary_spec=None if auxiliary is None else from_plain(NetworkSpec, config["auxiliary"]),
         facts=network_facts(record),
     )
