@@ -39,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--extra-joints", type=Path, help="SPIN's J_regressor_extra.npy")
     parser.add_argument("--mean-params", type=Path, help="SPIN's smpl_mean_params.npz")
+    parser.add_argument(
+        "--initial", type=Path, metavar="NETWORKS",
+        help="begin from the weights of a bundle, or of a finished training's folder",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     parser.add_argument("--threads", type=int, help="CPU threads of each process")
     parser.add_argument(
@@ -63,12 +67,14 @@ def run(options: argparse.Namespace) -> int:
         from dualhmr.mean_params import read_mean_params
         from dualhmr_training.accelerator import close_accelerator, open_accelerator
         from dualhmr_training.dataset_training import train_on_datasets
+        from dualhmr_training.initial_weights import read_initial
         from dualhmr_training.spin_joints import read_extra_joints
         from dualhmr_training.synthetic_training import train_on_synthetic_people
     except ImportError as error:
         raise ImportError(f'{error}; training needs pip install "dualhmr[training]"') from error
     body = load_body(options.body)
     mean_params = None if options.mean_params is None else read_mean_params(options.mean_params)
+    initial = None if options.initial is None else read_initial(options.initial)
     accelerator = open_accelerator(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -80,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
             accelerator=accelerator,
             body=body,
             mean_params=mean_params,
+            initial=initial,
             workers=options.workers,
         )
     else:
@@ -97,6 +104,7 @@ def run(options: argparse.Namespace) -> int:
             extra_joints=extra,
             gendered_bodies=gendered,
             mean_params=mean_params,
+            initial=initial,
             workers=options.workers,
         )
     if accelerator.is_main_process:

@@ -18,6 +18,7 @@ from dualhmr_training.datasets import (
 )
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.initial import initial_networks, upright_pose_6d
+from dualhmr_training.initial_weights import InitialNetworks
 from dualhmr_training.mixture_batches import MixtureBatches
 from dualhmr_training.record import digest_of_body, training_record
 from dualhmr_training.run import run_training
@@ -51,13 +52,15 @@ def train_on_datasets(
     extra_joints: Tensor | None,
     gendered_bodies: tuple[Body, Body] | tuple[()] = (),
     mean_params: MeanParams | None = None,
+    initial: InitialNetworks | None = None,
     workers: int = 4,
 ) -> DualNetworks:
     """Trains on the paper's mix; resumes what is in `out`.
 
-    Heads begin from `mean_params`, or from the rest pose, upright. `gendered_bodies` are the male
-    and the female one, for the data sets whose betas are theirs.
-    Writes and raises as `open_mixture`, `Trainer` and `run_training` do.
+    Weights are random, and heads begin from `mean_params`, or from the rest pose, upright; or both
+    are those of `initial`. `gendered_bodies` are the male and the female one, for the data sets
+    whose betas are theirs.
+    Writes and raises as `open_mixture`, `initial_networks`, `Trainer` and `run_training` do.
     """
     mixture = open_mixture(root, with_3dpw=config.with_3dpw, seed=config.seed)
     if config.epochs is not None:
@@ -78,7 +81,7 @@ def train_on_datasets(
         for each in (body, *gendered_bodies)
     )
     networks = initial_networks(
-        config, objective, mean_pose=upright_pose_6d(), mean_params=mean_params
+        config, objective, mean_pose=upright_pose_6d(), mean_params=mean_params, initial=initial
     )
     batches = MixtureBatches(
         mixture,
@@ -97,5 +100,6 @@ def train_on_datasets(
             datasets={"names": mixture.names, "persons": len(mixture)},
             gendered_bodies=[digest_of_body(each) for each in gendered_bodies] or None,
             mean_params_sha256=mean_params and mean_params.sha256,
+            initial_sha256=initial and initial.sha256,
         ),
     )

@@ -102,4 +102,4 @@ PRESETS: dict[str, Callable[[], TrainingConfig]] = {
     "paper-hmr-resnet": lambda: paper("resnet50", "resnet50", cliff=False, batch=40, epochs=65),
 }
 FINE_TUNING_EPOCHS = 5
-"""On the mix with 3DPW, before evaluating on it: `--with_3dpw true --epochs 5`."""
+"""On the mix with 3DPW, before evaluating on it: `--with_3dpw true --epochs 5 --initial RUN`."""

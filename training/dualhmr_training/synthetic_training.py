@@ -15,6 +15,7 @@ from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.held_out import held_out_clips, held_out_people
 from dualhmr_training.initial import initial_networks, mean_pose_6d
+from dualhmr_training.initial_weights import InitialNetworks
 from dualhmr_training.persons import to_device
 from dualhmr_training.record import digest, training_record
 from dualhmr_training.rendered_batches import RenderedBatches
@@ -35,13 +36,15 @@ def train_on_synthetic_people(
     accelerator: Accelerator,
     body: Body | None = None,
     mean_params: MeanParams | None = None,
+    initial: InitialNetworks | None = None,
     workers: int = 0,
 ) -> DualNetworks:
     """Trains on the clips of `poses` that are not held out; resumes what is in `out`.
 
     For networks that read the image the people are rendered, by `workers` processes besides this
-    one. `body` is the free one if left out, and without `mean_params` heads begin from the mean of
-    the poses. Writes and raises as `Trainer` and `run_training` do.
+    one. `body` is the free one if left out. Weights are random, and without `mean_params` heads
+    begin from the mean of the poses; or both are those of `initial`. Writes and raises as
+    `initial_networks`, `Trainer` and `run_training` do.
     """
     body = body or load_body()
     objective = synthetic_objective(
@@ -49,7 +52,7 @@ def train_on_synthetic_people(
     )
     pool = poses.of_clips(set(poses.clips) - held_out_clips(poses))
     networks = initial_networks(
-        config, objective, mean_pose=mean_pose_6d(pool), mean_params=mean_params
+        config, objective, mean_pose=mean_pose_6d(pool), mean_params=mean_params, initial=initial
     )
     batches: Batches = (
         RenderedBatches(config, body, pool, objective, workers=workers)
@@ -64,6 +67,7 @@ def train_on_synthetic_people(
             body,
             poses={"count": len(poses.clips), "sha256": digest(poses.rotvecs)},
             mean_params_sha256=mean_params and mean_params.sha256,
+            initial_sha256=initial and initial.sha256,
         ),
         validation=_validation(config, body, poses, objective)
         if accelerator.is_main_process

@@ -1,6 +1,7 @@
 """Training on data sets in the users' formats, with networks small enough for a test."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from dualhmr_training.accelerator import open_accelerator
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dataset_training import open_mixture, train_on_datasets
 from dualhmr_training.datasets import DATASETS, Mixture
+from dualhmr_training.dual import DualNetworks
+from dualhmr_training.initial_weights import InitialNetworks, read_initial
 from dualhmr_training.meta_step import InnerLoop
 from dualhmr_training.mixture_batches import MixtureBatches
 from dualhmr_training.presets import PRESETS
@@ -88,6 +91,27 @@ def test_trains_on_what_is_annotated(root: Path, tmp_path: Path, inner: InnerLoo
     )
     assert all(torch.isfinite(tensor).all() for tensor in trained.state_dict().values())
     assert (tmp_path / "main.safetensors").is_file()
+
+
+def test_fine_tuning_begins_with_the_weights_it_is_given(root: Path, tmp_path: Path) -> None:
+    def train(config: TrainingConfig, out: str, initial: InitialNetworks | None) -> DualNetworks:
+        return train_on_datasets(
+            config,
+            root,
+            tmp_path / out,
+            accelerator=open_accelerator("cpu"),
+            body=load_body(),
+            extra_joints=None,
+            initial=initial,
+            workers=0,
+        )
+
+    trained = train(CONFIG, "first", None).state_dict()
+    initial = read_initial(tmp_path / "first")
+    begun = train(dataclasses.replace(CONFIG, steps=0), "second", initial).state_dict()
+    torch.testing.assert_close(dict(begun), dict(trained), rtol=0, atol=0)
+    record = json.loads((tmp_path / "second" / "training.json").read_text())
+    assert record["initial_sha256"] == initial.sha256
 
 
 def test_missing_data_set_says_which(tmp_path: Path) -> None:
