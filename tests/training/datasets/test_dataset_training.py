@@ -14,7 +14,7 @@ from dualhmr_training.accelerator import open_accelerator
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dataset_training import open_mixture, train_on_datasets
 from dualhmr_training.datasets import DATASETS, Mixture
-from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.inner_loop import InnerLoop
 from dualhmr_training.mixture_batches import MixtureBatches
 from dualhmr_training.presets import PRESETS
 from dualhmr_training.spin_joints import spin_objective
