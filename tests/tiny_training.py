@@ -18,7 +18,7 @@ from dualhmr_training.batches import SyntheticBatches
 from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.initial import initial_networks, mean_pose_6d
-from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.inner_loop import InnerLoop
 from dualhmr_training.presets import keypoint_network
 from dualhmr_training.synthetic.poses import PoseFile
 from dualhmr_training.synthetic_training import synthetic_objective

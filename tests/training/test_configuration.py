@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
-from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.inner_loop import InnerLoop
 from dualhmr_training.presets import demo
 
 

@@ -10,7 +10,8 @@ from dualhmr.networks import HeadOutput
 from dualhmr_training.batches import Batch
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.meta_step import InnerLoop, adapted_output
+from dualhmr_training.inner_loop import InnerLoop
+from dualhmr_training.meta_step import adapted_output
 
 LOSSES = ("keypoints_2d", "joints_3d", "vertices", "rotations", "betas", "camera")
 ALONE = replace(TINY, auxiliary=None, inner=InnerLoop(learning_rate=0.01, losses=LOSSES[:1]))
@@ -68,6 +69,15 @@ def test_neither_network_gets_gradient_from_the_other_s_losses(second_order: boo
         loss = torch.stack([value for key, value in losses.items() if name in key]).sum()
         assert all(gradient is None for gradient in gradients(loss, other))
         assert all(gradient is not None for gradient in gradients(loss, getattr(networks, name)))
+
+
+def test_weights_of_the_batch_are_for_training_people_are_validated_alone() -> None:
+    inner = replace(TINY.inner, learning_rate=0.01)
+    shared, batch = set_up(replace(TINY, inner=replace(inner, weights_per="batch")))
+    own, _ = set_up(replace(TINY, inner=inner))
+    assert close(shared.adapted(batch), own.adapted(batch))
+    losses = [torch.stack(list(networks(batch).values())).sum() for networks in (shared, own)]
+    assert not torch.isclose(*losses)
 
 
 def test_the_main_network_is_under_the_loss_after_a_step_on_keypoints_and_pseudo_mesh() -> None:

@@ -5,88 +5,49 @@ import dataclasses
 
 import pytest
 import torch
-import torch.utils._pytree as pytree
-from stick_figure import stick_figure
+from inner_steps import (
+    PEOPLE,
+    RATE,
+    assert_close,
+    assert_same_steps,
+    normal,
+    of_person,
+    outer_gradients,
+    outer_loss,
+    small_evidence,
+    small_inputs,
+    small_network,
+    small_objective,
+)
 from torch import Tensor
 
 from dualhmr import adaptation
 from dualhmr.adaptation import GradientDescent
-from dualhmr.body import keypoint_regressor
-from dualhmr.camera import View
-from dualhmr.keypoints import COCO_17
-from dualhmr.loss_weights import LossWeights
-from dualhmr.networks import HeadOutput, KeypointTrunk, MeshRegressor, RegressorHead
+from dualhmr.networks import HeadOutput, MeshRegressor
 from dualhmr.objective import Evidence, Objective
-from dualhmr.rotations import rotvec_to_rotmat
 from dualhmr_training import meta_step
-from dualhmr_training.meta_step import InnerLoop, adapted_output, adapted_output_by_mapping
-
-PEOPLE = 3
-RATE = 0.005
-
-
-def normal(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).double()
+from dualhmr_training.inner_loop import InnerLoop
+from dualhmr_training.meta_step import adapted_output, adapted_output_by_mapping
 
 
 @pytest.fixture(scope="module")
 def objective() -> Objective:
-    body = stick_figure()
-    return Objective(
-        body,
-        keypoints=keypoint_regressor(body, COCO_17),
-        keypoint_count=len(COCO_17),
-        camera="cliff",
-        weights=LossWeights(),
-    )
+    return small_objective()
 
 
 @pytest.fixture(params=[False, True], ids=["hmr", "cliff"])
 def network(request: pytest.FixtureRequest) -> MeshRegressor:
-    torch.manual_seed(0)
-    trunk = KeypointTrunk(keypoint_count=len(COCO_17), feature_count=6, blocks=1)
-    head = RegressorHead(6, hidden=5, iterations=3, reads_box_info=request.param, dropout=0.0)
-    for decoder in (head.decpose, head.decshape, head.deccam):
-        torch.nn.init.zeros_(decoder.bias)  # like a trained head, not far off
-    return MeshRegressor(trunk, head).double()
+    return small_network(reads_box_info=request.param)
 
 
 @pytest.fixture(scope="module")
 def inputs() -> dict[str, Tensor]:
-    keypoints = normal(PEOPLE, len(COCO_17), 3, seed=1)
-    keypoints[..., 2] = keypoints[..., 2].abs()
-    return {"keypoints": keypoints, "box_info": normal(PEOPLE, 3, seed=2)}
+    return small_inputs()
 
 
 @pytest.fixture(scope="module")
 def evidence(objective: Objective) -> Evidence:
-    view = View(
-        torch.tensor([[300.0, 220.0]]).double().repeat(PEOPLE, 1),
-        torch.tensor([200.0, 250.0, 300.0]).double(),
-        torch.full((PEOPLE,), 800.0).double(),
-        torch.tensor([[320.0, 240.0]]).double().repeat(PEOPLE, 1),
-    )
-    rotations = rotvec_to_rotmat(0.3 * normal(PEOPLE, 24, 3, seed=3))
-    target = objective.target(rotations, normal(PEOPLE, 10, seed=4))
-    keypoints = 0.4 * normal(PEOPLE, len(COCO_17), 2, seed=5)
-    return Evidence(keypoints, torch.ones(PEOPLE, len(COCO_17)).double(), view, target)
-
-
-def close(output: HeadOutput, other: HeadOutput, tolerance: float = 1e-12) -> None:
-    for part, of_other in zip(output, other, strict=True):
-        torch.testing.assert_close(part, of_other, atol=tolerance, rtol=0)
-
-
-def of_person(evidence: Evidence, person: int) -> Evidence:
-    part: Evidence = pytree.tree_map(
-        lambda leaf: None if leaf is None else leaf[person : person + 1], evidence
-    )
-    return part
-
-
-def outer_gradients(network: MeshRegressor, output: HeadOutput) -> tuple[Tensor, ...]:
-    loss = sum((part.square().sum() for part in output), torch.zeros(()).double())
-    return torch.autograd.grad(loss, list(network.parameters()))
+    return small_evidence(objective)
 
 
 def test_the_inner_step_is_the_one_of_test_time() -> None:
@@ -97,28 +58,28 @@ def test_no_steps_is_ordinary_training(
     network: MeshRegressor, inputs: dict[str, Tensor], objective: Objective, evidence: Evidence
 ) -> None:
     output = adapted_output(network, inputs, objective, evidence, InnerLoop(steps=0))
-    close(output, network(inputs))
+    assert_close(output, network(inputs))
 
 
 @pytest.mark.parametrize("losses", [None, ("keypoints_2d",)])
 @pytest.mark.parametrize("max_norm", [None, 0.01])
-def test_low_rank_form_equals_a_step_for_each_sample(
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_low_rank_form_equals_steps_for_each_sample(
     network: MeshRegressor,
     inputs: dict[str, Tensor],
     objective: Objective,
     evidence: Evidence,
     losses: tuple[str, ...] | None,
     max_norm: float | None,
+    steps: int,
 ) -> None:
-    inner = InnerLoop(learning_rate=RATE, losses=losses, max_norm=max_norm)
+    inner = InnerLoop(steps=steps, learning_rate=RATE, losses=losses, max_norm=max_norm)
     fast = adapted_output(network, inputs, objective, evidence, inner)
-    plain = adapted_output_by_mapping(network, inputs, objective, evidence, inner)
-    close(fast, plain)
     assert (fast.pose_6d - network(inputs).pose_6d).abs().max() > 1e-5
-    for gradient, of_plain in zip(
-        outer_gradients(network, fast), outer_gradients(network, plain), strict=True
-    ):
-        torch.testing.assert_close(gradient, of_plain, atol=1e-10, rtol=1e-9)
+    plain = adapted_output_by_mapping(network, inputs, objective, evidence, inner)
+    assert_same_steps(network, fast, plain)
+    with torch.no_grad():  # as in validation
+        assert_close(adapted_output(network, inputs, objective, evidence, inner), plain)
 
 
 @pytest.mark.parametrize("steps", [1, 3])
@@ -135,7 +96,7 @@ def test_every_sample_is_adapted_alone(
         own = {name: tensor[person : person + 1] for name, tensor in inputs.items()}
         known = of_person(evidence, person)
         alone = adapted_output(network, own, objective, known, inner)
-        close(alone, HeadOutput(*(part[person : person + 1] for part in together)))
+        assert_close(alone, HeadOutput(*(part[person : person + 1] for part in together)))
 
 
 def test_steps_are_those_of_gradient_descent_on_a_copy(
@@ -151,7 +112,7 @@ def test_steps_are_those_of_gradient_descent_on_a_copy(
         sum(objective.losses(adapted(own), known).values()).sum().backward()  # type: ignore[union-attr]
         optimiser.step()
     inner = InnerLoop(steps=3, learning_rate=RATE)
-    close(adapted_output(network, own, objective, known, inner), adapted(own), 1e-10)
+    assert_close(adapted_output(network, own, objective, known, inner), adapted(own), 1e-10)
 
 
 def test_first_order_ignores_how_the_step_depends_on_the_weights(
@@ -174,6 +135,7 @@ def test_first_order_ignores_how_the_step_depends_on_the_weights(
     assert any(not torch.allclose(a, b, rtol=1e-3) for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.parametrize("weights_per", ["sample", "batch"])
 @pytest.mark.parametrize("scope", ["head", "all"])
 def test_second_order_against_finite_differences(
     network: MeshRegressor,
@@ -181,12 +143,13 @@ def test_second_order_against_finite_differences(
     objective: Objective,
     evidence: Evidence,
     scope: str,
+    weights_per: str,
 ) -> None:
-    inner = InnerLoop(learning_rate=RATE, second_order=True, scope=scope)
+    inner = InnerLoop(learning_rate=RATE, second_order=True, scope=scope, weights_per=weights_per)
 
     def outer() -> Tensor:
         output = adapted_output(network, inputs, objective, evidence, inner)
-        return sum((part.square().sum() for part in output), torch.zeros(()).double())
+        return outer_loss(output)
 
     gradients = torch.autograd.grad(outer(), list(network.parameters()))
     for seed in range(3):
@@ -211,14 +174,17 @@ def test_the_pseudo_mesh_gets_no_gradient(
     rotations = evidence.target.rotations.clone().requires_grad_()
     known = evidence._replace(target=evidence.target._replace(rotations=rotations))
     output = adapted_output(network, inputs, objective, known, InnerLoop(learning_rate=RATE))
-    loss = sum((part.square().sum() for part in output), torch.zeros(()).double())
-    (gradient,) = torch.autograd.grad(loss, rotations, allow_unused=True)
+    (gradient,) = torch.autograd.grad(outer_loss(output), rotations, allow_unused=True)
     assert gradient is None
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"steps": -1}, "inner steps are -1"), ({"scope": "heads"}, "unknown inner scope 'heads'")],
+    [
+        ({"steps": -1}, "inner steps are -1"),
+        ({"scope": "heads"}, "unknown inner scope 'heads'"),
+        ({"weights_per": "person"}, "unknown inner weights_per 'person'"),
+    ],
 )
 def test_bad_configurations(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):

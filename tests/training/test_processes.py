@@ -13,7 +13,7 @@ from tiny_training import ORDINARY, TINY, networks_and_batches, train_command
 from dualhmr_training.accelerator import close_accelerator, open_accelerator
 from dualhmr_training.batches import Batch
 from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
-from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.inner_loop import InnerLoop
 from dualhmr_training.trainer import Trainer
 
 STEPS = 3

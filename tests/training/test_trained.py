@@ -12,7 +12,7 @@ from dualhmr.keypoints import BODY_23, SPIN_49
 from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import ScheduleDefaults
 from dualhmr.weights import save_weights
-from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.inner_loop import InnerLoop
 from dualhmr_training.record import training_record, write_record
 from dualhmr_training.trained import (
     ADAM_RATE,

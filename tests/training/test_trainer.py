@@ -12,7 +12,7 @@ from dualhmr_training.batches import Batch
 from dualhmr_training.checkpoints import Checkpoint
 from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.inner_loop import InnerLoop
 from dualhmr_training.trainer import Trainer, learning_rate
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import NetworkSpec
-from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.inner_loop import InnerLoop
 from dualhmr_training.synthetic.appearance import Appearance
 from dualhmr_training.synthetic.people import Population
 

@@ -1,12 +1,15 @@
 """The two networks, trained together: Eq. 8."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from dualhmr.networks import HeadOutput, MeshRegressor
 from dualhmr.objective import Evidence, MeshTarget, Objective
 from dualhmr_training.batches import Batch
-from dualhmr_training.meta_step import InnerLoop, adapted_output
+from dualhmr_training.inner_loop import InnerLoop
+from dualhmr_training.meta_step import adapted_output
 
 _WITHOUT_MESH = frozenset({"keypoints_2d", "camera"})
 """Losses that need no mesh to compare with."""
@@ -52,25 +55,29 @@ class DualNetworks(nn.Module):
         """The mean losses over the batch, by `network/loss`; their sum is Eq. 8's.
 
         The auxiliary network is under the supervised loss. The main network is under it *after* a
-        test-time step for each sample, on the sample's keypoints and pseudo mesh.
+        test-time step for each sample, on the sample's keypoints and pseudo mesh, or for them all
+        together where `inner.weights_per` is `batch`.
         """
-        adapted, guessed = self._outputs(batch)
+        adapted, guessed = self._outputs(batch, self._inner)
         losses = self._supervised("main", adapted, batch)
         if guessed is not None:
             losses |= self._supervised("auxiliary", guessed, batch)
         return losses
 
     def adapted(self, batch: Batch) -> HeadOutput:
-        """What the main network puts out after the inner steps on each sample."""
-        return self._outputs(batch)[0]
+        """What the main network puts out after the inner steps on each sample, alone.
 
-    def _outputs(self, batch: Batch) -> tuple[HeadOutput, HeadOutput | None]:
+        As at test time, whatever training does: it does not matter who else is in the batch.
+        """
+        return self._outputs(batch, replace(self._inner, weights_per="sample"))[0]
+
+    def _outputs(self, batch: Batch, inner: InnerLoop) -> tuple[HeadOutput, HeadOutput | None]:
         """Of the adapted main network and of the auxiliary one."""
         guessed = None if self.auxiliary is None else self.auxiliary(batch.inputs)
         known: Evidence = batch.known
-        if guessed is not None and self._inner.steps:
+        if guessed is not None and inner.steps:
             known = known._replace(target=self._pseudo_mesh(guessed))
-        adapted = adapted_output(self.main, batch.inputs, self._objective, known, self._inner)
+        adapted = adapted_output(self.main, batch.inputs, self._objective, known, inner)
         return adapted, guessed
 
     @torch.no_grad()

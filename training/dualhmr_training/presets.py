@@ -6,7 +6,7 @@ from dualhmr.keypoints import BODY_23
 from dualhmr.loss_weights import LossWeights
 from dualhmr.manifest import NetworkSpec
 from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
-from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.inner_loop import InnerLoop
 
 
 def keypoint_network(*, feature_count: int = 512, blocks: int, hidden: int = 512) -> NetworkSpec:

@@ -12,7 +12,7 @@ from dualhmr.manifest import NetworkSpec, ScheduleDefaults
 from dualhmr.networks import MeshRegressor
 from dualhmr.plain_data import from_plain
 from dualhmr.weights import load_weights
-from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.inner_loop import InnerLoop
 from dualhmr_training.overrides import with_overrides
 from dualhmr_training.record import RECORD
 

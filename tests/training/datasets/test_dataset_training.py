@@ -17,7 +17,7 @@ from dualhmr_training.dataset_training import open_mixture, train_on_datasets
 from dualhmr_training.datasets import DATASETS, Mixture
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.initial_weights import InitialNetworks, read_initial
-from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.inner_loop import InnerLoop
 from dualhmr_training.mixture_batches import MixtureBatches
 from dualhmr_training.presets import PRESETS
 from dualhmr_training.spin_joints import spin_objective

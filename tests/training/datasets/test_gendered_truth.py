@@ -20,7 +20,7 @@ from dualhmr_training.batches import batch_of_samples
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dataset_training import train_on_datasets
 from dualhmr_training.datasets import DATASETS, open_dataset
-from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.inner_loop import InnerLoop
 from dualhmr_training.samples import Sample
 from dualhmr_training.spin_joints import spin_objective
 

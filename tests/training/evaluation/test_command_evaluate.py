@@ -20,7 +20,7 @@ from dualhmr_training.evaluation.adapting import PeopleAdapter
 from dualhmr_training.evaluation.evaluate import evaluate
 from dualhmr_training.evaluation.report import read_json, table
 from dualhmr_training.evaluation.subjects import Group, Subjects
-from dualhmr_training.meta_step import InnerLoop
+from dualhmr_training.inner_loop import InnerLoop
 from dualhmr_training.opened import Networks
 from dualhmr_training.record import training_record, write_record
 from dualhmr_training.trained import ADAM_RATE
