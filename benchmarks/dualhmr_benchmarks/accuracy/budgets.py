@@ -1,0 +1,106 @@
+"""How much is spent on testing the claims: networks, training, people."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from dualhmr.manifest import NetworkSpec
+from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
+from dualhmr_training.presets import demo, image_network, keypoint_network, synthetic_resnet
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One size of all experiments."""
+
+    name: str
+    network: Callable[[bool], NetworkSpec]
+    """CLIFF's, or HMR's for False; main and auxiliary network alike, as in the paper."""
+    training: TrainingConfig
+    """Of the full method; networks, people and seed are set for each training."""
+    fine_tuning_steps: int
+    inner_rates: tuple[float, float, float]
+    """Table 7's other rates of test time, and of the inner step: the paper's 1e-6, 1e-4, 1e-3."""
+    outer_rates: tuple[float, float, float]
+    """Table 7's other rates of training: the paper's 1e-3, 1e-5, 1e-6."""
+    adam_rates: tuple[float, ...]
+    """To choose that of test time from, for each method on people in held-out clips."""
+    people: int
+    """Evaluated on."""
+    few_people: int
+    """Evaluated on where every step runs through autograd, and to choose rates on."""
+    latency_networks: tuple[str, ...]
+    latency_rounds: int
+
+
+def _small_network(cliff: bool) -> NetworkSpec:
+    network = keypoint_network(feature_count=256, blocks=2, hidden=128)
+    if cliff:
+        return network
+    options = {**network.backbone_options, "reads_box_info": 0}
+    return replace(network, backbone_options=options, reads=("keypoints",))
+
+
+def _tiny_network(cliff: bool) -> NetworkSpec:
+    small = _small_network(cliff)
+    options = {**small.backbone_options, "feature_count": 32, "blocks": 1}
+    return replace(small, backbone_options=options, hidden=16)
+
+
+def _full_network(cliff: bool) -> NetworkSpec:
+    return image_network("resnet50", iterations=3, reads_box_info=cliff)
+
+
+def _small_training(*, batch: int, steps: int, warm_up: int) -> TrainingConfig:
+    return replace(
+        demo(),
+        batch=batch,
+        steps=steps,
+        optimiser=OptimiserConfig(warm_up_steps=warm_up),
+        validate_every=steps,
+        checkpoint_every=max(1, steps // 3),
+    )
+
+
+_SMALL = Budget(
+    name="small",
+    network=_small_network,
+    training=_small_training(batch=128, steps=1200, warm_up=100),
+    fine_tuning_steps=400,
+    inner_rates=(1e-3, 1e-1, 1.0),
+    outer_rates=(1e-2, 1e-4, 1e-5),
+    adam_rates=(3e-5, 6e-5, 1e-4, 2e-4, 4e-4),
+    people=1000,
+    few_people=200,
+    latency_networks=("default", "resnet50", "hrnet_w48"),
+    latency_rounds=3,
+)
+
+BUDGETS: Mapping[str, Budget] = {
+    "small": _SMALL,
+    "full": Budget(
+        name="full",
+        network=_full_network,
+        training=replace(synthetic_resnet(), steps=60_000),
+        fine_tuning_steps=10_000,
+        inner_rates=(1e-6, 1e-4, 1e-3),
+        outer_rates=(1e-3, 1e-5, 1e-6),
+        adam_rates=(3e-6, 1e-5, 3e-5, 1e-4),
+        people=1500,
+        few_people=200,
+        latency_networks=("default", "resnet50", "hrnet_w48"),
+        latency_rounds=7,
+    ),
+    "tiny": replace(
+        _SMALL,
+        name="tiny",
+        network=_tiny_network,
+        training=_small_training(batch=8, steps=6, warm_up=2),
+        fine_tuning_steps=2,
+        adam_rates=(1e-4, 1e-3),
+        people=6,
+        few_people=3,
+        latency_networks=("default",),
+        latency_rounds=1,
+    ),
+}
+"""By name: two cores and an hour or so; a GPU; and one that shows that everything runs."""

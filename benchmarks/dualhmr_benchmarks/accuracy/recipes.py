@@ -1,0 +1,98 @@
+"""The trainings that the claims compare, as configurations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from dualhmr_benchmarks.accuracy.budgets import Budget
+from dualhmr_benchmarks.accuracy.world import NARROW, VARIED, training_population
+from dualhmr_training.configuration import TrainingConfig
+
+KEYPOINTS_ONLY = ("keypoints_2d",)
+CLIFF, HMR = "cliff", "hmr"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training, but for its budget and seed."""
+
+    regressor: str = CLIFF
+    style: str = VARIED
+    """Of the people it is trained on."""
+    auxiliary: bool = True
+    inner_steps: int = 1
+    inner_losses: tuple[str, ...] | None = None
+    scope: str = "head"
+    weights_per: str = "sample"
+    inner_rate: int | None = None
+    """Which of `Budget.inner_rates`; None is the budget's own."""
+    outer_rate: int | None = None
+    """Which of `Budget.outer_rates`; None is the budget's own."""
+    outer_losses: tuple[str, ...] | None = None
+    starts_from: str | None = None
+    """Name of the recipe whose weights it fine-tunes."""
+
+    def configuration(self, budget: Budget, seed: int) -> TrainingConfig:
+        """With everything that training needs to know."""
+        network = budget.network(self.regressor == CLIFF)
+        base = budget.training
+        inner = replace(
+            base.inner,
+            steps=self.inner_steps,
+            losses=self.inner_losses,
+            scope=self.scope,
+            weights_per=self.weights_per,
+        )
+        if self.inner_rate is not None:
+            inner = replace(inner, learning_rate=budget.inner_rates[self.inner_rate])
+        optimiser = base.optimiser
+        if self.outer_rate is not None:
+            rate = budget.outer_rates[self.outer_rate]
+            scale = rate / optimiser.learning_rate
+            optimiser = replace(
+                optimiser, learning_rate=rate, final_rate=optimiser.final_rate * scale
+            )
+        return replace(
+            base,
+            main=network,
+            auxiliary=network if self.auxiliary else None,
+            inner=inner,
+            outer_losses=self.outer_losses,
+            optimiser=optimiser,
+            camera=self.regressor,
+            population=training_population(self.style),
+            steps=budget.fine_tuning_steps if self.starts_from else base.steps,
+            seed=seed,
+        )
+
+
+_DUAL = Recipe()
+_ORDINARY = Recipe(inner_steps=0)
+_META = Recipe(auxiliary=False, inner_losses=KEYPOINTS_ONLY)
+
+RECIPES: Mapping[str, Recipe] = {
+    "cliff_ordinary": _ORDINARY,
+    "cliff_meta": _META,
+    "cliff_dual": _DUAL,
+    "hmr_ordinary": replace(_ORDINARY, regressor=HMR, auxiliary=False),
+    "hmr_dual": replace(_DUAL, regressor=HMR),
+    "narrow_ordinary": replace(_ORDINARY, style=NARROW, auxiliary=False),
+    "narrow_meta": replace(_META, style=NARROW),
+    "narrow_dual": replace(_DUAL, style=NARROW),
+    "two_inner_steps": replace(_DUAL, inner_steps=2),
+    "three_inner_steps": replace(_DUAL, inner_steps=3),
+    "all_parameters": replace(_DUAL, scope="all"),
+    "one_set_per_batch": replace(_DUAL, weights_per="batch"),
+    "fine_tuned_on_2d": Recipe(
+        auxiliary=False,
+        inner_losses=KEYPOINTS_ONLY,
+        outer_losses=(*KEYPOINTS_ONLY, "camera"),
+        starts_from="cliff_ordinary",
+    ),
+    "inner_rate_low": replace(_DUAL, inner_rate=0),
+    "inner_rate_high": replace(_DUAL, inner_rate=1),
+    "inner_rate_highest": replace(_DUAL, inner_rate=2),
+    "inner_high_outer_high": replace(_DUAL, inner_rate=1, outer_rate=0),
+    "inner_high_outer_low": replace(_DUAL, inner_rate=1, outer_rate=1),
+    "inner_high_outer_lowest": replace(_DUAL, inner_rate=1, outer_rate=2),
+}
+"""By name: regressor or people, and what is done to them."""

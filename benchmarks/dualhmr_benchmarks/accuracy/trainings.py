@@ -1,0 +1,110 @@
+"""Trainings, each done once: kept under a name that its configuration decides, and resumed."""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from dualhmr.files import atomic_path
+from dualhmr_benchmarks.accuracy.parallel import run_all
+from dualhmr_benchmarks.accuracy.recipes import RECIPES
+from dualhmr_benchmarks.accuracy.setting import Setting, file_digest, free_body, key_of, poses_of
+from dualhmr_benchmarks.accuracy.world import training_poses
+
+_WEIGHTS = "main.safetensors"
+_UNSTABLE = "unstable.json"
+
+
+class Training(NamedTuple):
+    """One recipe with one seed."""
+
+    recipe: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"training {self.recipe}, seed {self.seed}"
+
+
+def training_key(setting: Setting, training: Training) -> str:
+    """Decided by all that the training's outcome depends on, but the code."""
+    recipe = RECIPES[training.recipe]
+    before = recipe.starts_from and training_key(
+        setting, Training(recipe.starts_from, training.seed)
+    )
+    return key_of(
+        config=asdict(recipe.configuration(setting.budget, training.seed)),
+        style=recipe.style,
+        poses=file_digest(setting.poses),
+        starts_from=before,
+    )
+
+
+def training_folder(setting: Setting, training: Training) -> Path:
+    """Where its networks are, or will be."""
+    return setting.cache / "trainings" / training_key(setting, training)
+
+
+def instability(setting: Setting, training: Training) -> str | None:
+    """What ended a training that came to numbers that are not finite; None where none did."""
+    path = training_folder(setting, training) / _UNSTABLE
+    if not path.is_file():
+        return None
+    message: str = json.loads(path.read_text(encoding="utf-8"))["message"]
+    return message
+
+
+def train_all(setting: Setting, recipes: Iterable[str], *, say: Callable[[str], None]) -> None:
+    """Trains all seeds of some recipes, and of those they start from, where it is still to do.
+
+    Raises as `train_on_synthetic_people` does.
+    """
+    wanted = dict.fromkeys(recipes)
+    first = dict.fromkeys(
+        before for name in wanted if (before := RECIPES[name].starts_from) is not None
+    )
+    for wave in (first, wanted):
+        tasks = [Training(name, seed) for name in wave for seed in setting.seeds]
+        tasks = _unfinished(setting, tasks)
+        run_all(partial(train, setting), tasks, jobs=setting.jobs, say=say)
+
+
+def _unfinished(setting: Setting, trainings: list[Training]) -> list[Training]:
+    """Each once, also where recipes come to the same configuration."""
+    by_folder = {training_folder(setting, each): each for each in reversed(trainings)}
+    return [
+        each
+        for folder, each in reversed(by_folder.items())
+        if not any((folder / name).is_file() for name in (_WEIGHTS, _UNSTABLE))
+    ]
+
+
+def train(setting: Setting, training: Training) -> None:
+    """Trains, or goes on where it was interrupted; notes where it came to no end."""
+    from dualhmr_training.accelerator import open_accelerator
+    from dualhmr_training.initial_weights import read_initial
+    from dualhmr_training.synthetic_training import train_on_synthetic_people
+
+    recipe = RECIPES[training.recipe]
+    folder = training_folder(setting, training)
+    initial = None
+    if recipe.starts_from is not None:
+        before = Training(recipe.starts_from, training.seed)
+        initial = read_initial(training_folder(setting, before))
+    config = recipe.configuration(setting.budget, training.seed)
+    renderers = (os.cpu_count() or 1) // setting.jobs if "image" in config.reads else 0
+    try:
+        train_on_synthetic_people(
+            config,
+            training_poses(poses_of(setting.poses), recipe.style),
+            folder,
+            accelerator=open_accelerator(setting.device),
+            body=free_body(),
+            initial=initial,
+            workers=renderers,
+        )
+    except FloatingPointError as error:
+        with atomic_path(folder / _UNSTABLE) as path:
+            path.write_text(json.dumps({"message": str(error)}) + "\n", encoding="utf-8")
