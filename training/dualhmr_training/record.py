@@ -19,7 +19,7 @@ RECORD = "training.json"
 def training_record(config: TrainingConfig, body: Body, **data: object) -> dict[str, Any]:
     """Configuration, commit, body, and what else the training draws on, as plain values."""
     record = {
-        "commit": _commit(),
+        "commit": current_commit(),
         "config": asdict(config),
         "body": body.name,
         "body_sha256": digest_of_body(body),
@@ -72,7 +72,7 @@ def digest(*tensors: Tensor) -> str:
     return found.hexdigest()
 
 
-def _commit() -> str:
+def current_commit() -> str:
     """The commit that trains, as git names it; `unknown` outside of a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     try:

@@ -50,17 +50,18 @@ def train_on_synthetic_people(
     objective = synthetic_objective(
         body.to(device=accelerator.device), config.supervision, camera=config.camera
     )
-    pool = poses.of_clips(set(poses.clips) - held_out_clips(poses))
-    networks = initial_networks(
-        config, objective, mean_pose=mean_pose_6d(pool), mean_params=mean_params, initial=initial
-    )
-    batches: Batches = (
-        RenderedBatches(config, body, pool, objective, workers=workers)
-        if "image" in config.reads
-        else SyntheticBatches(body, pool, config.population, objective, seed=config.seed)
+    trainer = synthetic_trainer(
+        config,
+        poses,
+        objective,
+        accelerator=accelerator,
+        body=body,
+        mean_params=mean_params,
+        initial=initial,
+        workers=workers,
     )
     return run_training(
-        Trainer(config, networks, batches, accelerator=accelerator),
+        trainer,
         out,
         record=training_record(
             config,
@@ -73,6 +74,30 @@ def train_on_synthetic_people(
         if accelerator.is_main_process
         else None,
     )
+
+
+def synthetic_trainer(
+    config: TrainingConfig,
+    poses: PoseFile,
+    objective: Objective,
+    *,
+    accelerator: Accelerator,
+    body: Body,
+    mean_params: MeanParams | None = None,
+    initial: InitialNetworks | None = None,
+    workers: int = 0,
+) -> Trainer:
+    """`train_on_synthetic_people` before its first step; `objective` is on the accelerator."""
+    pool = poses.of_clips(set(poses.clips) - held_out_clips(poses))
+    networks = initial_networks(
+        config, objective, mean_pose=mean_pose_6d(pool), mean_params=mean_params, initial=initial
+    )
+    batches: Batches = (
+        RenderedBatches(config, body, pool, objective, workers=workers)
+        if "image" in config.reads
+        else SyntheticBatches(body, pool, config.population, objective, seed=config.seed)
+    )
+    return Trainer(config, networks, batches, accelerator=accelerator)
 
 
 def _validation(

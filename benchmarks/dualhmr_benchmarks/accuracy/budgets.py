@@ -18,10 +18,6 @@ class Budget:
     training: TrainingConfig
     """Of the full method; networks, people and seed are set for each training."""
     fine_tuning_steps: int
-    inner_rates: tuple[float, float, float]
-    """Table 7's other rates of test time, and of the inner step: the paper's 1e-6, 1e-4, 1e-3."""
-    outer_rates: tuple[float, float, float]
-    """Table 7's other rates of training: the paper's 1e-3, 1e-5, 1e-6."""
     adam_rates: tuple[float, ...]
     """To choose that of test time from, for each method on people in held-out clips."""
     people: int
@@ -66,8 +62,6 @@ _SMALL = Budget(
     network=_small_network,
     training=_small_training(batch=128, steps=1200, warm_up=100),
     fine_tuning_steps=400,
-    inner_rates=(1e-3, 1e-1, 1.0),
-    outer_rates=(1e-2, 1e-4, 1e-5),
     adam_rates=(3e-5, 6e-5, 1e-4, 2e-4, 4e-4),
     people=1000,
     few_people=200,
@@ -82,8 +76,6 @@ BUDGETS: Mapping[str, Budget] = {
         network=_full_network,
         training=replace(synthetic_resnet(), steps=60_000),
         fine_tuning_steps=10_000,
-        inner_rates=(1e-6, 1e-4, 1e-3),
-        outer_rates=(1e-3, 1e-5, 1e-6),
         adam_rates=(3e-6, 1e-5, 3e-5, 1e-4),
         people=1500,
         few_people=200,

@@ -23,10 +23,10 @@ class Recipe:
     inner_losses: tuple[str, ...] | None = None
     scope: str = "head"
     weights_per: str = "sample"
-    inner_rate: int | None = None
-    """Which of `Budget.inner_rates`; None is the budget's own."""
-    outer_rate: int | None = None
-    """Which of `Budget.outer_rates`; None is the budget's own."""
+    inner_rate: float = 1.0
+    """Of the inner step, in units of the budget's."""
+    outer_rate: float = 1.0
+    """Of training, in units of the budget's."""
     outer_losses: tuple[str, ...] | None = None
     starts_from: str | None = None
     """Name of the recipe whose weights it fine-tunes."""
@@ -41,16 +41,13 @@ class Recipe:
             losses=self.inner_losses,
             scope=self.scope,
             weights_per=self.weights_per,
+            learning_rate=base.inner.learning_rate * self.inner_rate,
         )
-        if self.inner_rate is not None:
-            inner = replace(inner, learning_rate=budget.inner_rates[self.inner_rate])
-        optimiser = base.optimiser
-        if self.outer_rate is not None:
-            rate = budget.outer_rates[self.outer_rate]
-            scale = rate / optimiser.learning_rate
-            optimiser = replace(
-                optimiser, learning_rate=rate, final_rate=optimiser.final_rate * scale
-            )
+        optimiser = replace(
+            base.optimiser,
+            learning_rate=base.optimiser.learning_rate * self.outer_rate,
+            final_rate=base.optimiser.final_rate * self.outer_rate,
+        )
         return replace(
             base,
             main=network,
@@ -88,11 +85,11 @@ RECIPES: Mapping[str, Recipe] = {
         outer_losses=(*KEYPOINTS_ONLY, "camera"),
         starts_from="cliff_ordinary",
     ),
-    "inner_rate_low": replace(_DUAL, inner_rate=0),
-    "inner_rate_high": replace(_DUAL, inner_rate=1),
-    "inner_rate_highest": replace(_DUAL, inner_rate=2),
-    "inner_high_outer_high": replace(_DUAL, inner_rate=1, outer_rate=0),
-    "inner_high_outer_low": replace(_DUAL, inner_rate=1, outer_rate=1),
-    "inner_high_outer_lowest": replace(_DUAL, inner_rate=1, outer_rate=2),
+    "inner_rate_low": replace(_DUAL, inner_rate=0.1),
+    "inner_rate_high": replace(_DUAL, inner_rate=10),
+    "inner_rate_highest": replace(_DUAL, inner_rate=100),
+    "inner_high_outer_high": replace(_DUAL, inner_rate=10, outer_rate=10),
+    "inner_high_outer_low": replace(_DUAL, inner_rate=10, outer_rate=0.1),
+    "inner_high_outer_lowest": replace(_DUAL, inner_rate=10, outer_rate=0.01),
 }
 """By name: regressor or people, and what is done to them."""

@@ -79,7 +79,7 @@ def training_poses(poses: PoseFile, style: str) -> PoseFile:
     return PoseFile(poses.of_clips(clips), tuple(clip for clip in poses.clips if clip in clips))
 
 
-def test_population(style: str, quality: str) -> Population:
+def evaluated_population(style: str, quality: str) -> Population:
     """Who is evaluated on: poses as captured (`VARIED`), or tilted, bent and twisted (`WILD`)."""
     population = Population(poses=NO_VARIATION, detector=QUALITIES[quality], look=LOOK)
     if style == WILD:

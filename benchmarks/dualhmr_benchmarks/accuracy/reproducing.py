@@ -1,0 +1,117 @@
+"""From an artefact to the files that show it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from dualhmr_benchmarks.accuracy.artefact import Artefact, Contrast, Row
+from dualhmr_benchmarks.accuracy.outcomes import instability_of, measure_all, outcomes
+from dualhmr_benchmarks.accuracy.recipes import RECIPES
+from dualhmr_benchmarks.accuracy.report import Difference, Line, Report
+from dualhmr_benchmarks.accuracy.report_plot import write_report_plot
+from dualhmr_benchmarks.accuracy.report_text import write_report
+from dualhmr_benchmarks.accuracy.running import people_count
+from dualhmr_benchmarks.accuracy.setting import Setting, file_digest
+from dualhmr_benchmarks.accuracy.statistics import difference, spread
+from dualhmr_benchmarks.accuracy.trainings import Training, training_folder
+from dualhmr_benchmarks.accuracy.trials import Trial
+from dualhmr_benchmarks.accuracy.world import QUALITIES, described
+from dualhmr_training.record import current_commit
+from dualhmr_training.trained import read_record
+
+
+def reproduce(
+    artefact: Artefact, setting: Setting, out: Path, *, say: Callable[[str], None]
+) -> Report:
+    """Measures what is still to be measured, and writes table, plot and the rest into `out`."""
+    measure_all(setting, artefact.trials, say=say)
+    out.mkdir(parents=True, exist_ok=True)
+    further = artefact.also(setting, out) if artefact.also else {}
+    report = Report(
+        name=artefact.name,
+        title=artefact.title,
+        says=artefact.says,
+        comparable=artefact.comparable,
+        facts={**_facts(artefact, setting), **further},
+        lines=tuple(_line(setting, artefact, row) for row in artefact.rows),
+        differences=tuple(_differences(setting, artefact)),
+        trainings=tuple(_trainings(setting, artefact)),
+    )
+    write_report(report, out)
+    if report.lines:
+        write_report_plot(report, out / "plot.png")
+    return report
+
+
+def _line(setting: Setting, artefact: Artefact, row: Row) -> Line:
+    ended = instability_of(setting, row.trial)
+    of_seeds = outcomes(setting, row.trial)
+    measured = {name: spread(of_seeds, name, row.step) for name in artefact.measures if of_seeds}
+    # What follows the colon are all the losses of that step.
+    note = "" if ended is None else f"unstable: {ended.partition(':')[0]}"
+    return Line(row.label, measured, dict(row.paper), note)
+
+
+def _differences(setting: Setting, artefact: Artefact) -> Iterator[Difference]:
+    for contrast in artefact.contrasts:
+        of, against = artefact.row(contrast.of), artefact.row(contrast.against)
+        found, other = (outcomes(setting, row.trial) for row in (of, against))
+        if found and other:
+            yield difference(
+                f"{contrast.of} - {contrast.against}",
+                found,
+                other,
+                contrast.measure,
+                of_step=of.step,
+                against_step=against.step,
+                paper=_paper_difference(contrast, of, against),
+            )
+
+
+def _paper_difference(contrast: Contrast, of: Row, against: Row) -> float | None:
+    measure = contrast.measure
+    if contrast.paper is not None or not (measure in of.paper and measure in against.paper):
+        return contrast.paper
+    return of.paper[measure] - against.paper[measure]
+
+
+def _facts(artefact: Artefact, setting: Setting) -> Mapping[str, str]:
+    facts = {
+        "command": f"dualhmr reproduce {artefact.name} --budget {setting.budget.name} "
+        f"--seeds {len(setting.seeds)} --poses {setting.poses.name} "
+        f"--test-poses {setting.test_poses.name}",
+        "commit": current_commit(),
+    }
+    if not artefact.rows:
+        return facts
+    counts = sorted({people_count(setting, trial) for trial in artefact.trials})
+    facts |= {
+        "budget": setting.budget.name,
+        "seeds": ", ".join(map(str, setting.seeds)),
+        "people": " or ".join(map(str, counts)),
+        "poses": f"{setting.poses.name} (sha256 {file_digest(setting.poses)[:12]})",
+        "test poses": f"{setting.test_poses.name} (sha256 {file_digest(setting.test_poses)[:12]})",
+    }
+    used = {trial.quality for trial in artefact.trials}
+    return facts | {
+        f"keypoints of {quality}": described(quality) for quality in QUALITIES if quality in used
+    }
+
+
+def _trainings(setting: Setting, artefact: Artefact) -> Iterator[dict[str, str]]:
+    for recipe in dict.fromkeys(_recipes(artefact.trials)):
+        for seed in setting.seeds:
+            folder = training_folder(setting, Training(recipe, seed))
+            yield {
+                "recipe": recipe,
+                "seed": str(seed),
+                "folder": folder.name,
+                "commit": read_record(folder)["commit"],
+            }
+
+
+def _recipes(trials: tuple[Trial, ...]) -> Iterator[str]:
+    for trial in trials:
+        before = RECIPES[trial.recipe].starts_from
+        if before is not None:
+            yield before
+        yield trial.recipe

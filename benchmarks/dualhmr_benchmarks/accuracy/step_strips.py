@@ -1,0 +1,80 @@
+"""Step strips of a few test people: Figure 4."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
+from dualhmr.networks import HeadOutput
+from dualhmr.rendering.pictures import blank, write_png, write_words
+from dualhmr_benchmarks.accuracy.rates import chosen_rate
+from dualhmr_benchmarks.accuracy.running import evaluated_people, trained_with
+from dualhmr_benchmarks.accuracy.setting import Setting, free_body
+from dualhmr_benchmarks.accuracy.trainings import Training, training_folder
+from dualhmr_benchmarks.accuracy.trials import EFT, TRAINED, Trial, schedule_of
+from dualhmr_training.batches import Batch
+from dualhmr_training.evaluation.adapting import PeopleAdapter
+from dualhmr_training.evaluation.errors import best_so_far
+from dualhmr_training.evaluation.subjects import Subjects
+from dualhmr_training.opened import open_networks
+from dualhmr_training.pictures import Picture, contact_sheet
+
+SHOWN = (Trial("cliff_dual", TRAINED), Trial("cliff_ordinary", EFT))
+_PEOPLE = 5
+_STEPS = (0, 1, 2, 3, 4)
+_WORDS_HEIGHT = 26
+
+
+def write_strips(setting: Setting, out: Path) -> Mapping[str, str]:
+    """Writes a picture for each of `SHOWN`: a row for each person, a column for each step."""
+    facts = {}
+    for trial in SHOWN:
+        name = f"strips_{trial.recipe}.png"
+        write_png(out / name, _strips(setting, trial))
+        facts[name] = f"{trial.recipe}, adapted by {trial.schedule}, first seed"
+    return facts
+
+
+def _strips(setting: Setting, trial: Trial) -> Picture:
+    folder = training_folder(setting, Training(trial.recipe, setting.seeds[0]))
+    networks = open_networks(folder)
+    group = evaluated_people(setting, trial, _PEOPLE, pictures=True)
+    (subjects,) = group.batches
+    adapter = PeopleAdapter(
+        networks, free_body(), group.keypoint_set, weights=networks.facts.weights
+    )
+    schedule = schedule_of(trial, trained_with(folder), chosen_rate(setting, trial))
+    (courses,) = adapter.adapt(subjects, [schedule])
+    numbers = (*_STEPS, schedule.max_steps)
+    outputs = [
+        _together(
+            [
+                course.outputs[best_so_far(course.loss_history, schedule.max_steps)[number]]
+                for course in courses
+            ]
+        )
+        for number in numbers
+    ]
+    sheet = contact_sheet(outputs, adapter.objective, _as_batch(subjects))
+    rows = sheet.reshape(len(numbers), CROP_HEIGHT, len(courses), CROP_WIDTH, 3)
+    strips = rows.transpose(2, 1, 0, 3, 4).reshape(
+        len(courses) * CROP_HEIGHT, len(numbers) * CROP_WIDTH, 3
+    )
+    return _with_words(strips, [*(f"step {number}" for number in _STEPS), "final"])
+
+
+def _together(outputs: Sequence[object]) -> HeadOutput:
+    parts = [output for output in outputs if isinstance(output, HeadOutput)]
+    return HeadOutput(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def _as_batch(subjects: Subjects) -> Batch:
+    assert subjects.image is not None
+    return Batch({"image": subjects.image}, subjects.known, subjects.known)
+
+
+def _with_words(strips: Picture, words: Sequence[str]) -> Picture:
+    heads = [write_words(blank(_WORDS_HEIGHT, CROP_WIDTH), word) for word in words]
+    return np.concatenate([np.concatenate(heads, axis=1), strips])
