@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dualhmr.adaptation import Course
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.networks import HeadOutput
 from dualhmr.rendering.pictures import blank, write_png, write_words
@@ -28,7 +29,7 @@ _WORDS_HEIGHT = 26
 
 
 def write_strips(setting: Setting, out: Path) -> Mapping[str, str]:
-    """Writes a picture for each of `SHOWN`: a row for each person, a column for each step."""
+    """Writes a picture for each of `SHOWN`: a row for each person, the input and steps beside."""
     facts = {}
     for trial in SHOWN:
         name = f"strips_{trial.recipe}.png"
@@ -47,25 +48,15 @@ def _strips(setting: Setting, trial: Trial) -> Picture:
     )
     schedule = schedule_of(trial, trained_with(folder), chosen_rate(setting, trial))
     (courses,) = adapter.adapt(subjects, [schedule])
-    numbers = (*_STEPS, schedule.max_steps)
-    outputs = [
-        _together(
-            [
-                course.outputs[best_so_far(course.loss_history, schedule.max_steps)[number]]
-                for course in courses
-            ]
-        )
-        for number in numbers
-    ]
-    sheet = contact_sheet(outputs, adapter.objective, _as_batch(subjects))
-    rows = sheet.reshape(len(numbers), CROP_HEIGHT, len(courses), CROP_WIDTH, 3)
-    strips = rows.transpose(2, 1, 0, 3, 4).reshape(
-        len(courses) * CROP_HEIGHT, len(numbers) * CROP_WIDTH, 3
-    )
-    return _with_words(strips, [*(f"step {number}" for number in _STEPS), "final"])
+    outputs = [_returned_after(number, courses) for number in (*_STEPS, schedule.max_steps)]
+    columns = _columns(subjects, contact_sheet(outputs, adapter.objective, _as_batch(subjects)))
+    strips = np.concatenate([np.concatenate(list(column)) for column in columns], axis=1)
+    return _with_words(strips, ["input", *(f"step {number}" for number in _STEPS), "final"])
 
 
-def _together(outputs: Sequence[object]) -> HeadOutput:
+def _returned_after(steps: int, courses: Sequence[Course]) -> HeadOutput:
+    """Everybody's best iterate so far."""
+    outputs = [course.outputs[best_so_far(course.loss_history, steps)[steps]] for course in courses]
     parts = [output for output in outputs if isinstance(output, HeadOutput)]
     return HeadOutput(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
@@ -73,6 +64,13 @@ def _together(outputs: Sequence[object]) -> HeadOutput:
 def _as_batch(subjects: Subjects) -> Batch:
     assert subjects.image is not None
     return Batch({"image": subjects.image}, subjects.known, subjects.known)
+
+
+def _columns(subjects: Subjects, sheet: Picture) -> list[Picture]:
+    """The people's crops (N, H, W, 3): the input's, then those of each row of a contact sheet."""
+    assert subjects.image is not None
+    crops = sheet.reshape(-1, CROP_HEIGHT, len(subjects.image), CROP_WIDTH, 3)
+    return [subjects.image.numpy(), *crops.transpose(0, 2, 1, 3, 4)]
 
 
 def _with_words(strips: Picture, words: Sequence[str]) -> Picture:
