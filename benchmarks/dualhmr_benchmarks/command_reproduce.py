@@ -44,14 +44,19 @@ def run(options: argparse.Namespace) -> int:
         number = getattr(options, name)
         if number is not None and number < 1:
             raise ValueError(f"--{name} is {number}, expected 1 or more")
-    # Here, since every subcommand of `dualhmr` would wait for them, and the others have no need.
-    import torch
+    try:
+        # Here, since every subcommand of `dualhmr` would wait for them, and others have no need.
+        import matplotlib  # noqa: F401
+        import torch
 
-    from dualhmr_benchmarks.accuracy.artefacts import ARTEFACTS
-    from dualhmr_benchmarks.accuracy.budgets import BUDGETS
-    from dualhmr_benchmarks.accuracy.reproducing import reproduce
-    from dualhmr_benchmarks.accuracy.setting import Setting
-
+        from dualhmr_benchmarks.accuracy.artefacts import ARTEFACTS
+        from dualhmr_benchmarks.accuracy.budgets import BUDGETS
+        from dualhmr_benchmarks.accuracy.reproducing import reproduce
+        from dualhmr_benchmarks.accuracy.setting import Setting
+    except ImportError as error:
+        raise ImportError(
+            f'{error}; reproducing needs pip install "dualhmr[training,plot]"'
+        ) from error
     setting = Setting(
         budget=BUDGETS[options.budget],
         poses=options.poses,
