@@ -21,6 +21,7 @@ from dualhmr.networks import HeadOutput, MeshRegressor
 from dualhmr.objective import Evidence, Objective
 from dualhmr_training.inner_loop import InnerLoop
 from dualhmr_training.low_rank import head_after_steps
+from dualhmr_training.low_rank_network import has_low_rank_form, network_after_steps
 
 
 def adapted_output(
@@ -33,24 +34,25 @@ def adapted_output(
     """What `network` puts out for each of N samples after `inner` steps on the samples' evidence.
 
     `evidence` is what there is at test time: keypoints and the pseudo mesh. The result is
-    differentiable with respect to the network's own parameters. First-order steps of the head for
-    each sample take the exact low-rank form of `low_rank`; others for each sample are mapped.
+    differentiable with respect to the network's own parameters. First-order steps for each sample,
+    of the head or of a network that reads keypoints, take the exact low-rank form of
+    `low_rank_layers`; others for each sample are mapped.
     """
     if inner.steps == 0:
         return network(inputs)
     if inner.weights_per == "batch":
         return _adapted_together(*_adaptable(network, inputs, inner), objective, evidence, inner)
     drops_out = network.training and network.head.drop1.p > 0
-    if inner.scope == "head" and not inner.second_order and not drops_out:
-        return head_after_steps(
-            network.head,
-            network.encode(inputs),
-            inputs["box_info"] if network.head.reads_box_info else None,
-            lambda output: _total(objective, output, evidence, inner.losses),
-            inner.optimiser,
-            steps=inner.steps,
-        )
-    return adapted_output_by_mapping(network, inputs, objective, evidence, inner)
+    if inner.second_order or drops_out or not (inner.scope == "head" or has_low_rank_form(network)):
+        return adapted_output_by_mapping(network, inputs, objective, evidence, inner)
+    after_steps = head_after_steps if inner.scope == "head" else network_after_steps
+    return after_steps(
+        network,
+        inputs,
+        lambda output: _total(objective, output, evidence, inner.losses),
+        inner.optimiser,
+        steps=inner.steps,
+    )
 
 
 def adapted_output_by_mapping(
