@@ -185,3 +185,10 @@ def test_the_outer_problem_has_weights_of_its_own() -> None:
     assert losses.keys() == expected.keys()
     for name, loss in losses.items():
         torch.testing.assert_close(loss, expected[name])
+
+
+def test_batch_norms_and_inner_steps_of_all_parameters() -> None:
+    network = replace(TINY.main, backbone="resnet50", backbone_options={}, reads=("image",))
+    config = replace(TINY, main=network, auxiliary=None, inner=ALONE.inner)
+    with pytest.raises(ValueError, match=r"batch norms.*inner.scope head"):
+        networks_and_batches(replace(config, inner=replace(ALONE.inner, scope="all")))

@@ -13,6 +13,7 @@ from dualhmr_training.meta_step import adapted_output
 
 _WITHOUT_MESH = frozenset({"keypoints_2d", "camera"})
 """Losses that need no mesh to compare with."""
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class DualNetworks(nn.Module):
@@ -30,8 +31,9 @@ class DualNetworks(nn.Module):
     ) -> None:
         """`objective` is that of test time; `supervision` that of the outer problem, if another.
 
-        Raises ValueError where there are no such losses, or none of them has a weight, and
-        for inner losses that need a pseudo mesh, where there is no auxiliary network.
+        Raises ValueError where there are no such losses, or none of them has a weight, for inner
+        losses that need a pseudo mesh, where there is no auxiliary network, and for inner steps of
+        all parameters where there are batch norms.
         """
         super().__init__()
         supervision = supervision or objective
@@ -43,6 +45,13 @@ class DualNetworks(nn.Module):
                     f"the inner losses {', '.join(sorted(needed))} need the auxiliary network's "
                     'pseudo mesh; give an auxiliary, or inner.losses ["keypoints_2d"], or '
                     "inner.steps 0"
+                )
+            if inner.scope == "all" and any(
+                isinstance(part, _BATCH_NORMS) for part in main.modules()
+            ):
+                raise ValueError(
+                    "inner.scope all: the main network has batch norms, which average over people "
+                    "whose weights would differ; give inner.scope head, or another backbone"
                 )
         self.main = main
         self.auxiliary = auxiliary
