@@ -18,7 +18,8 @@ from dualhmr_training.persons import to_device
 
 Picture = npt.NDArray[np.uint8]
 
-_PAPER, _INK = 245, 40
+_PAPER = 245
+_INK = (40, 40, 40)
 
 
 class _Body(NamedTuple):
@@ -50,7 +51,7 @@ def contact_sheet(outputs: Sequence[HeadOutput], objective: Objective, batch: Ba
                 background=_background(seen, person),
             )
             detected = seen.known.confidence[person] > 0
-            _dot(crop, seen.known.keypoints[person][detected])
+            draw_dots(crop, seen.known.keypoints[person][detected])
             crops.append(crop)
         rows.append(np.concatenate(crops, axis=1))
     return np.concatenate(rows, axis=0)
@@ -78,12 +79,14 @@ def _background(batch: Batch, person: int) -> Picture:
     return np.full((CROP_HEIGHT, CROP_WIDTH, 3), _PAPER, np.uint8)
 
 
-def _dot(crop: Picture, keypoints: Tensor) -> None:
-    """Draws (K, 2) in normalised crop coordinates, those within the crop."""
+def draw_dots(
+    crop: Picture, keypoints: Tensor, *, colour: tuple[int, int, int] = _INK, reach: int = 1
+) -> None:
+    """Draws (K, 2) in normalised crop coordinates, those within the crop, as small squares."""
     half = torch.tensor([CROP_WIDTH, CROP_HEIGHT]) / 2
     for x, y in (keypoints * half + _centre()).round().int().tolist():
         if 0 <= x < CROP_WIDTH and 0 <= y < CROP_HEIGHT:
-            crop[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = _INK
+            crop[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1] = colour
 
 
 def _centre() -> Tensor:

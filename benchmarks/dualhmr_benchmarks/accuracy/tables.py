@@ -11,6 +11,7 @@ from dualhmr_benchmarks.accuracy.artefact import (
 )
 from dualhmr_benchmarks.accuracy.trials import EFT, PAPER, TRAINED, TRAINED_2D, Trial
 from dualhmr_benchmarks.accuracy.world import WILD
+from dualhmr_benchmarks.accuracy.world_picture import write_world
 
 _EFT_HMR, _EFT_CLIFF = Trial("hmr_ordinary", EFT), Trial("cliff_ordinary", EFT)
 _OURS_HMR, _OURS_CLIFF = Trial("hmr_dual", TRAINED), Trial("cliff_dual", TRAINED)
@@ -52,6 +53,7 @@ TABLE_1 = Artefact(
         Contrast("ours CLIFF, rsn", "EFT CLIFF, rsn"),
         Contrast("ours CLIFF, truth", "EFT CLIFF, truth"),
     ),
+    also=lambda setting, out: write_world(setting, _OURS_CLIFF, out),
 )
 
 TABLE_2 = Artefact(

@@ -1,0 +1,55 @@
+"""What is known of a few test people: the look that networks see, and given keypoints."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from dualhmr.camera import CROP_WIDTH
+from dualhmr.rendering.pictures import blank, write_png, write_words
+from dualhmr_benchmarks.accuracy.running import evaluated_people
+from dualhmr_benchmarks.accuracy.setting import Setting
+from dualhmr_benchmarks.accuracy.trials import Trial
+from dualhmr_benchmarks.accuracy.world import QUALITIES
+from dualhmr_training.evaluation.subjects import Subjects
+from dualhmr_training.pictures import Picture, draw_dots
+
+_PEOPLE = 3
+_WORDS_HEIGHT = 26
+_TRUE, _GIVEN = (255, 255, 255), (255, 90, 20)
+
+
+def write_world(setting: Setting, trial: Trial, out: Path) -> Mapping[str, str]:
+    """Writes `people.png`: a row for each person, the look and each quality beside each other.
+
+    True positions are small and white, what is seen or given is larger and orange.
+    """
+    people = {quality: _people(setting, replace(trial, quality=quality)) for quality in QUALITIES}
+    first = next(iter(people.values()))
+    assert first.seen is not None
+    columns = [_column("look", first, *first.seen)]
+    columns += [
+        _column(f"keypoints: {quality}", each, each.known.keypoints, each.known.confidence)
+        for quality, each in people.items()
+    ]
+    write_png(out / "people.png", np.concatenate(columns, axis=1))
+    return {"people.png": "white: true keypoints; orange: what is seen, or given"}
+
+
+def _people(setting: Setting, trial: Trial) -> Subjects:
+    (subjects,) = evaluated_people(setting, trial, _PEOPLE, pictures=True).batches
+    return subjects
+
+
+def _column(words: str, people: Subjects, keypoints: Tensor, confidence: Tensor) -> Picture:
+    assert people.image is not None
+    assert people.truth.keypoints is not None
+    crops = [write_words(blank(_WORDS_HEIGHT, CROP_WIDTH), words)]
+    for person, image in enumerate(people.image):
+        crop = image.numpy().copy()
+        draw_dots(crop, keypoints[person][confidence[person] > 0], colour=_GIVEN, reach=2)
+        draw_dots(crop, people.truth.keypoints[person], colour=_TRUE)
+        crops.append(crop)
+    return np.concatenate(crops)
