@@ -1,0 +1,105 @@
+"""Trainings that come to numbers that are not finite: noted, not tried again, and shown."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from reproducing_examples import few_to_validate_on, says_nothing, tiny_setting, written
+
+from dualhmr_benchmarks.accuracy.ablations import TABLE_8, TABLE_11
+from dualhmr_benchmarks.accuracy.artefact import Artefact, Contrast, Row
+from dualhmr_benchmarks.accuracy.figures import FIGURE_3, FIGURE_4, FIGURE_6
+from dualhmr_benchmarks.accuracy.outcomes import outcomes
+from dualhmr_benchmarks.accuracy.report import Line
+from dualhmr_benchmarks.accuracy.reproducing import reproduce
+from dualhmr_benchmarks.accuracy.setting import Setting
+from dualhmr_benchmarks.accuracy.trainings import (
+    Training,
+    instability,
+    train_all,
+    training_folder,
+)
+from dualhmr_benchmarks.accuracy.trials import EFT, PAPER, TRAINED, Trial
+
+DUAL, ORDINARY = Training("cliff_dual", 1), Training("cliff_ordinary", 1)
+NOTE = "unstable: step 0 has numbers that are not finite"
+TABLE = Artefact(
+    name="two",
+    title="",
+    says="",
+    comparable="",
+    rows=(
+        Row("EFT", Trial("cliff_ordinary", EFT)),
+        Row("pseudo mesh", Trial("cliff_ordinary", PAPER)),
+        Row("ours", Trial("cliff_dual", TRAINED), paper={"mpjpe_mm": 62.9}),
+    ),
+    contrasts=(Contrast("ours", "EFT"), Contrast("pseudo mesh", "EFT")),
+)
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    """Inner steps lead out of all numbers; ordinary training has none of them."""
+    setting = tiny_setting(tmp_path_factory.mktemp("unstable"))
+    training = setting.budget.training
+    far = replace(training, inner=replace(training.inner, learning_rate=1e30))
+    with few_to_validate_on():
+        yield replace(setting, budget=replace(setting.budget, training=far))
+
+
+def test_noted_and_not_tried_again(setting: Setting) -> None:
+    train_all(setting, [DUAL.recipe, ORDINARY.recipe], say=says_nothing)
+    assert instability(setting, ORDINARY) is None
+    message = instability(setting, DUAL)
+    assert message is not None
+    assert message.startswith("step 0 has numbers that are not finite: {")
+    folder = training_folder(setting, DUAL)
+    assert json.loads((folder / "unstable.json").read_text()) == {"message": message}
+    assert not list(folder.glob("*.safetensors"))
+    before, said = written(folder), list[str]()
+    train_all(setting, [DUAL.recipe], say=said.append)
+    assert (written(folder), said) == (before, [])
+
+
+def test_shown_without_numbers(setting: Setting, tmp_path: Path) -> None:
+    report = reproduce(TABLE, setting, tmp_path, say=says_nothing)
+    *stable, unstable = report.lines
+    assert unstable == Line("ours", {}, {"mpjpe_mm": 62.9}, NOTE)
+    assert all(line.measured and not line.note for line in stable)
+    assert [each.label for each in report.differences] == ["pseudo mesh - EFT"]
+    assert f"| {NOTE} |" in (tmp_path / "table.md").read_text()
+    assert (tmp_path / "plot.png").is_file()
+    assert [each["recipe"] for each in report.trainings] == [ORDINARY.recipe, DUAL.recipe]
+
+
+def test_one_seed_of_two(setting: Setting) -> None:
+    """That a row is of all seeds or of none."""
+    both, (ordinary, *_) = replace(setting, seeds=(1, 2)), TABLE.trials
+    train_all(both, [ORDINARY.recipe], say=says_nothing)
+    path = training_folder(both, Training(ORDINARY.recipe, 2)) / "unstable.json"
+    path.write_text(json.dumps({"message": "step 5: made up"}))
+    assert outcomes(both, ordinary) == []
+    path.unlink()
+
+
+@pytest.mark.parametrize("artefact", [FIGURE_3, FIGURE_4, FIGURE_6, TABLE_8], ids=lambda x: x.name)
+def test_what_else_is_made_goes_without_them(
+    artefact: Artefact, setting: Setting, tmp_path: Path
+) -> None:
+    report = reproduce(artefact, setting, tmp_path, say=says_nothing)
+    unstable = {row.label for row in artefact.rows if row.trial.schedule == TRAINED}
+    assert {line.label for line in report.lines if line.note == NOTE} == unstable
+    assert (tmp_path / "table.md").is_file()
+    assert (tmp_path / "strips_cliff_ordinary.png").is_file() == (artefact is FIGURE_4)
+
+
+def test_fine_tuning_of_what_is_unstable_is_unstable(setting: Setting, tmp_path: Path) -> None:
+    training = setting.budget.training
+    far = replace(training, optimiser=replace(training.optimiser, learning_rate=1e38))
+    setting = replace(setting, budget=replace(setting.budget, training=far))
+    report = reproduce(TABLE_11, setting, tmp_path, say=says_nothing)
+    assert instability(setting, ORDINARY) is not None
+    assert instability(setting, Training("fine_tuned_on_2d", 1)) is not None
+    assert all(line.note.startswith("unstable: ") for line in report.lines)
