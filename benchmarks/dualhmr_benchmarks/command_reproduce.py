@@ -50,9 +50,9 @@ def run(options: argparse.Namespace) -> int:
         import torch
 
         from dualhmr_benchmarks.accuracy.artefacts import ARTEFACTS
-        from dualhmr_benchmarks.accuracy.budgets import BUDGETS
+        from dualhmr_benchmarks.accuracy.experiments.budgets import BUDGETS
+        from dualhmr_benchmarks.accuracy.experiments.setting import Setting
         from dualhmr_benchmarks.accuracy.reproducing import reproduce
-        from dualhmr_benchmarks.accuracy.setting import Setting
     except ImportError as error:
         raise ImportError(
             f'{error}; reproducing needs pip install "dualhmr[training,plot]"'

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dualhmr_benchmarks.accuracy.outcomes import Outcome
-from dualhmr_benchmarks.accuracy.report import Difference, Line, Report, Spread
+from dualhmr_benchmarks.accuracy.experiments.outcomes import Outcome
+from dualhmr_benchmarks.accuracy.reports.report import Difference, Line, Report, Spread
 
 REPORT = Report(
     name="table5",

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dualhmr.cli import main
-from dualhmr_benchmarks.accuracy.budgets import BUDGETS
-from dualhmr_benchmarks.accuracy.setting import Setting
+from dualhmr_benchmarks.accuracy.experiments.budgets import BUDGETS
+from dualhmr_benchmarks.accuracy.experiments.setting import Setting
 from dualhmr_training import synthetic_training
 
 TRAINING = {"dance": 7, "climb": 4}

@@ -7,9 +7,9 @@ import torch
 from dualhmr.adaptation import Adam, Course, Phase, Schedule
 from dualhmr.keypoints import COCO_17
 from dualhmr.networks import HeadOutput
-from dualhmr_benchmarks.accuracy.setting import free_body
-from dualhmr_benchmarks.accuracy.shared_weights import SharedWeights
-from dualhmr_benchmarks.accuracy.world import VARIED, evaluated_population
+from dualhmr_benchmarks.accuracy.experiments.setting import free_body
+from dualhmr_benchmarks.accuracy.experiments.shared_weights import SharedWeights
+from dualhmr_benchmarks.accuracy.experiments.world import VARIED, evaluated_population
 from dualhmr_training.evaluation.observing import Observer
 from dualhmr_training.evaluation.subjects import Subjects
 from dualhmr_training.evaluation.synthetic import population_group

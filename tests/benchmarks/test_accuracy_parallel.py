@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dualhmr_benchmarks.accuracy.parallel import run_all
+from dualhmr_benchmarks.accuracy.experiments.parallel import run_all
 
 
 def note(folder: Path, task: int) -> None:

@@ -9,11 +9,11 @@ from accuracy_examples import REPORT, outcomes
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dualhmr_benchmarks.accuracy.curves_plot import write_curves
-from dualhmr_benchmarks.accuracy.joints_plot import write_joints
-from dualhmr_benchmarks.accuracy.outcomes import Outcome
-from dualhmr_benchmarks.accuracy.report import Report
-from dualhmr_benchmarks.accuracy.report_plot import write_report_plot
+from dualhmr_benchmarks.accuracy.experiments.outcomes import Outcome
+from dualhmr_benchmarks.accuracy.reports.curves_plot import write_curves
+from dualhmr_benchmarks.accuracy.reports.joints_plot import write_joints
+from dualhmr_benchmarks.accuracy.reports.report import Report
+from dualhmr_benchmarks.accuracy.reports.report_plot import write_report_plot
 
 
 def plot_report(path: Path) -> None:

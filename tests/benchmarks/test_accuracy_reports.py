@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from accuracy_examples import REPORT
 
-from dualhmr_benchmarks.accuracy.report import Line, Spread
-from dualhmr_benchmarks.accuracy.report_text import markdown, read_report, write_report
+from dualhmr_benchmarks.accuracy.reports.report import Line, Spread
+from dualhmr_benchmarks.accuracy.reports.report_text import markdown, read_report, write_report
 
 GOLDEN = r"""# table5: what training gives
 

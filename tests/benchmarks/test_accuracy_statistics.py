@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dualhmr_benchmarks.accuracy.outcomes import Outcome
-from dualhmr_benchmarks.accuracy.report import Difference, Spread
-from dualhmr_benchmarks.accuracy.statistics import (
+from dualhmr_benchmarks.accuracy.experiments.outcomes import Outcome
+from dualhmr_benchmarks.accuracy.reports.report import Difference, Spread
+from dualhmr_benchmarks.accuracy.reports.statistics import (
     agrees,
     difference,
     mean_and_deviation,

@@ -16,9 +16,9 @@ from reproducing_examples import (
     written,
 )
 
-from dualhmr_benchmarks.accuracy.recipes import RECIPES
-from dualhmr_benchmarks.accuracy.setting import Setting
-from dualhmr_benchmarks.accuracy.trainings import (
+from dualhmr_benchmarks.accuracy.experiments.recipes import RECIPES
+from dualhmr_benchmarks.accuracy.experiments.setting import Setting
+from dualhmr_benchmarks.accuracy.experiments.trainings import (
     Training,
     train_all,
     training_folder,

@@ -8,11 +8,11 @@ import torch
 from reproducing_examples import few_to_validate_on, says_nothing, tiny_setting, write_poses
 
 from dualhmr.schedules import Adam, GradientDescent, Phase
-from dualhmr_benchmarks.accuracy.rates import choose_rates, chosen_rate
-from dualhmr_benchmarks.accuracy.running import run_trial
-from dualhmr_benchmarks.accuracy.setting import free_body
-from dualhmr_benchmarks.accuracy.trainings import Training, train_all
-from dualhmr_benchmarks.accuracy.trials import (
+from dualhmr_benchmarks.accuracy.experiments.rates import choose_rates, chosen_rate
+from dualhmr_benchmarks.accuracy.experiments.running import run_trial
+from dualhmr_benchmarks.accuracy.experiments.setting import free_body
+from dualhmr_benchmarks.accuracy.experiments.trainings import Training, train_all
+from dualhmr_benchmarks.accuracy.experiments.trials import (
     EFT,
     PAPER,
     RELEASE,
@@ -21,7 +21,7 @@ from dualhmr_benchmarks.accuracy.trials import (
     Trial,
     schedule_of,
 )
-from dualhmr_benchmarks.accuracy.world import (
+from dualhmr_benchmarks.accuracy.experiments.world import (
     NARROW,
     QUALITIES,
     VARIED,

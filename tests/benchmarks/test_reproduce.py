@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from reproducing_examples import few_to_validate_on, reproduce_command, tiny_setting, written
 
-from dualhmr_benchmarks.accuracy import latency_table, step_time
 from dualhmr_benchmarks.accuracy.artefacts import ARTEFACTS
-from dualhmr_benchmarks.accuracy.budgets import BUDGETS
+from dualhmr_benchmarks.accuracy.claims import latency_table
+from dualhmr_benchmarks.accuracy.experiments import step_time
+from dualhmr_benchmarks.accuracy.experiments.budgets import BUDGETS
+from dualhmr_benchmarks.accuracy.experiments.recipes import RECIPES
 from dualhmr_benchmarks.accuracy.names import ARTEFACT_NAMES, BUDGET_NAMES, EVERYTHING
-from dualhmr_benchmarks.accuracy.recipes import RECIPES
-from dualhmr_benchmarks.accuracy.report import Line, Report
-from dualhmr_benchmarks.accuracy.report_text import markdown, read_report
+from dualhmr_benchmarks.accuracy.reports.report import Line, Report
+from dualhmr_benchmarks.accuracy.reports.report_text import markdown, read_report
 from dualhmr_benchmarks.report import LatencyReport, Measured
 from dualhmr_benchmarks.ways import PAPER, STRUCTURED
 

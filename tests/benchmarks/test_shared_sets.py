@@ -6,7 +6,7 @@ import pytest
 import torch
 from shared_weights_examples import ADAM, adapted, flat, subjects
 
-from dualhmr_benchmarks.accuracy.shared_weights import HEAD
+from dualhmr_benchmarks.accuracy.experiments.shared_weights import HEAD
 from dualhmr_training.persons import some_of
 
 

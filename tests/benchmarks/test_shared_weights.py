@@ -12,8 +12,13 @@ from torch import nn
 from dualhmr.adaptation import Adam, GradientDescent, Phase, Schedule
 from dualhmr.keypoints import COCO_17
 from dualhmr.networks import HeadOutput
-from dualhmr_benchmarks.accuracy.setting import free_body
-from dualhmr_benchmarks.accuracy.shared_weights import ALL, HEAD, TWO_HEADS, SharedWeights
+from dualhmr_benchmarks.accuracy.experiments.setting import free_body
+from dualhmr_benchmarks.accuracy.experiments.shared_weights import (
+    ALL,
+    HEAD,
+    TWO_HEADS,
+    SharedWeights,
+)
 from dualhmr_training.evaluation.adapting import PeopleAdapter
 from dualhmr_training.persons import some_of
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from dualhmr_benchmarks.accuracy.ablations import TABLE_7, TABLE_8, TABLE_10, TABLE_11
-from dualhmr_benchmarks.accuracy.artefact import Artefact
-from dualhmr_benchmarks.accuracy.figures import FIGURE_3, FIGURE_4, FIGURE_6
-from dualhmr_benchmarks.accuracy.latency_table import TABLE_6
-from dualhmr_benchmarks.accuracy.own_questions import BATCH, SCHEDULE, SCOPE
-from dualhmr_benchmarks.accuracy.tables import TABLE_1, TABLE_2, TABLE_3, TABLE_5, TABLE_9
+from dualhmr_benchmarks.accuracy.claims.ablations import TABLE_7, TABLE_8, TABLE_10, TABLE_11
+from dualhmr_benchmarks.accuracy.claims.artefact import Artefact
+from dualhmr_benchmarks.accuracy.claims.figures import FIGURE_3, FIGURE_4, FIGURE_6
+from dualhmr_benchmarks.accuracy.claims.latency_table import TABLE_6
+from dualhmr_benchmarks.accuracy.claims.own_questions import BATCH, SCHEDULE, SCOPE
+from dualhmr_benchmarks.accuracy.claims.tables import TABLE_1, TABLE_2, TABLE_3, TABLE_5, TABLE_9
 
 ARTEFACTS: Mapping[str, Artefact] = {
     artefact.name: artefact

@@ -3,19 +3,19 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from dualhmr_benchmarks.accuracy.artefact import Artefact, Contrast, Row
-from dualhmr_benchmarks.accuracy.outcomes import instability_of, measure_all, outcomes
-from dualhmr_benchmarks.accuracy.recipes import RECIPES
-from dualhmr_benchmarks.accuracy.report import Difference, Line, Report
-from dualhmr_benchmarks.accuracy.report_plot import write_report_plot
-from dualhmr_benchmarks.accuracy.report_text import write_report
-from dualhmr_benchmarks.accuracy.running import people_count
-from dualhmr_benchmarks.accuracy.setting import Setting, file_digest
-from dualhmr_benchmarks.accuracy.statistics import difference, spread
-from dualhmr_benchmarks.accuracy.trainings import Training, training_folder
-from dualhmr_benchmarks.accuracy.trials import Trial
-from dualhmr_benchmarks.accuracy.world import QUALITIES, described
-from dualhmr_training.record import current_commit
+from dualhmr_benchmarks.accuracy.claims.artefact import Artefact, Contrast, Row
+from dualhmr_benchmarks.accuracy.experiments.outcomes import measure_all, obstacle_of, outcomes
+from dualhmr_benchmarks.accuracy.experiments.recipes import RECIPES
+from dualhmr_benchmarks.accuracy.experiments.running import people_count
+from dualhmr_benchmarks.accuracy.experiments.setting import Setting, file_digest
+from dualhmr_benchmarks.accuracy.experiments.trainings import Training, training_folder
+from dualhmr_benchmarks.accuracy.experiments.trials import Trial
+from dualhmr_benchmarks.accuracy.experiments.world import QUALITIES, described
+from dualhmr_benchmarks.accuracy.reports.report import Difference, Line, Report
+from dualhmr_benchmarks.accuracy.reports.report_plot import write_report_plot
+from dualhmr_benchmarks.accuracy.reports.report_text import write_report
+from dualhmr_benchmarks.accuracy.reports.statistics import difference, spread
+from dualhmr_training.record import RECORD, current_commit
 from dualhmr_training.trained import read_record
 
 
@@ -43,12 +43,9 @@ def reproduce(
 
 
 def _line(setting: Setting, artefact: Artefact, row: Row) -> Line:
-    ended = instability_of(setting, row.trial)
     of_seeds = outcomes(setting, row.trial)
     measured = {name: spread(of_seeds, name, row.step) for name in artefact.measures if of_seeds}
-    # What follows the colon are all the losses of that step.
-    note = "" if ended is None else f"unstable: {ended.partition(':')[0]}"
-    return Line(row.label, measured, dict(row.paper), note)
+    return Line(row.label, measured, dict(row.paper), obstacle_of(setting, row.trial) or "")
 
 
 def _differences(setting: Setting, artefact: Artefact) -> Iterator[Difference]:
@@ -101,12 +98,13 @@ def _trainings(setting: Setting, artefact: Artefact) -> Iterator[dict[str, str]]
     for recipe in dict.fromkeys(_recipes(artefact.trials)):
         for seed in setting.seeds:
             folder = training_folder(setting, Training(recipe, seed))
-            yield {
-                "recipe": recipe,
-                "seed": str(seed),
-                "folder": folder.name,
-                "commit": read_record(folder)["commit"],
-            }
+            if (folder / RECORD).is_file():
+                yield {
+                    "recipe": recipe,
+                    "seed": str(seed),
+                    "folder": folder.name,
+                    "commit": read_record(folder)["commit"],
+                }
 
 
 def _recipes(trials: tuple[Trial, ...]) -> Iterator[str]:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from dualhmr_benchmarks.accuracy.artefact import BEFORE, Artefact, Contrast, Row, paper
-from dualhmr_benchmarks.accuracy.setting import Setting
-from dualhmr_benchmarks.accuracy.shared_weights import TWO_HEADS
-from dualhmr_benchmarks.accuracy.step_time import training_time_ratios
-from dualhmr_benchmarks.accuracy.trials import EFT, TRAINED, TRAINED_2D, Trial
+from dualhmr_benchmarks.accuracy.claims.artefact import BEFORE, Artefact, Contrast, Row, paper
+from dualhmr_benchmarks.accuracy.experiments.setting import Setting
+from dualhmr_benchmarks.accuracy.experiments.shared_weights import TWO_HEADS
+from dualhmr_benchmarks.accuracy.experiments.step_time import training_time_ratios
+from dualhmr_benchmarks.accuracy.experiments.trials import EFT, TRAINED, TRAINED_2D, Trial
 
 _DUAL = Trial("cliff_dual", TRAINED)
 _SIGNS = "The order of the rows and the signs of differences."

@@ -7,12 +7,16 @@ from torch import Tensor
 
 from dualhmr.body import Body
 from dualhmr.plain_data import from_plain
-from dualhmr_benchmarks.accuracy.recipes import RECIPES
-from dualhmr_benchmarks.accuracy.setting import Setting, free_body, poses_of
-from dualhmr_benchmarks.accuracy.shared_weights import SharedWeights
-from dualhmr_benchmarks.accuracy.trainings import Training, training_folder
-from dualhmr_benchmarks.accuracy.trials import Trial, schedule_of
-from dualhmr_benchmarks.accuracy.world import evaluated_population, held_out_pool, training_poses
+from dualhmr_benchmarks.accuracy.experiments.recipes import RECIPES
+from dualhmr_benchmarks.accuracy.experiments.setting import Setting, free_body, poses_of
+from dualhmr_benchmarks.accuracy.experiments.shared_weights import SharedWeights
+from dualhmr_benchmarks.accuracy.experiments.trainings import Training, training_folder
+from dualhmr_benchmarks.accuracy.experiments.trials import Trial, schedule_of
+from dualhmr_benchmarks.accuracy.experiments.world import (
+    evaluated_population,
+    held_out_pool,
+    training_poses,
+)
 from dualhmr_training.evaluation.adapting import Adapter, PeopleAdapter
 from dualhmr_training.evaluation.errors import PersonErrors
 from dualhmr_training.evaluation.evaluate import errors_of

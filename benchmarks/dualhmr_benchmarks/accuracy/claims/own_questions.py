@@ -1,8 +1,8 @@
 """Questions that the paper leaves open and this project has to answer."""
 
-from dualhmr_benchmarks.accuracy.artefact import BEFORE, Artefact, Contrast, Row
-from dualhmr_benchmarks.accuracy.shared_weights import ALL
-from dualhmr_benchmarks.accuracy.trials import EFT, PAPER, RELEASE, TRAINED, Trial
+from dualhmr_benchmarks.accuracy.claims.artefact import BEFORE, Artefact, Contrast, Row
+from dualhmr_benchmarks.accuracy.experiments.shared_weights import ALL
+from dualhmr_benchmarks.accuracy.experiments.trials import EFT, PAPER, RELEASE, TRAINED, Trial
 
 _NO_NUMBERS = "The paper has no numbers for this."
 _TOGETHER = 32

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from dualhmr.body import JOINT_NAMES
-from dualhmr_benchmarks.accuracy.artefact import MPJPE, PA_MPJPE, Artefact, Contrast, Row
-from dualhmr_benchmarks.accuracy.curves_plot import write_curves
-from dualhmr_benchmarks.accuracy.joints_plot import write_joints
-from dualhmr_benchmarks.accuracy.outcomes import Outcome, outcomes
-from dualhmr_benchmarks.accuracy.setting import Setting
-from dualhmr_benchmarks.accuracy.step_strips import SHOWN, write_strips
-from dualhmr_benchmarks.accuracy.trials import EFT, TRAINED, Trial
+from dualhmr_benchmarks.accuracy.claims.artefact import MPJPE, PA_MPJPE, Artefact, Contrast, Row
+from dualhmr_benchmarks.accuracy.claims.step_strips import SHOWN, write_strips
+from dualhmr_benchmarks.accuracy.experiments.outcomes import Outcome, outcomes
+from dualhmr_benchmarks.accuracy.experiments.setting import Setting
+from dualhmr_benchmarks.accuracy.experiments.trials import EFT, TRAINED, Trial
+from dualhmr_benchmarks.accuracy.reports.curves_plot import write_curves
+from dualhmr_benchmarks.accuracy.reports.joints_plot import write_joints
 
 _MANY = 30
 _METHODS = {
@@ -32,6 +32,7 @@ def _curves(setting: Setting, out: Path) -> Mapping[str, str]:
             f"{_lowest(of_seeds)} steps, {_share_done(of_seeds, 6):.0%}"
         )
         for label, of_seeds in found.items()
+        if of_seeds
     }
 
 
@@ -42,7 +43,8 @@ def _lowest(of_seeds: list[Outcome]) -> int:
 
 def _share_done(of_seeds: list[Outcome], step: int) -> float:
     loss = np.mean([outcome.measures["objective"].mean(0) for outcome in of_seeds], axis=0)
-    return float((loss[0] - loss[step]) / (loss[0] - loss[-1]))
+    fall = loss[0] - loss[-1]
+    return float((loss[0] - loss[step]) / fall) if fall else 0.0
 
 
 FIGURE_3 = Artefact(
@@ -83,6 +85,8 @@ _FEET = [index for index, name in enumerate(JOINT_NAMES) if name.endswith(("ankl
 
 def _by_joint(setting: Setting, out: Path) -> Mapping[str, str]:
     ours, eft = outcomes(setting, _OURS), outcomes(setting, _EFT)
+    if not (ours and eft):
+        return {"joints": "not compared, for want of networks"}
     write_joints(ours, eft, JOINT_NAMES, out / "joints.png", title="ours minus EFT, CLIFF")
     facts = {}
     for title, kind in (("MPJPE", "joints_mm"), ("PA-MPJPE", "aligned_joints_mm")):

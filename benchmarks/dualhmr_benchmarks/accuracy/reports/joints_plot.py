@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dualhmr_benchmarks.accuracy.outcomes import Outcome
-from dualhmr_benchmarks.accuracy.report_plot import row_panels, set_title
-from dualhmr_benchmarks.accuracy.statistics import Array, Interval, over_people, paired
+from dualhmr_benchmarks.accuracy.experiments.outcomes import Outcome
+from dualhmr_benchmarks.accuracy.reports.report_plot import row_panels, set_title
+from dualhmr_benchmarks.accuracy.reports.statistics import Array, Interval, over_people, paired
 from dualhmr_training.figures import COLOURS, check_plot, new_figure, save_figure
 
 if TYPE_CHECKING:

@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dualhmr.files import atomic_path
-from dualhmr_benchmarks.accuracy.parallel import run_all
-from dualhmr_benchmarks.accuracy.recipes import RECIPES
-from dualhmr_benchmarks.accuracy.setting import Setting, file_digest, free_body, key_of, poses_of
-from dualhmr_benchmarks.accuracy.world import training_poses
+from dualhmr_benchmarks.accuracy.experiments.parallel import run_all
+from dualhmr_benchmarks.accuracy.experiments.recipes import CLIFF, RECIPES
+from dualhmr_benchmarks.accuracy.experiments.setting import (
+    Setting,
+    file_digest,
+    free_body,
+    key_of,
+    poses_of,
+)
+from dualhmr_benchmarks.accuracy.experiments.world import training_poses
 
-_WEIGHTS = "main.safetensors"
 _UNSTABLE = "unstable.json"
 
 
@@ -47,13 +52,24 @@ def training_folder(setting: Setting, training: Training) -> Path:
     return setting.cache / "trainings" / training_key(setting, training)
 
 
-def instability(setting: Setting, training: Training) -> str | None:
-    """What ended a training that came to numbers that are not finite; None where none did."""
+def obstacle(setting: Setting, training: Training) -> str | None:
+    """Why there are no networks and will be none: what ended the training, or rules it out.
+
+    None where there is nothing in the way.
+    """
+    recipe = RECIPES[training.recipe]
+    if recipe.starts_from is not None:
+        before = Training(recipe.starts_from, training.seed)
+        if found := obstacle(setting, before):
+            return f"{found} ({before})"
+    if recipe.scope == "all" and "image" in setting.budget.network(recipe.regressor == CLIFF).reads:
+        return "not possible: inner steps of all parameters and a backbone with batch norms"
     path = training_folder(setting, training) / _UNSTABLE
     if not path.is_file():
         return None
     message: str = json.loads(path.read_text(encoding="utf-8"))["message"]
-    return message
+    # What follows the colon are all the losses of that step.
+    return f"unstable: {message.partition(':')[0]}"
 
 
 def train_all(setting: Setting, recipes: Iterable[str], *, say: Callable[[str], None]) -> None:
@@ -77,8 +93,13 @@ def _unfinished(setting: Setting, trainings: list[Training]) -> list[Training]:
     return [
         each
         for folder, each in reversed(by_folder.items())
-        if not any((folder / name).is_file() for name in (_WEIGHTS, _UNSTABLE))
+        if not _is_finished(folder, each) and obstacle(setting, each) is None
     ]
+
+
+def _is_finished(folder: Path, training: Training) -> bool:
+    networks = ("main", "auxiliary") if RECIPES[training.recipe].auxiliary else ("main",)
+    return all((folder / f"{network}.safetensors").is_file() for network in networks)
 
 
 def train(setting: Setting, training: Training) -> None:

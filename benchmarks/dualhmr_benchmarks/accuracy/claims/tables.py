@@ -1,6 +1,6 @@
 """The paper's main tables: against other methods, keypoint quality, ablations, other domains."""
 
-from dualhmr_benchmarks.accuracy.artefact import (
+from dualhmr_benchmarks.accuracy.claims.artefact import (
     BEFORE,
     BODY_MEASURES,
     LOSS_2D,
@@ -9,9 +9,9 @@ from dualhmr_benchmarks.accuracy.artefact import (
     Row,
     paper,
 )
-from dualhmr_benchmarks.accuracy.trials import EFT, PAPER, TRAINED, TRAINED_2D, Trial
-from dualhmr_benchmarks.accuracy.world import WILD
-from dualhmr_benchmarks.accuracy.world_picture import write_world
+from dualhmr_benchmarks.accuracy.claims.world_picture import write_world
+from dualhmr_benchmarks.accuracy.experiments.trials import EFT, PAPER, TRAINED, TRAINED_2D, Trial
+from dualhmr_benchmarks.accuracy.experiments.world import WILD
 
 _EFT_HMR, _EFT_CLIFF = Trial("hmr_ordinary", EFT), Trial("cliff_ordinary", EFT)
 _OURS_HMR, _OURS_CLIFF = Trial("hmr_dual", TRAINED), Trial("cliff_dual", TRAINED)

@@ -7,7 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from dualhmr.body import Body, load_body
-from dualhmr_benchmarks.accuracy.budgets import Budget
+from dualhmr_benchmarks.accuracy.experiments.budgets import Budget
+from dualhmr_benchmarks.accuracy.experiments.world import NARROW, training_poses
 from dualhmr_training.synthetic.poses import PoseFile, read_poses
 
 
@@ -37,6 +38,7 @@ class Setting:
                 f"{len(shared)} clips are in both {self.poses} and {self.test_poses}, such as "
                 f"{shared[0]!r}; test on clips that networks were not trained on"
             )
+        training_poses(train, NARROW)
         if not self.seeds:
             raise ValueError("there are no seeds; give --seeds 1 or more")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from dualhmr.files import atomic_path
 from dualhmr.plain_data import from_plain
-from dualhmr_benchmarks.accuracy.report import Difference, Line, Report
-from dualhmr_benchmarks.accuracy.statistics import agrees, mean_and_deviation, verdict
+from dualhmr_benchmarks.accuracy.reports.report import Difference, Line, Report
+from dualhmr_benchmarks.accuracy.reports.statistics import agrees, mean_and_deviation, verdict
 from dualhmr_training.evaluation.results import MEASURES, Measure
 
 TABLE, DATA = "table.md", "table.json"

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from dualhmr.camera import CROP_WIDTH
 from dualhmr.rendering.pictures import blank, write_png, write_words
-from dualhmr_benchmarks.accuracy.running import evaluated_people
-from dualhmr_benchmarks.accuracy.setting import Setting
-from dualhmr_benchmarks.accuracy.trials import Trial
-from dualhmr_benchmarks.accuracy.world import QUALITIES
+from dualhmr_benchmarks.accuracy.experiments.running import evaluated_people
+from dualhmr_benchmarks.accuracy.experiments.setting import Setting
+from dualhmr_benchmarks.accuracy.experiments.trials import Trial
+from dualhmr_benchmarks.accuracy.experiments.world import QUALITIES
 from dualhmr_training.evaluation.subjects import Subjects
 from dualhmr_training.pictures import Picture, draw_dots
 

@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhmr.files import atomic_path
-from dualhmr_benchmarks.accuracy.parallel import run_all
-from dualhmr_benchmarks.accuracy.rates import choose_rates, chosen_rate
-from dualhmr_benchmarks.accuracy.running import people_count, run_trial, steps_told
-from dualhmr_benchmarks.accuracy.setting import Setting, file_digest, key_of
-from dualhmr_benchmarks.accuracy.trainings import (
+from dualhmr_benchmarks.accuracy.experiments.parallel import run_all
+from dualhmr_benchmarks.accuracy.experiments.rates import choose_rates, chosen_rate
+from dualhmr_benchmarks.accuracy.experiments.running import people_count, run_trial, steps_told
+from dualhmr_benchmarks.accuracy.experiments.setting import Setting, file_digest, key_of
+from dualhmr_benchmarks.accuracy.experiments.trainings import (
     Training,
-    instability,
+    obstacle,
     train_all,
     training_key,
 )
-from dualhmr_benchmarks.accuracy.trials import Trial
+from dualhmr_benchmarks.accuracy.experiments.trials import Trial
 from dualhmr_training.evaluation.errors import PersonErrors
 
 Array = npt.NDArray[np.float64]
@@ -56,21 +56,21 @@ def measure_all(setting: Setting, trials: Iterable[Trial], *, say: Callable[[str
         _Task(trial, seed)
         for trial in wanted
         for seed in setting.seeds
-        if not instability_of(setting, trial) and not _path(setting, _Task(trial, seed)).is_file()
+        if not obstacle_of(setting, trial) and not _path(setting, _Task(trial, seed)).is_file()
     ]
     run_all(partial(_measure, setting), tasks, jobs=setting.jobs, say=say)
 
 
 def outcomes(setting: Setting, trial: Trial) -> list[Outcome]:
-    """What `measure_all` found, seed by seed; empty where the training of a seed was unstable."""
-    if instability_of(setting, trial):
+    """What `measure_all` found, seed by seed; empty where a seed has no networks."""
+    if obstacle_of(setting, trial):
         return []
     return [_read(_path(setting, _Task(trial, seed))) for seed in setting.seeds]
 
 
-def instability_of(setting: Setting, trial: Trial) -> str | None:
-    """What ended the training of a seed before its end; None where none did."""
-    found = [instability(setting, Training(trial.recipe, seed)) for seed in setting.seeds]
+def obstacle_of(setting: Setting, trial: Trial) -> str | None:
+    """Why a seed has no networks; None where all have."""
+    found = [obstacle(setting, Training(trial.recipe, seed)) for seed in setting.seeds]
     return next(filter(None, found), None)
 
 

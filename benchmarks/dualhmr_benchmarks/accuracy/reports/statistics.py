@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr_benchmarks.accuracy.outcomes import Outcome
-from dualhmr_benchmarks.accuracy.report import Difference, Spread
+from dualhmr_benchmarks.accuracy.experiments.outcomes import Outcome
+from dualhmr_benchmarks.accuracy.reports.report import Difference, Spread
 
 LOWER, HIGHER, NOT_SHOWN = "lower", "higher", "no difference shown"
 _SIGNS = {LOWER: -1, HIGHER: 1}

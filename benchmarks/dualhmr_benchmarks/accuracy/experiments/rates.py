@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from dualhmr.files import atomic_path
-from dualhmr_benchmarks.accuracy.parallel import run_all
-from dualhmr_benchmarks.accuracy.running import run_trial
-from dualhmr_benchmarks.accuracy.setting import Setting, key_of
-from dualhmr_benchmarks.accuracy.trainings import Training, instability, training_key
-from dualhmr_benchmarks.accuracy.trials import STEPS, Trial
-from dualhmr_benchmarks.accuracy.world import VARIED
+from dualhmr_benchmarks.accuracy.experiments.parallel import run_all
+from dualhmr_benchmarks.accuracy.experiments.running import run_trial
+from dualhmr_benchmarks.accuracy.experiments.setting import Setting, key_of
+from dualhmr_benchmarks.accuracy.experiments.trainings import Training, obstacle, training_key
+from dualhmr_benchmarks.accuracy.experiments.trials import STEPS, Trial
+from dualhmr_benchmarks.accuracy.experiments.world import VARIED
 
 _JUDGE = "mpjpe_mm"
 
@@ -25,7 +25,7 @@ def choose_rates(setting: Setting, trials: Iterable[Trial], *, say: Callable[[st
     open_ones = [
         trial
         for trial in questions
-        if instability(setting, _training(setting, trial)) is None
+        if obstacle(setting, _training(setting, trial)) is None
         and not _path(setting, trial).is_file()
     ]
     run_all(partial(_choose, setting), open_ones, jobs=setting.jobs, say=say)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dualhmr.files import atomic_path
-from dualhmr_benchmarks.accuracy.artefact import Artefact
-from dualhmr_benchmarks.accuracy.setting import Setting
+from dualhmr_benchmarks.accuracy.claims.artefact import Artefact
+from dualhmr_benchmarks.accuracy.experiments.setting import Setting
 from dualhmr_benchmarks.latency import measure
 from dualhmr_benchmarks.plot import write_plot
 from dualhmr_benchmarks.report import tables, write_json

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dualhmr_benchmarks.accuracy.budgets import Budget
-from dualhmr_benchmarks.accuracy.world import NARROW, VARIED, training_population
+from dualhmr_benchmarks.accuracy.experiments.budgets import Budget
+from dualhmr_benchmarks.accuracy.experiments.world import NARROW, VARIED, training_population
 from dualhmr_training.configuration import TrainingConfig
 
 KEYPOINTS_ONLY = ("keypoints_2d",)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dualhmr_benchmarks.accuracy.setting import Setting
-from dualhmr_benchmarks.accuracy.trials import Trial
+from dualhmr_benchmarks.accuracy.experiments.setting import Setting
+from dualhmr_benchmarks.accuracy.experiments.trials import Trial
 
 MPJPE, PA_MPJPE, PVE, LOSS_2D = "mpjpe_mm", "pa_mpjpe_mm", "pve_mm", "true_2d_loss"
 BODY_MEASURES = (MPJPE, PA_MPJPE, PVE)

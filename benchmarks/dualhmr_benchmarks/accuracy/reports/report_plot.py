@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dualhmr_benchmarks.accuracy.report import Difference, Line, Report
-from dualhmr_benchmarks.accuracy.report_text import how_shown, measures_of
-from dualhmr_benchmarks.accuracy.statistics import mean_and_deviation
+from dualhmr_benchmarks.accuracy.reports.report import Difference, Line, Report
+from dualhmr_benchmarks.accuracy.reports.report_text import how_shown, measures_of
+from dualhmr_benchmarks.accuracy.reports.statistics import mean_and_deviation
 from dualhmr_training.figures import COLOURS, check_plot, new_figure, new_panels, save_figure
 
 if TYPE_CHECKING:

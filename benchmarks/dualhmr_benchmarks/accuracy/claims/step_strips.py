@@ -10,11 +10,11 @@ from dualhmr.adaptation import Course
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.networks import HeadOutput
 from dualhmr.rendering.pictures import blank, write_png, write_words
-from dualhmr_benchmarks.accuracy.rates import chosen_rate
-from dualhmr_benchmarks.accuracy.running import evaluated_people, trained_with
-from dualhmr_benchmarks.accuracy.setting import Setting, free_body
-from dualhmr_benchmarks.accuracy.trainings import Training, training_folder
-from dualhmr_benchmarks.accuracy.trials import EFT, TRAINED, Trial, schedule_of
+from dualhmr_benchmarks.accuracy.experiments.rates import chosen_rate
+from dualhmr_benchmarks.accuracy.experiments.running import evaluated_people, trained_with
+from dualhmr_benchmarks.accuracy.experiments.setting import Setting, free_body
+from dualhmr_benchmarks.accuracy.experiments.trainings import Training, obstacle, training_folder
+from dualhmr_benchmarks.accuracy.experiments.trials import EFT, TRAINED, Trial, schedule_of
 from dualhmr_training.batches import Batch
 from dualhmr_training.evaluation.adapting import PeopleAdapter
 from dualhmr_training.evaluation.errors import best_so_far
@@ -33,6 +33,9 @@ def write_strips(setting: Setting, out: Path) -> Mapping[str, str]:
     facts = {}
     for trial in SHOWN:
         name = f"strips_{trial.recipe}.png"
+        if found := obstacle(setting, Training(trial.recipe, setting.seeds[0])):
+            facts[name] = f"not drawn; {found}"
+            continue
         write_png(out / name, _strips(setting, trial))
         facts[name] = f"{trial.recipe}, adapted by {trial.schedule}, first seed"
     return facts

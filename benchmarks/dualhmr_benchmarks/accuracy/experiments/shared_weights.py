@@ -45,8 +45,11 @@ class SharedWeights:
     ) -> None:
         """`moves` is `HEAD`, `ALL` or `TWO_HEADS`, `at_once` the number of people in a set.
 
-        Raises ValueError where two regressors are wanted and there is one, or as `Observer`.
+        Raises ValueError for other words, where two regressors are wanted and there is one, or as
+        `Observer`.
         """
+        if moves not in (HEAD, ALL, TWO_HEADS):
+            raise ValueError(f"moves is {moves!r}, expected {HEAD}, {ALL} or {TWO_HEADS}")
         self._observer = Observer(networks, body, given, weights=networks.facts.weights)
         self._at_once = at_once
         self._network: nn.Module = networks.main

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr_benchmarks.accuracy.outcomes import Outcome
-from dualhmr_benchmarks.accuracy.report_text import how_shown
-from dualhmr_benchmarks.accuracy.statistics import spread
+from dualhmr_benchmarks.accuracy.experiments.outcomes import Outcome
+from dualhmr_benchmarks.accuracy.reports.report_text import how_shown
+from dualhmr_benchmarks.accuracy.reports.statistics import spread
 from dualhmr_training.figures import COLOURS, check_plot, new_figure, new_panels, save_figure
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 
 from dualhmr.schedules import Adam, GradientDescent, Phase, Schedule
-from dualhmr_benchmarks.accuracy.recipes import KEYPOINTS_ONLY
-from dualhmr_benchmarks.accuracy.shared_weights import HEAD
-from dualhmr_benchmarks.accuracy.world import VARIED
+from dualhmr_benchmarks.accuracy.experiments.recipes import KEYPOINTS_ONLY
+from dualhmr_benchmarks.accuracy.experiments.shared_weights import HEAD
+from dualhmr_benchmarks.accuracy.experiments.world import VARIED
 from dualhmr_training.inner_loop import InnerLoop
 
 STEPS = 14

@@ -1,0 +1,1 @@
+"""What was found: statistics, tables in Markdown, plots."""
