@@ -150,4 +150,4 @@ def test_the_rate_chosen_is_the_best_on_held_out_people(tmp_path: Path) -> None:
     assert len(set(means.values())) == 3
     assert f"{found['chosen']:g}" == min(means, key=lambda rate: means[rate])
     assert {chosen_rate(setting, each) for each in (trial, *others)} == {found["chosen"]}
-    assert len(people[0]) == setting.budget.few_people != setting.budget.people
+    assert len(people[0]) == setting.budget.rate_people != setting.budget.people

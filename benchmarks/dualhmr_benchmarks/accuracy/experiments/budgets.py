@@ -23,7 +23,9 @@ class Budget:
     people: int
     """Evaluated on."""
     few_people: int
-    """Evaluated on where every step runs through autograd, and to choose rates on."""
+    """Evaluated on where every step runs through autograd, which is slow."""
+    rate_people: int
+    """To choose rates on."""
     latency_networks: tuple[str, ...]
     latency_rounds: int
 
@@ -64,7 +66,8 @@ _SMALL = Budget(
     fine_tuning_steps=400,
     adam_rates=(3e-5, 6e-5, 1e-4, 2e-4, 4e-4),
     people=1000,
-    few_people=200,
+    few_people=500,
+    rate_people=200,
     latency_networks=("default", "resnet50", "hrnet_w48"),
     latency_rounds=3,
 )
@@ -78,7 +81,8 @@ BUDGETS: Mapping[str, Budget] = {
         fine_tuning_steps=10_000,
         adam_rates=(3e-6, 1e-5, 3e-5, 1e-4),
         people=1500,
-        few_people=200,
+        few_people=500,
+        rate_people=200,
         latency_networks=("default", "resnet50", "hrnet_w48"),
         latency_rounds=7,
     ),
@@ -90,7 +94,8 @@ BUDGETS: Mapping[str, Budget] = {
         fine_tuning_steps=2,
         adam_rates=(1e-4, 1e-3),
         people=6,
-        few_people=3,
+        few_people=4,
+        rate_people=3,
         latency_networks=("default",),
         latency_rounds=1,
     ),

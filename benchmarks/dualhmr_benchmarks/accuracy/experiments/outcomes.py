@@ -116,7 +116,7 @@ def _path(setting: Setting, task: _Task) -> Path:
         trial=asdict(task.trial),
         rate_of=training_key(setting, Training(task.trial.recipe, setting.seeds[0])),
         rates=setting.budget.adam_rates,
-        few_people=setting.budget.few_people,
+        rate_people=setting.budget.rate_people,
         people=people_count(setting, task.trial),
         poses=file_digest(setting.test_poses),
     )

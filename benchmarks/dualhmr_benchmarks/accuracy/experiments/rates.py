@@ -70,6 +70,6 @@ def _path(setting: Setting, question: Trial) -> Path:
         training=training_key(setting, _training(setting, question)),
         trial=asdict(question),
         rates=setting.budget.adam_rates,
-        people=setting.budget.few_people,
+        people=setting.budget.rate_people,
     )
     return setting.cache / "rates" / f"{key}.json"

@@ -43,7 +43,7 @@ def run_trial(
     networks = open_networks(folder)
     pictures = "image" in networks.reads
     if held_out:
-        count = setting.budget.few_people
+        count = setting.budget.rate_people
         group = _people(trial, _held_out_pool(setting, trial), count, _HELD_OUT_SEED, pictures)
     else:
         group = evaluated_people(setting, trial, people_count(setting, trial), pictures=pictures)
