@@ -1,6 +1,6 @@
 """Questions that the paper leaves open and this project has to answer."""
 
-from dualhmr_benchmarks.accuracy.claims.artefact import BEFORE, Artefact, Contrast, Row
+from dualhmr_benchmarks.accuracy.claims.artefact import BEFORE, MPJPE, Artefact, Contrast, Row
 from dualhmr_benchmarks.accuracy.experiments.shared_weights import ALL
 from dualhmr_benchmarks.accuracy.experiments.trials import EFT, PAPER, RELEASE, TRAINED, Trial
 
@@ -23,8 +23,10 @@ SCOPE = Artefact(
     ),
     contrasts=(
         Contrast("head, trained for the head", "all, trained for all"),
+        Contrast("head, trained for the head", "all, trained for all", MPJPE),
         Contrast("head, trained for the head", "all, trained for the head"),
         Contrast("EFT, head", "EFT, all"),
+        Contrast("EFT, head", "EFT, all", MPJPE),
     ),
 )
 
