@@ -27,6 +27,8 @@ SCOPE = Artefact(
         Contrast("head, trained for the head", "all, trained for the head"),
         Contrast("EFT, head", "EFT, all"),
         Contrast("EFT, head", "EFT, all", MPJPE),
+        Contrast("head, trained for the head", "EFT, all"),
+        Contrast("all, trained for all", "EFT, all"),
     ),
 )
 
