@@ -169,3 +169,24 @@ def test_the_help_waits_for_nothing_that_only_training_needs() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("preset", "needed", "useless"),
+    [
+        ("demo", "--poses", ["--gendered-bodies", "m.npz", "f.npz", "--extra-joints", "e.npy"]),
+        ("demo", "--poses", ["--datasets", "."]),
+        ("paper-cliff-resnet", "--datasets", ["--poses", "poses.npz"]),
+    ],
+)
+def test_options_that_would_change_nothing(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    preset: str,
+    needed: str,
+    useless: list[str],
+) -> None:
+    out = tmp_path / "out"
+    said = failing([preset, needed, "here", "--out", str(out), *useless], capsys)
+    assert all(option in said for option in useless if option.startswith("--"))
+    assert not out.exists()

@@ -23,6 +23,10 @@ NAME = "train"
 TAKES_FIELDS = True
 
 _NEEDED = {"synthetic": "poses", "datasets": "datasets"}
+_OF_NO_USE = {
+    "synthetic": ("datasets", "gendered_bodies", "extra_joints"),
+    "datasets": ("poses",),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
     needed = _NEEDED[config.data]
     if options.out is None or getattr(options, needed) is None:
         raise ValueError(f"training {options.preset} needs --{needed} and --out")
+    _refuse_what_is_of_no_use(options, config.data)
     try:
         # Here, since every subcommand of `dualhmr` would wait for them, and some have no need.
         from dualhmr.mean_params import read_mean_params
@@ -111,3 +116,10 @@ def run(options: argparse.Namespace) -> int:
         print(f"the weights are in {options.out}", file=sys.stderr)
     close_accelerator(accelerator)
     return 0
+
+
+def _refuse_what_is_of_no_use(options: argparse.Namespace, data: str) -> None:
+    given = [name for name in _OF_NO_USE[data] if getattr(options, name) is not None]
+    if given:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ValueError(f"{names} would change nothing with --data {data}; leave it out")
