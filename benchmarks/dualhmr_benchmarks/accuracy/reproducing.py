@@ -5,9 +5,11 @@ from pathlib import Path
 
 from dualhmr_benchmarks.accuracy.claims.artefact import Artefact, Contrast, Row
 from dualhmr_benchmarks.accuracy.experiments.outcomes import measure_all, obstacle_of, outcomes
+from dualhmr_benchmarks.accuracy.experiments.rates import chosen_rate
 from dualhmr_benchmarks.accuracy.experiments.recipes import RECIPES
 from dualhmr_benchmarks.accuracy.experiments.running import people_count
 from dualhmr_benchmarks.accuracy.experiments.setting import Setting, file_digest
+from dualhmr_benchmarks.accuracy.experiments.shared_weights import HEAD
 from dualhmr_benchmarks.accuracy.experiments.trainings import Training, training_folder
 from dualhmr_benchmarks.accuracy.experiments.trials import Trial
 from dualhmr_benchmarks.accuracy.experiments.world import QUALITIES, described
@@ -89,9 +91,24 @@ def _facts(artefact: Artefact, setting: Setting) -> Mapping[str, str]:
         "test poses": f"{setting.test_poses.name} (sha256 {file_digest(setting.test_poses)[:12]})",
     }
     used = {trial.quality for trial in artefact.trials}
-    return facts | {
+    facts |= {
         f"keypoints of {quality}": described(quality) for quality in QUALITIES if quality in used
     }
+    return facts | {"Adam's rate at test time": _rates(artefact, setting)}
+
+
+def _rates(artefact: Artefact, setting: Setting) -> str:
+    """Of every method, as chosen; see `experiments.rates`."""
+    rates = {
+        f"{trial.recipe} by {trial.schedule}"
+        + ("" if trial.moves == HEAD else f" of {trial.moves.replace('_', ' ')}")
+        + ("" if trial.people_at_once == 1 else f", {trial.people_at_once} people together"): (
+            f"{chosen_rate(setting, trial):g}"
+        )
+        for trial in artefact.trials
+        if not obstacle_of(setting, trial)
+    }
+    return "; ".join(f"{method}: {rate}" for method, rate in rates.items())
 
 
 def _trainings(setting: Setting, artefact: Artefact) -> Iterator[dict[str, str]]:
