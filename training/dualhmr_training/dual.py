@@ -6,13 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from dualhmr.networks import HeadOutput, MeshRegressor
-from dualhmr.objective import Evidence, MeshTarget, Objective
+from dualhmr.objective import WITHOUT_TARGET, Evidence, MeshTarget, Objective
 from dualhmr_training.batches import Batch
 from dualhmr_training.inner_loop import InnerLoop
 from dualhmr_training.meta_step import adapted_output
 
-_WITHOUT_MESH = frozenset({"keypoints_2d", "camera"})
-"""Losses that need no mesh to compare with."""
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
@@ -39,7 +37,7 @@ class DualNetworks(nn.Module):
         supervision = supervision or objective
         _counted(supervision, outer_losses, "outer_losses")
         if inner.steps:
-            needed = _counted(objective, inner.losses, "inner.losses") - _WITHOUT_MESH
+            needed = _counted(objective, inner.losses, "inner.losses") - WITHOUT_TARGET
             if auxiliary is None and needed:
                 raise ValueError(
                     f"the inner losses {', '.join(sorted(needed))} need the auxiliary network's "

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from dualhmr_benchmarks.accuracy.claims.artefact import Artefact, Contrast, Row
+from dualhmr_benchmarks.accuracy.claims.artefact import Artefact, Row
 from dualhmr_benchmarks.accuracy.experiments.outcomes import measure_all, obstacle_of, outcomes
 from dualhmr_benchmarks.accuracy.experiments.rates import chosen_rate
 from dualhmr_benchmarks.accuracy.experiments.recipes import RECIPES
@@ -62,14 +62,13 @@ def _differences(setting: Setting, artefact: Artefact) -> Iterator[Difference]:
                 contrast.measure,
                 of_step=of.step,
                 against_step=against.step,
-                paper=_paper_difference(contrast, of, against),
+                paper=_paper_difference(contrast.measure, of, against),
             )
 
 
-def _paper_difference(contrast: Contrast, of: Row, against: Row) -> float | None:
-    measure = contrast.measure
-    if contrast.paper is not None or not (measure in of.paper and measure in against.paper):
-        return contrast.paper
+def _paper_difference(measure: str, of: Row, against: Row) -> float | None:
+    if not (measure in of.paper and measure in against.paper):
+        return None
     return of.paper[measure] - against.paper[measure]
 
 

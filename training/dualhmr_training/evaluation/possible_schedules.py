@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 from dualhmr.adaptation import Schedule
 from dualhmr.loss_weights import LossWeights
+from dualhmr.objective import WITHOUT_TARGET
 from dualhmr_training.opened import Networks
-
-_WITHOUT_MESH = {"keypoints_2d", "camera"}
-"""Losses that need no mesh to compare with."""
 
 
 def check_schedules(
@@ -19,7 +17,7 @@ def check_schedules(
     weighted = {name for name, weight in vars(weights).items() if weight}
     for schedule in schedules:
         used = [weighted if phase.losses is None else phase.losses for phase in schedule.phases]
-        if set().union(*used) - _WITHOUT_MESH:
+        if set().union(*used) - WITHOUT_TARGET:
             raise ValueError(
                 f"schedule {schedule.name!r} needs a pseudo mesh, and {networks.source} has no "
                 "auxiliary network; use --schedule eft"

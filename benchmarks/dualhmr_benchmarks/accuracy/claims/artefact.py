@@ -37,8 +37,6 @@ class Contrast:
     of: str
     against: str
     measure: str = PA_MPJPE
-    paper: float | None = None
-    """The paper's difference, where it is not that of the rows' own numbers."""
 
 
 Also = Callable[[Setting, Path], Mapping[str, str]]

@@ -13,6 +13,7 @@ from dualhmr_benchmarks.accuracy.experiments.setting import Setting
 from dualhmr_benchmarks.accuracy.experiments.trials import EFT, TRAINED, Trial
 from dualhmr_benchmarks.accuracy.reports.curves_plot import write_curves
 from dualhmr_benchmarks.accuracy.reports.joints_plot import write_joints
+from dualhmr_benchmarks.accuracy.reports.statistics import paired
 
 _MANY = 30
 _METHODS = {
@@ -90,13 +91,8 @@ def _by_joint(setting: Setting, out: Path) -> Mapping[str, str]:
     write_joints(ours, eft, JOINT_NAMES, out / "joints.png", title="ours minus EFT, CLIFF")
     facts = {}
     for title, kind in (("MPJPE", "joints_mm"), ("PA-MPJPE", "aligned_joints_mm")):
-        gains = np.mean(
-            [
-                (getattr(one, kind)[:, -1] - getattr(other, kind)[:, -1]).mean(0)
-                for one, other in zip(ours, eft, strict=True)
-            ],
-            axis=0,
-        )
+        of, against = ([getattr(each, kind)[:, -1] for each in seeds] for seeds in (ours, eft))
+        gains = paired(of, against).mean((0, 1))
         facts[f"{title}: joints where ours is nearer"] = f"{(gains < 0).sum()} of {len(gains)}"
         facts[f"{title}: mean over ankles and feet, over all joints"] = (
             f"{gains[_FEET].mean():+.1f} mm, {gains.mean():+.1f} mm"

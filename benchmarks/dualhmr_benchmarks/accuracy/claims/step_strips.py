@@ -3,20 +3,23 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from dualhmr.adaptation import Course
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.networks import HeadOutput
-from dualhmr.rendering.pictures import blank, write_png, write_words
+from dualhmr.rendering.pictures import write_png
+from dualhmr_benchmarks.accuracy.claims.columns import side_by_side
 from dualhmr_benchmarks.accuracy.experiments.rates import chosen_rate
-from dualhmr_benchmarks.accuracy.experiments.running import evaluated_people, trained_with
-from dualhmr_benchmarks.accuracy.experiments.setting import Setting, free_body
+from dualhmr_benchmarks.accuracy.experiments.running import (
+    adapter_for,
+    evaluated_people,
+    trained_with,
+)
+from dualhmr_benchmarks.accuracy.experiments.setting import Setting
 from dualhmr_benchmarks.accuracy.experiments.trainings import Training, obstacle, training_folder
 from dualhmr_benchmarks.accuracy.experiments.trials import EFT, TRAINED, Trial, schedule_of
 from dualhmr_training.batches import Batch
-from dualhmr_training.evaluation.adapting import PeopleAdapter
 from dualhmr_training.evaluation.errors import best_so_far
 from dualhmr_training.evaluation.subjects import Subjects
 from dualhmr_training.opened import open_networks
@@ -25,7 +28,6 @@ from dualhmr_training.pictures import Picture, contact_sheet
 SHOWN = (Trial("cliff_dual", TRAINED), Trial("cliff_ordinary", EFT))
 _PEOPLE = 5
 _STEPS = (0, 1, 2, 3, 4)
-_WORDS_HEIGHT = 26
 
 
 def write_strips(setting: Setting, out: Path) -> Mapping[str, str]:
@@ -46,15 +48,13 @@ def _strips(setting: Setting, trial: Trial) -> Picture:
     networks = open_networks(folder)
     group = evaluated_people(setting, trial, _PEOPLE, pictures=True)
     (subjects,) = group.batches
-    adapter = PeopleAdapter(
-        networks, free_body(), group.keypoint_set, weights=networks.facts.weights
-    )
+    adapter = adapter_for(networks, group, trial)
     schedule = schedule_of(trial, trained_with(folder), chosen_rate(setting, trial))
     (courses,) = adapter.adapt(subjects, [schedule])
     outputs = [_returned_after(number, courses) for number in (*_STEPS, schedule.max_steps)]
     columns = _columns(subjects, contact_sheet(outputs, adapter.objective, _as_batch(subjects)))
-    strips = np.concatenate([np.concatenate(list(column)) for column in columns], axis=1)
-    return _with_words(strips, ["input", *(f"step {number}" for number in _STEPS), "final"])
+    words = ["input", *(f"step {number}" for number in _STEPS), "final"]
+    return side_by_side(dict(zip(words, columns, strict=True)))
 
 
 def _returned_after(steps: int, courses: Sequence[Course]) -> HeadOutput:
@@ -69,13 +69,8 @@ def _as_batch(subjects: Subjects) -> Batch:
     return Batch({"image": subjects.image}, subjects.known, subjects.known)
 
 
-def _columns(subjects: Subjects, sheet: Picture) -> list[Picture]:
-    """The people's crops (N, H, W, 3): the input's, then those of each row of a contact sheet."""
+def _columns(subjects: Subjects, sheet: Picture) -> list[list[Picture]]:
+    """The people's crops: the input's, then those of each row of a contact sheet."""
     assert subjects.image is not None
     crops = sheet.reshape(-1, CROP_HEIGHT, len(subjects.image), CROP_WIDTH, 3)
-    return [subjects.image.numpy(), *crops.transpose(0, 2, 1, 3, 4)]
-
-
-def _with_words(strips: Picture, words: Sequence[str]) -> Picture:
-    heads = [write_words(blank(_WORDS_HEIGHT, CROP_WIDTH), word) for word in words]
-    return np.concatenate([np.concatenate(heads, axis=1), strips])
+    return [list(column) for column in (subjects.image.numpy(), *crops.transpose(0, 2, 1, 3, 4))]

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
-from dualhmr.camera import CROP_WIDTH
-from dualhmr.rendering.pictures import blank, write_png, write_words
+from dualhmr.rendering.pictures import write_png
+from dualhmr_benchmarks.accuracy.claims.columns import side_by_side
 from dualhmr_benchmarks.accuracy.experiments.running import evaluated_people
 from dualhmr_benchmarks.accuracy.experiments.setting import Setting
 from dualhmr_benchmarks.accuracy.experiments.trials import Trial
@@ -17,7 +16,6 @@ from dualhmr_training.evaluation.subjects import Subjects
 from dualhmr_training.pictures import Picture, draw_dots
 
 _PEOPLE = 3
-_WORDS_HEIGHT = 26
 _TRUE, _GIVEN = (255, 255, 255), (255, 90, 20)
 
 
@@ -29,12 +27,11 @@ def write_world(setting: Setting, trial: Trial, out: Path) -> Mapping[str, str]:
     people = {quality: _people(setting, replace(trial, quality=quality)) for quality in QUALITIES}
     first = next(iter(people.values()))
     assert first.seen is not None
-    columns = [_column("look", first, *first.seen)]
-    columns += [
-        _column(f"keypoints: {quality}", each, each.known.keypoints, each.known.confidence)
-        for quality, each in people.items()
-    ]
-    write_png(out / "people.png", np.concatenate(columns, axis=1))
+    columns = {"look": _crops(first, *first.seen)}
+    for quality, each in people.items():
+        known = each.known
+        columns[f"keypoints: {quality}"] = _crops(each, known.keypoints, known.confidence)
+    write_png(out / "people.png", side_by_side(columns))
     return {"people.png": "white: true keypoints; orange: what is seen, or given"}
 
 
@@ -43,13 +40,13 @@ def _people(setting: Setting, trial: Trial) -> Subjects:
     return subjects
 
 
-def _column(words: str, people: Subjects, keypoints: Tensor, confidence: Tensor) -> Picture:
+def _crops(people: Subjects, keypoints: Tensor, confidence: Tensor) -> list[Picture]:
     assert people.image is not None
     assert people.truth.keypoints is not None
-    crops = [write_words(blank(_WORDS_HEIGHT, CROP_WIDTH), words)]
+    crops = []
     for person, image in enumerate(people.image):
         crop = image.numpy().copy()
         draw_dots(crop, keypoints[person][confidence[person] > 0], colour=_GIVEN, reach=2)
         draw_dots(crop, people.truth.keypoints[person], colour=_TRUE)
         crops.append(crop)
-    return np.concatenate(crops)
+    return crops

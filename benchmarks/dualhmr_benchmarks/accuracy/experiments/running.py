@@ -5,7 +5,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dualhmr.body import Body
 from dualhmr.plain_data import from_plain
 from dualhmr_benchmarks.accuracy.experiments.recipes import RECIPES
 from dualhmr_benchmarks.accuracy.experiments.setting import Setting, free_body, poses_of
@@ -48,7 +47,7 @@ def run_trial(
     else:
         group = evaluated_people(setting, trial, people_count(setting, trial), pictures=pictures)
     schedules = [schedule_of(trial, trained_with(folder), rate) for rate in adam_rates]
-    adapter = _adapter(networks, free_body(), group, trial)
+    adapter = adapter_for(networks, group, trial)
     return errors_of(adapter, group, schedules, after=steps_told(trial))
 
 
@@ -91,9 +90,9 @@ def _people(trial: Trial, pool: Tensor, count: int, seed: int, pictures: bool) -
     )
 
 
-def _adapter(networks: Networks, body: Body, group: Group, trial: Trial) -> Adapter:
+def adapter_for(networks: Networks, group: Group, trial: Trial) -> Adapter:
+    """What adapts networks to people of `group` as the trial says."""
+    body, given = free_body(), group.keypoint_set
     if not trial.through_autograd:
-        return PeopleAdapter(networks, body, group.keypoint_set, weights=networks.facts.weights)
-    return SharedWeights(
-        networks, body, group.keypoint_set, moves=trial.moves, at_once=trial.people_at_once
-    )
+        return PeopleAdapter(networks, body, given, weights=networks.facts.weights)
+    return SharedWeights(networks, body, given, moves=trial.moves, at_once=trial.people_at_once)

@@ -19,6 +19,9 @@ from dualhmr_benchmarks.accuracy.experiments.setting import (
     poses_of,
 )
 from dualhmr_benchmarks.accuracy.experiments.world import training_poses
+from dualhmr_training.accelerator import open_accelerator
+from dualhmr_training.initial_weights import read_initial
+from dualhmr_training.synthetic_training import train_on_synthetic_people
 
 _UNSTABLE = "unstable.json"
 
@@ -104,10 +107,6 @@ def _is_finished(folder: Path, training: Training) -> bool:
 
 def train(setting: Setting, training: Training) -> None:
     """Trains, or goes on where it was interrupted; notes where it came to no end."""
-    from dualhmr_training.accelerator import open_accelerator
-    from dualhmr_training.initial_weights import read_initial
-    from dualhmr_training.synthetic_training import train_on_synthetic_people
-
     recipe = RECIPES[training.recipe]
     folder = training_folder(setting, training)
     initial = None

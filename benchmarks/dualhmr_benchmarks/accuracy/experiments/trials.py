@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from dualhmr.schedules import Adam, GradientDescent, Phase, Schedule
-from dualhmr_benchmarks.accuracy.experiments.recipes import KEYPOINTS_ONLY
+from dualhmr.schedules import GradientDescent, Phase, Schedule, named_schedule
 from dualhmr_benchmarks.accuracy.experiments.shared_weights import HEAD
 from dualhmr_benchmarks.accuracy.experiments.world import VARIED
 from dualhmr_training.inner_loop import InnerLoop
@@ -52,13 +51,10 @@ def schedule_of(trial: Trial, inner: InnerLoop, adam_rate: float) -> Schedule:
     trained = Phase(
         GradientDescent(inner.learning_rate, inner.max_norm), max(1, inner.steps), inner.losses
     )
-    all_losses, keypoints = (Phase(Adam(adam_rate), 1, losses) for losses in (None, KEYPOINTS_ONLY))
-    phases = {
-        EFT: (keypoints,),
-        PAPER: (all_losses,),
-        TRAINED: (trained, all_losses),
-        TRAINED_2D: (trained, keypoints),
-        RELEASE: (trained, keypoints),
-    }[trial.schedule]
-    tolerance = 0.0 if trial.every_step else 2e-5
-    return Schedule(trial.schedule, phases, tolerance).limited_to(trial.steps)
+    all_losses, keypoints = (named_schedule(name, adam_rate=adam_rate) for name in (PAPER, EFT))
+    schedule = all_losses if trial.schedule in (PAPER, TRAINED) else keypoints
+    if trial.schedule not in (PAPER, EFT):
+        schedule = replace(schedule, name=trial.schedule, phases=(trained, *schedule.phases))
+    if trial.every_step:
+        schedule = replace(schedule, tolerance=0.0)
+    return schedule.limited_to(trial.steps)
