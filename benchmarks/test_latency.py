@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from dualhmr_benchmarks.networks import NETWORKS, networks
-from dualhmr_benchmarks.person import sit
-from dualhmr_benchmarks.ways import PAPER, WAYS, Way, check, ways
+from dualhmr_benchmarks.latency.methods import METHODS, PAPER, Method, check, methods
+from dualhmr_benchmarks.latency.networks import NETWORKS, example_problem, networks
 
 STEPS = 14
 PAPER_STEPS = 1
@@ -20,16 +19,16 @@ PAPER_STEPS = 1
 @pytest.fixture(scope="session", params=NETWORKS)
 def taking(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Mapping[str, Way]:
+) -> Mapping[str, Method]:
     """Ways to take steps on one pair of networks, found to agree."""
     folder: Path = tmp_path_factory.mktemp("networks")
-    taking = ways(sit(networks(request.param, folder), device="cpu"))
+    taking = methods(example_problem(networks(request.param, folder), device="cpu"))
     check({way: take for way, take in taking.items() if way != PAPER}, STEPS)
     return taking
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_steps(taking: Mapping[str, Way], way: str, benchmark: BenchmarkFixture) -> None:
+@pytest.mark.parametrize("way", METHODS)
+def test_steps(taking: Mapping[str, Method], way: str, benchmark: BenchmarkFixture) -> None:
     """All steps of one person; of the paper's formulation one, as each takes a second."""
     if way not in taking:
         pytest.skip("not to be had here")

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_bundle import write_small_bundle
+from helpers.small_bundle import write_small_bundle
 
 from dualhmr import Recoverer, open_bundle
-from dualhmr.manifest import FORMAT_VERSION, MANIFEST
+from dualhmr.bundle import FORMAT_VERSION, MANIFEST
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 
 from dualhmr_export.checkpoints import import_checkpoint
 from dualhmr_export.export import export, manifest_for
-from dualhmr_training.trained import network_facts, read_record
+from dualhmr_training.training_folder import network_facts, read_record
 
 DESCRIPTION = (
     "The networks that come with dualhmr. They read the 2D keypoints, not the image, and were "

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from dualhmr.body import FREE_BODY, Body, fitting_body
-from dualhmr.bundle import open_bundle
+from dualhmr.body.files import FREE_BODY
+from dualhmr.body.model import Body, fitting_body
+from dualhmr.bundle import ADAPTATION_GRAPH, FROZEN_GRAPHS, Manifest, open_bundle
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.engines import tensorrt
-from dualhmr.engines.options import DEFAULT_MAX_BATCH
-from dualhmr.manifest import ADAPTATION_GRAPH, FROZEN_GRAPHS, Manifest
+from dualhmr.engines.frozen_network import DEFAULT_MAX_BATCH
 from dualhmr_export.checkpoints import Imported
 from dualhmr_export.verify import ParityReport, verify
 from dualhmr_export.write_bundle import write_bundle

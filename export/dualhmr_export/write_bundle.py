@@ -1,27 +1,28 @@
-"""Writing a bundle: two networks in, a folder that the SDK opens out."""
+"""Where a bundle's weights come from."""
 
+import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from dualhmr.body import Body
-from dualhmr.bundle import sha256
-from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
-from dualhmr.keypoints import own_keypoints
-from dualhmr.manifest import (
+from dualhmr.body.model import Body
+from dualhmr.bundle import (
     ADAPTATION_GRAPH,
     OPTIONAL_FILES,
     REQUIRED_FILES,
     Manifest,
+    sha256,
     write_manifest,
 )
+from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
+from dualhmr.keypoints import own_keypoints
 from dualhmr.networks import MeshRegressor
-from dualhmr.networks.frozen import (
+from dualhmr.networks.regressor import (
     AUXILIARY_OUTPUTS,
     BACKBONE_OUTPUTS,
     FrozenAuxiliary,
@@ -29,8 +30,16 @@ from dualhmr.networks.frozen import (
 )
 from dualhmr.weights import save_weights
 from dualhmr_export.adaptation_graph import write_adaptation_graph
-from dualhmr_export.onnx_files import export_onnx
-from dualhmr_export.precision import OPSETS, in_precision
+from dualhmr_export.onnx_files import OPSETS, export_onnx, in_precision
+from dualhmr_training.training_folder import read_record
+
+
+def provenance_of(sources: Iterable[Path]) -> dict[str, str]:
+    """Of files their sha256, of trainings their record (commit, configuration, data), by name."""
+    return {
+        source.name: json.dumps(read_record(source)) if source.is_dir() else sha256(source)
+        for source in sources
+    }
 
 
 def write_bundle(

@@ -12,28 +12,26 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy import sparse
-from scripts.free_body.anny_source import AnnySource, RestBodies
+from scripts.free_body.anny_source import AnnySource, RestBodies, TPosedBodies, sample_t_posed
 from scripts.free_body.asset import (
     POSE_STEP_M,
     REGRESSOR_STEP,
     SHAPE_STEP_M,
     WEIGHT_STEP,
     FreeBody,
+    ShapeBasis,
     beta_statistics,
+    fit_shape_basis,
     round_offsets,
     round_rows,
     write_asset,
 )
 from scripts.free_body.decimate import ReducedMesh, reduced_mesh
-from scripts.free_body.kinematics import Array
+from scripts.free_body.kinematics import Array, random_poses
 from scripts.free_body.measure import measure
-from scripts.free_body.pose_blend_shapes import fit_pose_blend_shapes
-from scripts.free_body.posing import Rig
-from scripts.free_body.random_poses import random_poses
+from scripts.free_body.posing import Rig, fit_pose_blend_shapes
 from scripts.free_body.regressors import KEYPOINT_NAMES, joint_regressor, keypoint_regressor
-from scripts.free_body.shape_basis import ShapeBasis, fit_shape_basis
 from scripts.free_body.skeleton import JOINT_NAMES, joint_of_each_bone
-from scripts.free_body.t_pose import TPosedBodies, sample_t_posed
 
 ASSET = Path("sdk/dualhmr/assets/free_body.npz")
 ADULT_AGES = (18.0, 80.0)

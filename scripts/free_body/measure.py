@@ -4,15 +4,12 @@ from typing import Any
 
 import numpy as np
 import trimesh
-from scripts.free_body.anny_source import AnnySource
-from scripts.free_body.asset import FreeBody
+from scripts.free_body.anny_source import AnnySource, reduce_vertices, sample_t_posed, t_posed
+from scripts.free_body.asset import BETAS, FreeBody
 from scripts.free_body.decimate import closest_points
-from scripts.free_body.kinematics import Array
+from scripts.free_body.kinematics import Array, random_poses
 from scripts.free_body.posing import pose_with_anny, pose_with_smpl
-from scripts.free_body.random_poses import random_poses
-from scripts.free_body.shape_basis import BETAS
 from scripts.free_body.skeleton import JOINT_NAMES
-from scripts.free_body.t_pose import reduce_vertices, sample_t_posed, t_posed
 
 AGE_GROUPS = {
     "adults 18-80": (18.0, 80.0),

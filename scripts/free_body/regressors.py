@@ -2,9 +2,9 @@
 
 import numpy as np
 import numpy.typing as npt
+from scripts.free_body.anny_source import reduce_vertices
 from scripts.free_body.decimate import ReducedMesh, closest_point_matrix
 from scripts.free_body.kinematics import Array
-from scripts.free_body.t_pose import reduce_vertices
 
 KEYPOINT_NAMES = (
     "nose",

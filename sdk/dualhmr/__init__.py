@@ -7,6 +7,7 @@ recovery.save("bodies.glb")
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from dualhmr.arrays import check_torch as _check_torch
 from dualhmr.bundle import Bundle as Bundle
 from dualhmr.bundle import open_bundle as open_bundle
 from dualhmr.engines import EngineOptions as EngineOptions
@@ -17,11 +18,10 @@ from dualhmr.keypoints import read_keypoints as read_keypoints
 from dualhmr.recoverer import Recoverer as Recoverer
 from dualhmr.recoverer import recover as recover
 from dualhmr.recovery import Recovery as Recovery
-from dualhmr.torch_extra import check_torch as _check_torch
 
 if TYPE_CHECKING:
-    from dualhmr.body import Body as Body
-    from dualhmr.body import load_body as load_body
+    from dualhmr.body.model import Body as Body
+    from dualhmr.body.model import load_body as load_body
 
 
 def __getattr__(name: str) -> Any:
@@ -29,4 +29,4 @@ def __getattr__(name: str) -> Any:
     if name not in ("Body", "load_body"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     _check_torch(f"{__name__}.{name}")
-    return getattr(importlib.import_module("dualhmr.body"), name)
+    return getattr(importlib.import_module("dualhmr.body.model"), name)

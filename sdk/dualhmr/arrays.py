@@ -1,5 +1,6 @@
-"""Arrays of NumPy or of PyTorch, for what is written once and computes with both."""
+"""NumPy and PyTorch: arrays of either, and whether PyTorch is installed."""
 
+import importlib.util
 import sys
 from typing import Any, TypeAlias
 
@@ -27,3 +28,17 @@ def to_numpy(array: Array) -> npt.NDArray[Any]:
     elif hasattr(array, "get"):  # CuPy
         array = array.get()
     return np.from_dlpack(array)
+
+
+INSTALL_TORCH = 'pip install "dualhmr[torch]"'
+
+
+def torch_installed() -> bool:
+    """Whether it can be imported; does not import it."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def check_torch(needed_by: str) -> None:
+    """Raises ImportError, which says what needs PyTorch and how to install it."""
+    if not torch_installed():
+        raise ImportError(f"{needed_by} needs PyTorch: {INSTALL_TORCH}")

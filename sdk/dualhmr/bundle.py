@@ -1,23 +1,168 @@
-"""A bundle: the folder that holds a pair of networks ready to run.
-
-Export writes it, the SDK reads it:
-
-manifest.json          what the networks are, and the sha256 of every other file
-backbone.onnx          the main network's backbone
-auxiliary.onnx         the whole auxiliary network
-head.safetensors       the main network's head, which is adapted
-backbone.safetensors   optional: weights for running or adapting the backbone in PyTorch
-auxiliary.safetensors  optional: likewise
-adaptation.onnx        optional: the whole adaptation by one schedule, for where PyTorch is not
-"""
+"""A bundle's manifest: what its networks are, how they are adapted, and its files' hashes."""
 
 import hashlib
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dualhmr.manifest import Manifest, read_manifest
+from dualhmr.adaptation.schedule import Schedule, named_schedule
+from dualhmr.arrays import check_torch
+from dualhmr.objective.weights import LossWeights
+from dualhmr.plain_data import from_plain
+
+if TYPE_CHECKING:
+    from dualhmr.networks import MeshRegressor
+
+FORMAT = "dualhmr-bundle"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+FROZEN_GRAPHS = ("backbone.onnx", "auxiliary.onnx")
+REQUIRED_FILES = (*FROZEN_GRAPHS, "head.safetensors")
+ADAPTATION_GRAPH = "adaptation.onnx"
+OPTIONAL_FILES = ("backbone.safetensors", "auxiliary.safetensors", ADAPTATION_GRAPH)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One network's architecture."""
+
+    backbone: str
+    backbone_options: dict[str, int]
+    reads: tuple[str, ...]
+    """Names of what the network is given: `image`, `keypoints`, `box_info`."""
+    hidden: int
+    iterations: int
+    head_reads_box_info: bool
+
+    def build(self) -> "MeshRegressor":
+        """The network with untrained weights, in PyTorch.
+
+        ValueError where the spec contradicts itself, ImportError without PyTorch.
+        """
+        check_torch("building a network")
+        from dualhmr.networks import MeshRegressor, RegressorHead, build_backbone
+
+        backbone = build_backbone(self.backbone, **self.backbone_options)
+        head = RegressorHead(
+            backbone.feature_count,
+            hidden=self.hidden,
+            iterations=self.iterations,
+            reads_box_info=self.head_reads_box_info,
+        )
+        network = MeshRegressor(backbone, head)
+        if network.reads != self.reads:
+            raise ValueError(
+                f"a {self.backbone} reads {network.reads}, the manifest says {self.reads}"
+            )
+        return network
+
+
+@dataclass(frozen=True)
+class ScheduleDefaults:
+    """How these networks are adapted where the user does not say otherwise."""
+
+    name: str = "paper"
+    adam_rate: float = 1e-5
+    descent_rate: float = 1e-5
+    """Of the plain step, where the schedule has one: best that of the inner step in training."""
+    descent_max_norm: float | None = None
+    """Bound on the length of that step's gradient."""
+    tolerance: float = 2e-5
+
+    def schedule(self, name: str | None = None) -> Schedule:
+        """The schedule of that name, or the default one, at these rates."""
+        return named_schedule(
+            name or self.name,
+            adam_rate=self.adam_rate,
+            descent_rate=self.descent_rate,
+            descent_max_norm=self.descent_max_norm,
+            tolerance=self.tolerance,
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `manifest.json` says."""
+
+    name: str
+    description: str
+    body: str
+    """The body whose betas the networks regress: a `Body.name`, or `smpl`."""
+    main: NetworkSpec
+    auxiliary: NetworkSpec
+    image_size: tuple[int, int]
+    """Height and width of the crop."""
+    keypoint_set: str
+    """The 2D keypoints that the networks read, or were trained to fit."""
+    camera: str
+    weights: LossWeights
+    schedule: ScheduleDefaults
+    files: dict[str, str]
+    """sha256 of every file, by name."""
+    provenance: dict[str, str]
+    """Where the weights come from: commit, configuration, data."""
+    precision: str = "fp32"
+    """The type that the ONNX files' backbones compute in: `fp32`, `fp16` or `bf16`."""
+    max_batch: int | None = None
+    """Most persons that TensorRT engines were built to take at once; None: the engines' default."""
+    format: str = FORMAT
+    format_version: int = FORMAT_VERSION
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of the bundle in `folder`; raises as `open_bundle` does."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is not a bundle: it has no {MANIFEST}")
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged or truncated: {error}") from error
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+        raise ValueError(f"{path} is not the manifest of a bundle: it lacks format {FORMAT!r}")
+    version = plain.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {version}, this dualhmr reads up to {FORMAT_VERSION}; "
+            "install a newer dualhmr"
+        )
+    try:
+        manifest = from_plain(Manifest, plain)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    _check_file_names(path, set(manifest.files))
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes `manifest.json`; the last step of an export."""
+    text = json.dumps(asdict(manifest), indent=2) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def _check_file_names(path: Path, files: set[str]) -> None:
+    missing = set(REQUIRED_FILES) - files
+    unknown = files - set(REQUIRED_FILES) - set(OPTIONAL_FILES)
+    if missing or unknown:
+        raise ValueError(
+            f"{path} lists the wrong files: lacks {sorted(missing)}, unknown are {sorted(unknown)}"
+        )
+
+
+# A bundle: the folder that holds a pair of networks ready to run.
+#
+# Export writes it, the SDK reads it:
+#
+# manifest.json          what the networks are, and the sha256 of every other file
+# backbone.onnx          the main network's backbone
+# auxiliary.onnx         the whole auxiliary network
+# head.safetensors       the main network's head, which is adapted
+# backbone.safetensors   optional: weights for running or adapting the backbone in PyTorch
+# auxiliary.safetensors  optional: likewise
+# adaptation.onnx        optional: the whole adaptation by one schedule, for where PyTorch is not
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,47 @@
-"""One person: what is seen and known of them, and the body that was found. NumPy arrays."""
+"""One person: the view, the evidence from the frozen networks, and the adapted body."""
 
-from typing import NamedTuple
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.camera import View, keypoint_box
-from dualhmr.engines import DLPackArray
-from dualhmr.keypoints import Keypoints, KeypointSet
-from dualhmr.mesh import FloatArray, StepTrace
+from dualhmr.arrays import Array, library_of
+from dualhmr.body.arrays import BodyArrays, pose_arrays
+from dualhmr.bundle import Manifest
+from dualhmr.camera import View, box_info, image_to_crop, keypoint_box
+from dualhmr.crop import crop_person
+from dualhmr.engines import DLPackArray, FrozenNetworks
+from dualhmr.keypoints import Keypoints, KeypointSet, own_keypoints
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class StepTrace(NamedTuple):
+    """One person's parameters at the start and after each of S - 1 steps."""
+
+    rotations: FloatArray
+    """(S, 24, 3, 3)."""
+    betas: FloatArray
+    """(S, 10)."""
+    translation: FloatArray
+    """(S, 3) metres."""
+
+
+def place_bodies(
+    body: BodyArrays, rotations: FloatArray, betas: FloatArray, translation: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Vertices (N, V, 3) and joints (N, 24, 3) in the camera frame, metres.
+
+    `rotations` (N, 24, 3, 3), `betas` (N, B), `translation` (N, 3) metres. Bodies are posed one by
+    one, so that who else is there does not change the last digit of anybody.
+    """
+    vertices, joints = [], []
+    for turned, shape, place in zip(rotations, betas, translation, strict=True):
+        posed = pose_arrays(body, turned, shape)
+        vertices.append(posed[0] + place)
+        joints.append(posed[1] + place)
+    return np.stack(vertices), np.stack(joints)
 
 
 class PersonView(NamedTuple):
@@ -103,3 +136,72 @@ def _distance(seen: PersonView, keypoints_2d: FloatArray) -> float:
     """Mean distance in pixels to the labelled keypoints that the body has."""
     counted = (seen.confidence[0] > 0) & np.isfinite(keypoints_2d).all(-1)
     return float(np.linalg.norm(keypoints_2d - seen.xy[0], axis=-1)[counted].mean())
+
+
+def network_inputs(
+    image: npt.NDArray[np.uint8],
+    view: View,
+    keypoints: npt.NDArray[np.float32],
+    confidence: npt.NDArray[np.float32],
+    *,
+    source: KeypointSet,
+    own: KeypointSet,
+    read: Collection[str],
+) -> dict[str, npt.NDArray[Any]]:
+    """What networks that read the inputs named in `read` are given of one person of `image`.
+
+    `keypoints` (1, K, 2) in normalised crop coordinates and `confidence` (1, K) are of the set
+    `source`; networks read them as of their `own` set. `box_info` is there always: heads read it.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {"box_info": box_info(view)}
+    if "keypoints" in read:
+        arrays["keypoints"] = keypoints_input(keypoints, confidence, source=source, target=own)
+    if "image" in read:
+        arrays["image"] = crop_person(image, view.box_center[0], float(view.box_height[0]))[None]
+    return arrays
+
+
+def keypoints_input(
+    keypoints: Array, confidence: Array, *, source: KeypointSet, target: KeypointSet
+) -> Array:
+    """Keypoints of one set as a network of another set reads them: (N, K', 3).
+
+    `keypoints` (N, K, 2) in normalised crop coordinates and `confidence` (N, K) are of `source`.
+    Points are matched by name; those that `source` lacks, or that are missing, are zero. Takes and
+    returns arrays of NumPy or of PyTorch.
+
+    Raises ValueError where the shapes are not those of `source`.
+    """
+    if confidence.shape[1:] != (len(source),) or keypoints.shape != (*confidence.shape, 2):
+        raise ValueError(
+            f"keypoints {tuple(keypoints.shape)} with confidence {tuple(confidence.shape)}; "
+            f"{source.name} needs (N, {len(source)}, 2) and (N, {len(source)})"
+        )
+    library = library_of(keypoints)
+    xy = library.where((confidence <= 0)[..., None], 0.0, keypoints)
+    known = library.concatenate([xy, confidence[..., None]], -1)
+    absent = library.zeros_like(known[:, :1])
+    position = {name: index for index, name in enumerate(source.names)}
+    order = [position.get(name, len(source)) for name in target.names]
+    return library.concatenate([known, absent], 1)[:, order]
+
+
+def run_frozen_networks(
+    image: npt.NDArray[np.uint8], seen: PersonView, networks: FrozenNetworks, manifest: Manifest
+) -> PersonEvidence:
+    """Runs both frozen networks, which `manifest` describes, on one person of `image` (H, W, 3)."""
+    crop_keypoints = image_to_crop(seen.xy, seen.view)
+    inputs = network_inputs(
+        image,
+        seen.view,
+        crop_keypoints,
+        seen.confidence,
+        source=seen.keypoint_set,
+        own=own_keypoints(manifest.keypoint_set).set,
+        read={*networks.backbone.reads, *networks.auxiliary.reads},
+    )
+    features = networks.backbone(inputs)["features"]
+    pseudo = networks.auxiliary(inputs)
+    return PersonEvidence(
+        seen, crop_keypoints, inputs, features, pseudo["rotations"], pseudo["betas"]
+    )

@@ -1,6 +1,7 @@
-"""From a photograph and 2D keypoints to bodies: the object behind `recover`."""
+"""What users ask for, checked: devices, who can be recovered, and which camera there was."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,21 +9,61 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dualhmr.adapters import choose_adaptation, open_adapter
-from dualhmr.body_files import BodyArrays, fitting_arrays
+from dualhmr.adaptation.schedule import Schedule
+from dualhmr.body.arrays import BodyArrays
+from dualhmr.body.files import fitting_arrays
 from dualhmr.bundle import Bundle, open_bundle
+from dualhmr.camera import default_focal_length, image_center
 from dualhmr.engines import AUTO, EngineOptions, open_networks
 from dualhmr.images import load_image
-from dualhmr.keypoints import Keypoints, KeypointSet, as_keypoints
-from dualhmr.looking import look
-from dualhmr.mesh import place_bodies
-from dualhmr.person import AdaptedPerson, see_person
+from dualhmr.keypoints import Keypoints, KeypointSet, as_keypoints, person_problem
+from dualhmr.person import AdaptedPerson, place_bodies, run_frozen_networks, see_person
+from dualhmr.person_fitting import choose_adaptation, open_person_fitter
 from dualhmr.recovery import Recovery, SkippedPerson
-from dualhmr.requests import check_device, image_camera, sort_out
-from dualhmr.schedules import Schedule
+
+
+def sort_out(given: Keypoints, size: tuple[int, int]) -> tuple[list[int], list[SkippedPerson]]:
+    """Who can be recovered, and who cannot and why. ValueError when nobody can."""
+    chosen, skipped = [], []
+    for person in range(len(given)):
+        problem = person_problem(given.xy[person], given.confidence[person], size)
+        if problem is None:
+            chosen.append(person)
+        else:
+            skipped.append(SkippedPerson(person, problem))
+    if not chosen:
+        reasons = "; ".join(f"person {person}: {reason}" for person, reason in skipped)
+        raise ValueError(f"nobody can be recovered: {reasons}")
+    return chosen, skipped
+
+
+def image_camera(
+    width: int,
+    height: int,
+    focal_length: float | None,
+    principal_point: tuple[float, float] | None,
+) -> tuple[float, tuple[float, float]]:
+    """The focal length and the principal point in pixels: those given, or CLIFF's guesses.
+
+    Raises ValueError for numbers that no camera has.
+    """
+    focal_length = default_focal_length(width, height) if focal_length is None else focal_length
+    if not (np.isfinite(focal_length) and focal_length > 0):
+        raise ValueError(f"focal_length is {focal_length}, expected pixels, more than 0")
+    principal_point = image_center(width, height) if principal_point is None else principal_point
+    if np.shape(principal_point) != (2,) or not np.isfinite(principal_point).all():
+        raise ValueError(f"principal_point is {principal_point}, expected (x, y) in pixels")
+    return float(focal_length), (float(principal_point[0]), float(principal_point[1]))
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError unless it is "cpu", "cuda" or the number of a GPU, "cuda:1"."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise ValueError(f"unknown device {device!r}; known are 'cpu' and 'cuda'")
+
 
 if TYPE_CHECKING:
-    from dualhmr.body import Body
+    from dualhmr.body.model import Body
 
 
 class Recoverer:
@@ -67,7 +108,7 @@ class Recoverer:
             backend = _backend_for_all(backend)
         self._networks = open_networks(self.bundle, backend, device=device, options=options)
         self.backend, self.engine = self._networks.backend, self._networks.runs_on
-        self._adapter = open_adapter(
+        self._adapter = open_person_fitter(
             self.adaptation, self.bundle, self.body, device=device, scope=scope, options=options
         )
 
@@ -96,7 +137,9 @@ class Recoverer:
         people = []
         for view in views:
             with _timed(timings, "networks"):
-                evidence = look(photograph, view, self._networks, self.bundle.manifest)
+                evidence = run_frozen_networks(
+                    photograph, view, self._networks, self.bundle.manifest
+                )
             with _timed(timings, "adaptation"):
                 people.append(self._adapter.adapt(evidence, plan))
         with _timed(timings, "mesh"):

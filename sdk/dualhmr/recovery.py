@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.body_files import BodyArrays
+from dualhmr.body.arrays import BodyArrays
 from dualhmr.files import atomic_path
 from dualhmr.images import load_image
 from dualhmr.keypoints import Keypoints
-from dualhmr.mesh import FloatArray, StepTrace, place_bodies
+from dualhmr.person import FloatArray, StepTrace, place_bodies
 
 
 class SkippedPerson(NamedTuple):
@@ -178,3 +178,46 @@ class Recovery:
 
 _SHARED = {"skipped", "faces", "timings_ms", "engine", "adaptation", "keypoints", "body"}
 """Fields of `Recovery` that have no person axis, or know themselves how to be selected from."""
+
+
+def check_writable(folder: Path) -> None:
+    """Makes `folder`, before any work is done, and sees whether it can be written to.
+
+    Raises PermissionError, or NotADirectoryError where a file is in the way.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(f"{folder} is a file; --out takes a folder") from error
+    except PermissionError as error:
+        raise PermissionError(f"no permission to make the folder {folder}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"no permission to write in the folder {folder}")
+
+
+def write_outputs(recovery: Recovery, image: npt.NDArray[np.uint8], folder: Path) -> list[Path]:
+    """Writes recovery.npz, overlay.png, steps.png and mesh.glb into `folder`; their paths.
+
+    `steps.png` holds a strip for every person. Raises OSError where a file cannot be written.
+    """
+    from dualhmr.rendering import write_png
+
+    overlay = recovery.overlay(image, keypoints=True)
+    strips = _stack([recovery.step_strip(image, person) for person in range(len(recovery))])
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in ("recovery.npz", "overlay.png", "steps.png", "mesh.glb")]
+    recovery.save(paths[0])
+    write_png(paths[1], overlay)
+    write_png(paths[2], strips)
+    recovery.save(paths[3])
+    return paths
+
+
+def _stack(pictures: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """One below the other, on white where one is narrower."""
+    width = max(picture.shape[1] for picture in pictures)
+    padded = [
+        np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255)
+        for picture in pictures
+    ]
+    return np.concatenate(padded)

@@ -7,21 +7,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dualhmr.adaptation import (
+from dualhmr.adaptation.adapt import Adaptation, adapt
+from dualhmr.adaptation.optimisers import Adam, GradientDescent, Optimiser, Parameters
+from dualhmr.adaptation.schedule import (
     CONVERGED,
     NON_FINITE,
     OUT_OF_STEPS,
-    Adam,
-    Adaptation,
-    GradientDescent,
-    LossFunction,
-    Optimiser,
-    Parameters,
     Phase,
     Schedule,
-    adapt,
     named_schedule,
 )
+from dualhmr.adaptation.step import LossFunction
 
 LOSSES = ("keypoints_2d", "rotations", "camera")
 

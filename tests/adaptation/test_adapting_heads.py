@@ -5,25 +5,19 @@ from collections.abc import Collection
 import pytest
 import torch
 import torch.utils._pytree as pytree
-from stick_figure import stick_figure
+from helpers.stick_figure import stick_figure
 from torch import Tensor
 
-from dualhmr.adaptation import (
-    Adam,
-    GradientDescent,
-    LossFunction,
-    Optimiser,
-    Parameters,
-    adapt,
-    adaptation_step,
-    named_schedule,
-)
-from dualhmr.body import keypoint_regressor
+from dualhmr.adaptation.adapt import adapt
+from dualhmr.adaptation.optimisers import Adam, GradientDescent, Optimiser, Parameters
+from dualhmr.adaptation.schedule import named_schedule
+from dualhmr.adaptation.step import LossFunction, adaptation_step
+from dualhmr.body.points import keypoint_regressor
 from dualhmr.camera import View
 from dualhmr.keypoints import COCO_17
-from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import HeadOutput, RegressorHead
-from dualhmr.objective import Evidence, MeshTarget, Objective
+from dualhmr.objective.objective import Evidence, MeshTarget, Objective
+from dualhmr.objective.weights import LossWeights
 from dualhmr.rotations import rotvec_to_rotmat
 
 PEOPLE, FEATURES = 3, 6

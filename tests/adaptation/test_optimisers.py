@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation import Adam, GradientDescent, Optimiser, Parameters
+from dualhmr.adaptation.optimisers import Adam, GradientDescent, Optimiser, Parameters
 
 STEPS = 20
 

@@ -2,14 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from dualhmr.adaptation import (
-    SCHEDULE_NAMES,
-    Adam,
-    GradientDescent,
-    Phase,
-    Schedule,
-    named_schedule,
-)
+from dualhmr.adaptation.optimisers import Adam, GradientDescent
+from dualhmr.adaptation.schedule import SCHEDULE_NAMES, Phase, Schedule, named_schedule
 
 ONLY_2D = ("keypoints_2d",)
 PAPERS_ADAM = Adam(learning_rate=1e-5, beta1=0.9, beta2=0.999, epsilon=1e-8)

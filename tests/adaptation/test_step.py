@@ -4,14 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation import (
-    Adam,
-    GradientDescent,
-    LossFunction,
-    Optimiser,
-    Parameters,
-    adaptation_step,
-)
+from dualhmr.adaptation.optimisers import Adam, GradientDescent, Optimiser, Parameters
+from dualhmr.adaptation.step import LossFunction, adaptation_step
 
 optimisers = pytest.mark.parametrize("optimiser", [GradientDescent(0.05), Adam(0.05)])
 

@@ -6,16 +6,22 @@ import torch
 
 from dualhmr import open_bundle
 from dualhmr.cli import main
-from dualhmr_benchmarks import timing
-from dualhmr_benchmarks.memory import bandwidth, least_bytes
-from dualhmr_benchmarks.person import Sitter, sit
-from dualhmr_benchmarks.report import EndToEnd, LatencyReport, Measured, tables, write_json
-from dualhmr_benchmarks.ways import AUTOGRAD, PAPER, STRUCTURED, PapersFormulation, check, ways
+from dualhmr_benchmarks.latency import measure as timing
+from dualhmr_benchmarks.latency.memory import bandwidth, least_bytes
+from dualhmr_benchmarks.latency.methods import (
+    AUTOGRAD,
+    PAPER,
+    STRUCTURED,
+    PapersFormulation,
+    check,
+)
+from dualhmr_benchmarks.latency.networks import ExampleProblem, example_problem
+from dualhmr_benchmarks.latency.report import EndToEnd, LatencyReport, Measured, tables, write_json
 
 
 @pytest.fixture(scope="module")
-def sitter() -> Sitter:
-    return sit(open_bundle(), device="cpu")
+def problem() -> ExampleProblem:
+    return example_problem(open_bundle(), device="cpu")
 
 
 def report() -> LatencyReport:
@@ -64,40 +70,40 @@ def test_taking_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert timing.milliseconds([3.0, 1.0, 2.0]) == 2000
 
 
-def test_least_bytes_count_what_moves(sitter: Sitter) -> None:
-    network = sitter.bundle.manifest.main.build()
+def test_least_bytes_count_what_moves(problem: ExampleProblem) -> None:
+    network = problem.bundle.manifest.main.build()
     hidden, features = 256, 512
     dense = 2 * 157 * hidden + hidden**2 + 2 * hidden + 157
-    assert least_bytes(STRUCTURED, sitter) == 4 * 8 * dense
+    assert least_bytes(STRUCTURED, problem) == 4 * 8 * dense
     head = dense + hidden * features
-    assert least_bytes(AUTOGRAD, sitter) == 4 * 10 * head
+    assert least_bytes(AUTOGRAD, problem) == 4 * 10 * head
     all_ = head + sum(each.numel() for each in network.backbone.parameters())
-    assert least_bytes(PAPER, sitter) == 4 * 10 * all_
+    assert least_bytes(PAPER, problem) == 4 * 10 * all_
     assert bandwidth("cpu") > 1e8
 
 
-def test_the_papers_formulation_is_that_of_scope_all(sitter: Sitter) -> None:
+def test_the_papers_formulation_is_that_of_scope_all(problem: ExampleProblem) -> None:
     from dualhmr import Recoverer
     from dualhmr.example import example
-    from dualhmr_benchmarks.ways import schedule_of
+    from dualhmr_benchmarks.latency.methods import schedule_of
 
-    rate = sitter.bundle.manifest.schedule.adam_rate
+    rate = problem.bundle.manifest.schedule.adam_rate
     recoverer = Recoverer(backend="torch", scope="all")
     recovery = recoverer.recover(*example(), schedule=schedule_of(4, rate))
-    losses = PapersFormulation(sitter)(4)
+    losses = PapersFormulation(problem)(4)
     torch.testing.assert_close(
         losses, torch.tensor(recovery.loss_history[0][:4]), rtol=1e-4, atol=1e-6
     )
 
 
-def test_ways_agree_and_disagreement_is_an_error(sitter: Sitter) -> None:
-    known = {way: take for way, take in ways(sitter).items() if way != PAPER}
+def test_ways_agree_and_disagreement_is_an_error(problem: ExampleProblem) -> None:
+    known = {way: take for way, take in methods(problem).items() if way != PAPER}
     check(known, 14)
     other = dict(known)
     other[STRUCTURED] = lambda steps: known[STRUCTURED](steps - 1)
     with pytest.raises(RuntimeError, match="structured took 13 of 14 steps"):
         check(other, 14)
-    other[STRUCTURED] = ways(sitter)["structured, 2D only"]
+    other[STRUCTURED] = methods(problem)["structured, 2D only"]
     with pytest.raises(RuntimeError, match="losses of structured are off"):
         check(other, 14)
 

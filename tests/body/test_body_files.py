@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from body.fake_bodies import (
+from helpers.fake_bodies import (
     Arrays,
     body_of,
     random_arrays,
@@ -22,10 +22,12 @@ from body.fake_bodies import (
     write_smpl_npz,
     write_smpl_pickle,
 )
-from body.python2_pickle import Call, Global, Object, dumps_python2
+from helpers.python2_pickle import Call, Global, Object, dumps_python2
 from torch import Tensor
 
-from dualhmr.body import FREE_BODY, JOINT_COUNT, JOINT_NAMES, Body, load_body
+from dualhmr.body.arrays import JOINT_COUNT, JOINT_NAMES
+from dualhmr.body.files import FREE_BODY
+from dualhmr.body.model import Body, load_body
 
 
 def tensors(body: Body) -> dict[str, Tensor]:
@@ -357,7 +359,7 @@ def test_npz_that_claims_more_than_it_has(tmp_path: Path) -> None:
 def test_npz_that_unpacks_to_too_much_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dualhmr.body_files.files._LARGEST_BYTES", 10_000)
+    monkeypatch.setattr("dualhmr.body.files._LARGEST_BYTES", 10_000)
     path = write_smpl_npz(tmp_path / "model.npz", random_arrays())
     check_refused(path, r"shapedirs\.npy has 14528 bytes, too many for a body")
 

@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 import torch
-from body.fake_bodies import SMPL_PARENTS, random_body
+from helpers.fake_bodies import SMPL_PARENTS, random_body
 from torch import Tensor
 
-from dualhmr.body import JOINT_COUNT, JOINT_NAMES, Body, skin
+from dualhmr.body.arrays import JOINT_COUNT, JOINT_NAMES
+from dualhmr.body.model import Body, skin
 
 
 def test_joints_are_named_once_each() -> None:

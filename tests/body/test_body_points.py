@@ -1,20 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from body.fake_bodies import fake_smpl_body, random_body
+from helpers.fake_bodies import fake_smpl_body, random_body
 from torch import Tensor
 
-from dualhmr.body import (
-    JOINT_NAMES,
-    Body,
-    BodyPoints,
-    PointRegressor,
-    keypoint_regressor,
-    load_body,
-    pose_skeleton,
-    skeleton_regressor,
-    skin,
-)
+from dualhmr.body.arrays import JOINT_NAMES
+from dualhmr.body.model import Body, load_body, pose_skeleton, skin
+from dualhmr.body.points import BodyPoints, PointRegressor, keypoint_regressor, skeleton_regressor
 from dualhmr.keypoints import KEYPOINT_SETS
 from dualhmr.rotations import rotvec_to_rotmat
 

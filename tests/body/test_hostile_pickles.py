@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from body.fake_bodies import random_arrays, smpl_pickle_content
-from body.python2_pickle import Built, Call, Global, dumps_python2
+from helpers.fake_bodies import random_arrays, smpl_pickle_content
+from helpers.python2_pickle import Built, Call, Global, dumps_python2
 
-from dualhmr.body import load_body
-from dualhmr.body_files import pickled_arrays, restricted_pickle
+from dualhmr.body import smpl_pickle as pickled_arrays
+from dualhmr.body import smpl_pickle as restricted_pickle
+from dualhmr.body.model import load_body
 
 SMPL_GLOBALS = [
     ("numpy", "dtype"),
@@ -101,7 +102,7 @@ REFUSED = [
     ("scipy.sparsefake", "csc_matrix"),
     ("scipy.io", "loadmat"),
     ("torch", "load"),
-    ("dualhmr.body_files.pickled_arrays", "Record"),
+    ("dualhmr.body.smpl_pickle", "Record"),
     ("__main__", "anything"),
 ]
 

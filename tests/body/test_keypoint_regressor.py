@@ -6,20 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from body.fake_bodies import fake_smpl_arrays, fake_smpl_body, random_body
+from helpers.fake_bodies import fake_smpl_arrays, fake_smpl_body, random_body
 from smplx import SMPL
 from smplx.utils import Struct
 from smplx.vertex_ids import vertex_ids
 from torch import Tensor
 
-from dualhmr.body import (
-    JOINT_NAMES,
-    Body,
-    keypoint_regressor,
-    load_body,
-    skeleton_regressor,
-    skin,
-)
+from dualhmr.body.arrays import JOINT_NAMES
+from dualhmr.body.model import Body, load_body, skin
+from dualhmr.body.points import keypoint_regressor, skeleton_regressor
 from dualhmr.keypoints import KEYPOINT_SETS, KeypointSet
 from dualhmr.rotations import rotvec_to_rotmat
 

@@ -4,10 +4,11 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
-from body.fake_bodies import fake_smpl_body, random_body
+from helpers.fake_bodies import fake_smpl_body, random_body
 
-from dualhmr.body import Body, load_body, skin
-from dualhmr.body_files import BodyArrays, pose_arrays, read_body
+from dualhmr.body.arrays import BodyArrays, pose_arrays
+from dualhmr.body.files import read_body
+from dualhmr.body.model import Body, load_body, skin
 from dualhmr.rotations import rotvec_to_rotmat
 
 

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from body.fake_bodies import SMPL_PARENTS, random_body
+from helpers.fake_bodies import SMPL_PARENTS, random_body
 from smplx import SMPL
 from smplx.lbs import lbs
 from smplx.utils import Struct
 from smplx.vertex_ids import vertex_ids
 from torch import Tensor
 
-from dualhmr.body import Body, load_body, pose_skeleton, rest_joints, skin, skin_vertices
+from dualhmr.body.model import Body, load_body, pose_skeleton, rest_joints, skin, skin_vertices
 from dualhmr.rotations import rotvec_to_rotmat
 
 

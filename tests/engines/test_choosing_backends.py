@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_bundle import write_small_bundle
+from helpers.small_bundle import write_small_bundle
 
 from dualhmr import Recoverer, open_bundle
 from dualhmr.bundle import Bundle
 from dualhmr.engines import BACKENDS, EngineOptions, open_networks, opening
-from dualhmr.engines.tensorrt.gpu import find_gpu
+from dualhmr.engines.tensorrt.library import find_gpu
 
 Opener = Callable[[Bundle, str, EngineOptions], Any]
 

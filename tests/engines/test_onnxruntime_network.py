@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from small_graph import small_inputs, write_graph
+from helpers.small_graph import small_inputs, write_graph
 
 from dualhmr import open_bundle
 from dualhmr.engines import EngineOptions, OnnxRuntimeNetwork

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from small_graph import small_inputs, write_graph
+from helpers.small_graph import small_inputs, write_graph
 
 from dualhmr.engines import PROVIDERS, EngineOptions, OnnxRuntimeNetwork
 

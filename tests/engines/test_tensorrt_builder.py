@@ -3,7 +3,7 @@ import json
 
 import pytest
 import torch
-from tensorrt_graphs import BFLOAT16, FLOAT, HALF, graph
+from helpers.tensorrt_graphs import BFLOAT16, FLOAT, HALF, graph
 
 from dualhmr.engines.tensorrt import (
     BuiltEngine,
@@ -14,7 +14,7 @@ from dualhmr.engines.tensorrt import (
     load_library,
     profile_up_to,
 )
-from dualhmr.engines.tensorrt.progress import Phases
+from dualhmr.engines.tensorrt.build import Phases
 
 LIBRARY = load_library("tensorrt_rtx")
 

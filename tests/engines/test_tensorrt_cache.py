@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tensorrt_graphs import graph
+from helpers.tensorrt_graphs import graph
 
 from dualhmr.engines.tensorrt import (
     BuiltEngine,
@@ -19,14 +19,14 @@ from dualhmr.engines.tensorrt import (
     Profile,
     cache,
     cached_engine,
-    engine_files,
     engine_folders,
     load_library,
     prebuild,
-    prebuilding,
     profile_up_to,
 )
-from dualhmr.engines.tensorrt.keys import EngineKey, engine_key
+from dualhmr.engines.tensorrt import cache as engine_files
+from dualhmr.engines.tensorrt import cache as prebuilding
+from dualhmr.engines.tensorrt.cache import EngineKey, engine_key
 
 RTX = load_library("tensorrt_rtx")
 PROPER = Library(ModuleType("tensorrt"), "tensorrt", "11.4.0", "13")
@@ -218,7 +218,7 @@ def test_with_nowhere_to_write_engines_are_used_from_memory(
     def no_room() -> Path:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("dualhmr.engines.tensorrt.folders._temporary_folder", no_room)
+    monkeypatch.setattr("dualhmr.engines.tensorrt.cache._temporary_folder", no_room)
     with pytest.warns(UserWarning, match="cannot be kept"):
         assert found(onnx_path, onnx_path / "cache")[:2] == (b"engine 1", None)
     assert builds.count == 1

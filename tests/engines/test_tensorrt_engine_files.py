@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dualhmr.engines.tensorrt.engine_files import read_facts, read_sealed, write_sealed
+from dualhmr.engines.tensorrt.cache import read_facts, read_sealed, write_sealed
 
 FACTS = {"library": "tensorrt_rtx", "capability": "sm86"}
 ENGINE = bytes(range(256))

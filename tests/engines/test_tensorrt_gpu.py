@@ -7,9 +7,9 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from tensorrt_graphs import BFLOAT16, FLOAT, HALF, crops, graph
+from helpers.tensorrt_graphs import BFLOAT16, FLOAT, HALF, crops, graph
 
-from dualhmr.engines.options import EngineOptions
+from dualhmr.engines.frozen_network import EngineOptions
 from dualhmr.engines.tensorrt import TensorRTNetwork, engine_folders, why_unavailable
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -6,8 +6,9 @@ import pytest
 import tensorrt_rtx
 import torch
 
-from dualhmr.engines.tensorrt import Library, availability, load_library, why_unavailable
-from dualhmr.engines.tensorrt.gpu import Gpu, find_gpu
+from dualhmr.engines.tensorrt import Library, load_library, why_unavailable
+from dualhmr.engines.tensorrt import library as availability
+from dualhmr.engines.tensorrt.library import Gpu, find_gpu
 
 
 def give(monkeypatch: pytest.MonkeyPatch, name: str, version: str | None) -> None:

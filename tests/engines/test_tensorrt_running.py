@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import tensorrt_rtx
-from tensorrt_fakes import DoublingEngine, HostMemory, fake_module
+from helpers.tensorrt_fakes import DoublingEngine, HostMemory, fake_module
 
-from dualhmr.engines.tensorrt.running import EngineRunner
+from dualhmr.engines.tensorrt.run import EngineRunner
 
 WHOLE_GRAPH = tensorrt_rtx.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
 

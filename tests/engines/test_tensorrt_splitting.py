@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualhmr.engines.tensorrt.splitting import in_batches
+from dualhmr.engines.tensorrt.run import in_batches
 
 
 @given(persons=st.integers(0, 20), largest=st.integers(1, 8))

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dualhmr.engines.torch_arrays import as_tensor
+from dualhmr.engines.torch_networks import as_tensor
 
 
 class OnlyDLPack:

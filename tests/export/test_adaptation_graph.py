@@ -6,14 +6,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from adapted_by_graph import STOPS, AdaptingGraph, Case, Person
+from helpers.adapted_by_graph import STOPS, AdaptingGraph, Case, Person
 
-from dualhmr.adaptation import Adaptation
-from dualhmr.body import pose_skeleton
+from dualhmr.adaptation.adapt import Adaptation
+from dualhmr.body.model import pose_skeleton
 from dualhmr.camera import CAMERAS
 from dualhmr.keypoints import BODY_25, COCO_17, HALPE_26
-from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import HeadOutput
+from dualhmr.objective.weights import LossWeights
 
 ALL = LossWeights(vertices=0.5)
 CASES = (

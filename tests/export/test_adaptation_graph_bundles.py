@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from helpers.small_bundle import MANIFEST, SPEC, upright
 from onnx import numpy_helper
-from small_bundle import MANIFEST, SPEC, upright
 
 from dualhmr import open_bundle
-from dualhmr.body import load_body
-from dualhmr.bundle import Bundle, sha256
+from dualhmr.body.model import load_body
+from dualhmr.bundle import ADAPTATION_GRAPH, Bundle, sha256, write_manifest
 from dualhmr.engines.torch_networks import torch_head
-from dualhmr.manifest import ADAPTATION_GRAPH, write_manifest
 from dualhmr_export.adaptation_graph import (
     GraphProblem,
     adaptation_graph,

@@ -7,18 +7,15 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from adapted_by_graph import Case, normal
+from helpers.adapted_by_graph import Case, normal
 from onnx import TensorProto, helper
 
-from dualhmr.adaptation import Adam
-from dualhmr.adaptation.structured import TorchArithmetic
-from dualhmr.adaptation.structured.arithmetic import Moments, Pace
-from dualhmr.adaptation.structured.outer import Outer
-from dualhmr.body import load_body
-from dualhmr_export.adaptation_graph.arithmetic import GraphArithmetic
-from dualhmr_export.adaptation_graph.problem import named_points
-from dualhmr_export.adaptation_graph.spread import spread_nodes
-from dualhmr_export.adaptation_graph.tidy import tidy
+from dualhmr.adaptation.fast_head import TorchArithmetic
+from dualhmr.adaptation.fast_head.arithmetic import AdamCoefficients, Moments, Outer
+from dualhmr.adaptation.optimisers import Adam
+from dualhmr.body.model import load_body
+from dualhmr_export.adaptation_graph.fragment import tidy
+from dualhmr_export.adaptation_graph.problem import GraphArithmetic, grid_quadrature, named_points
 
 
 @pytest.mark.parametrize("count", [1, 13, 500, 2052])
@@ -34,7 +31,7 @@ def test_nodes_on_a_grid_stand_for_all_inputs(count: int, decades: float) -> Non
         roots = inputs.squeeze().abs() * scale[:, None] + floor
         expected = (squares / roots).sum(-1)
         for dtype, tolerance in ((torch.float64, 3e-7), (torch.float32, 1e-5)):
-            nodes = spread_nodes(inputs.to(dtype))
+            nodes = grid_quadrature(inputs.to(dtype))
             found = nodes.response(scale[None, None].to(dtype), floor)[0, 0]
             torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=0)
 
@@ -43,7 +40,7 @@ def test_arithmetic_is_that_of_pytorch() -> None:
     matrix, first = normal(1, 5, 7, seed=1), normal(1, 5, 7, seed=2)
     moments = Moments(first, first.square())
     gradient = Outer(normal(1, 3, 5, seed=3), normal(1, 3, 7, seed=4))
-    pace = Pace.of(Adam(1e-2), 4)
+    pace = AdamCoefficients.of(Adam(1e-2), 4)
     value, after = GraphArithmetic().adam(matrix, moments, gradient, pace)
     expected, expected_after = TorchArithmetic().adam(matrix, moments, gradient, pace)
     torch.testing.assert_close(value, expected)

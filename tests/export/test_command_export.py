@@ -3,18 +3,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from release_checkpoints import flat_state, write_meta_hmr, write_spin
-from small_bundle import IMAGE_SPEC, SPEC, upright
-from tiny_training import TINY
+from helpers.release_checkpoints import flat_state, write_meta_hmr, write_spin
+from helpers.small_bundle import IMAGE_SPEC, SPEC, upright
+from helpers.tiny_training import TINY
 
 from dualhmr import open_bundle
-from dualhmr.body import load_body
+from dualhmr.body.model import load_body
 from dualhmr.cli import main
-from dualhmr.loss_weights import LossWeights
+from dualhmr.objective.weights import LossWeights
 from dualhmr.weights import save_weights
 from dualhmr_export.adaptation_graph import write_adaptation_graph
 from dualhmr_export.parity import BOUNDS, Bounds
-from dualhmr_training.record import training_record, write_record
+from dualhmr_training.training_folder import training_record, write_record
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_bundle import SPEC, upright
+from helpers.small_bundle import SPEC, upright
 
 from dualhmr import Recoverer, open_bundle
-from dualhmr.body import FREE_BODY
-from dualhmr.loss_weights import LossWeights
+from dualhmr.body.files import FREE_BODY
+from dualhmr.objective.weights import LossWeights
 from dualhmr.weights import save_weights
 from dualhmr_export.default_bundle import main
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from tiny_image_backbone import TinyImageBackbone
+from helpers.tiny_image_backbone import TinyImageBackbone
 from torch import nn
 
 from dualhmr.networks import Backbone, HRNetW48Classification, ResNet50
-from dualhmr_export.folding import with_folded_norms
+from dualhmr_export.onnx_files import with_folded_norms
 
 
 def lively(backbone: Backbone) -> Backbone:

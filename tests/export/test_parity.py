@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dualhmr.body import load_body
+from dualhmr.body.model import load_body
 from dualhmr.engines import FrozenNetworks
 from dualhmr_export.parity import Bounds, Difference, differences, table
 

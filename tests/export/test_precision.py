@@ -4,14 +4,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from helpers.small_bundle import IMAGE_SPEC, MANIFEST, SPEC, upright
 from onnx import TensorProto
-from small_bundle import IMAGE_SPEC, MANIFEST, SPEC, upright
 
-from dualhmr.manifest import NetworkSpec
-from dualhmr.networks.frozen import AUXILIARY_OUTPUTS, FrozenAuxiliary
-from dualhmr_export.bfloat16 import rounding_in_float32
-from dualhmr_export.onnx_files import export_onnx
-from dualhmr_export.precision import DTYPES, OPSETS, in_precision
+from dualhmr.bundle import NetworkSpec
+from dualhmr.networks.regressor import AUXILIARY_OUTPUTS, FrozenAuxiliary
+from dualhmr_export.onnx_files import DTYPES, OPSETS, export_onnx, in_precision, rounding_in_float32
 from dualhmr_export.write_bundle import example_inputs
 
 ELEMENT = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}

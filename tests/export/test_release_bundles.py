@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from body.fake_bodies import fake_smpl_arrays, write_smpl_npz
-from release_checkpoints import write_cliff, write_mean_params, write_meta_hmr, write_spin
+from helpers.fake_bodies import fake_smpl_arrays, write_smpl_npz
+from helpers.release_checkpoints import write_cliff, write_mean_params, write_meta_hmr, write_spin
 
 from dualhmr import Recoverer, open_bundle
 from dualhmr.cli import main

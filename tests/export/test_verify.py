@@ -3,14 +3,13 @@ from pathlib import Path
 
 import onnx
 import pytest
+from helpers.small_bundle import IMAGE_SPEC, MANIFEST, SPEC, upright, write_small_bundle
 from onnx import numpy_helper
-from small_bundle import IMAGE_SPEC, MANIFEST, SPEC, upright, write_small_bundle
 
 from dualhmr import open_bundle
-from dualhmr.bundle import Bundle, sha256
-from dualhmr.manifest import write_manifest
-from dualhmr_export.parity_inputs import real_crops
-from dualhmr_export.precision import DTYPES
+from dualhmr.bundle import Bundle, sha256, write_manifest
+from dualhmr_export.onnx_files import DTYPES
+from dualhmr_export.parity import real_crops
 from dualhmr_export.verify import verify
 from dualhmr_export.write_bundle import write_bundle
 

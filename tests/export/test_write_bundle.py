@@ -6,12 +6,11 @@ import onnx
 import pytest
 import safetensors.torch
 import torch
-from small_bundle import IMAGE_SPEC, MANIFEST, SPEC, upright, write_small_bundle
+from helpers.small_bundle import IMAGE_SPEC, MANIFEST, SPEC, upright, write_small_bundle
 
 from dualhmr import Recoverer, open_bundle
-from dualhmr.bundle import sha256
+from dualhmr.bundle import NetworkSpec, sha256
 from dualhmr.engines import open_networks
-from dualhmr.manifest import NetworkSpec
 from dualhmr_export.write_bundle import write_bundle
 
 

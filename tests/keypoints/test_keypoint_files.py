@@ -18,7 +18,7 @@ from dualhmr.keypoints import (
     person_problem,
     read_keypoints,
 )
-from dualhmr.keypoints.image_names import find_image
+from dualhmr.keypoints.formats import find_image
 
 Write = Callable[[Any], Path]
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from network_checks import (
+from helpers.network_checks import (
     check_batch_independence,
     check_export,
     fill_reproducibly,
@@ -11,7 +11,7 @@ from network_checks import (
 from torch import Tensor, nn
 
 from dualhmr.networks import HRNetW48Classification, HRNetW48Concatenated
-from dualhmr.networks.hrnet_trunk import HighResolutionModule, HRNetW48Trunk
+from dualhmr.networks.hrnet import HighResolutionModule, HRNetW48Trunk
 
 FEATURES = {HRNetW48Concatenated: 720, HRNetW48Classification: 2048}
 both = pytest.mark.parametrize("build", FEATURES)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from network_checks import shapes_in_table
+from helpers.network_checks import shapes_in_table
 from torch import Tensor
 
 from dualhmr.networks import (

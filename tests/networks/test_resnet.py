@@ -1,6 +1,6 @@
 import pytest
 import torch
-from network_checks import (
+from helpers.network_checks import (
     check_batch_independence,
     check_export,
     fingerprint,

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from dualhmr import open_bundle
-from dualhmr.adapters.torch_adapter import TorchAdapter
-from dualhmr.body_files import read_body
+from dualhmr.body.files import read_body
 from dualhmr.camera import default_focal_length, image_center
 from dualhmr.engines import open_networks
 from dualhmr.example import example
 from dualhmr.keypoints import Keypoints
-from dualhmr.looking import look
-from dualhmr.person import PersonEvidence, see_person
+from dualhmr.person import PersonEvidence, run_frozen_networks, see_person
+from dualhmr.person_fitting.torch_fitter import TorchFitter
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +22,7 @@ def people() -> list[PersonEvidence]:
     camera = default_focal_length(512, 512), image_center(512, 512)
     moved = Keypoints(keypoints.set, keypoints.xy * np.float32(0.9), keypoints.confidence)
     return [
-        look(image, see_person(each, 0, *camera), networks, bundle.manifest)
+        run_frozen_networks(image, see_person(each, 0, *camera), networks, bundle.manifest)
         for each in (keypoints, moved)
     ]
 
@@ -33,7 +32,7 @@ def test_captured_once_and_used_for_everybody(
 ) -> None:
     bundle = open_bundle()
     schedule = bundle.manifest.schedule.schedule()
-    plain, capturing = (TorchAdapter(bundle, read_body(), device="cpu", scope="head") for _ in "ab")
+    plain, capturing = (TorchFitter(bundle, read_body(), device="cpu", scope="head") for _ in "ab")
     monkeypatch.setattr(capturing, "_captures", True)
     found = [capturing.adapt(person, schedule) for person in people]
     expected = [plain.adapt(person, schedule) for person in people]

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dualhmr import Recoverer, load_body, recover
-from dualhmr.adaptation import Adam, Phase, Schedule
-from dualhmr.body import keypoint_regressor
+from dualhmr.adaptation.optimisers import Adam
+from dualhmr.adaptation.schedule import Phase, Schedule
+from dualhmr.body.points import keypoint_regressor
 from dualhmr.keypoints import (
     BODY_25,
     COCO_17,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from adaptation_graphs import add_to_bundle
+from helpers.adaptation_graphs import add_to_bundle
+from helpers.small_bundle import write_small_bundle
 from numpy.typing import NDArray
-from small_bundle import write_small_bundle
 
 from dualhmr import Recoverer
 from dualhmr.example import example

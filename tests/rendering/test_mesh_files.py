@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
-from rendering.solids import sphere
+from helpers.solids import sphere
 
 from dualhmr.rendering import write_mesh
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from helpers.solids import sphere, sphere_outline_area
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from rendering.solids import sphere, sphere_outline_area
 
 from dualhmr.rendering import meshes, render_meshes
 

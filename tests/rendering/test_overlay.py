@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from helpers.solids import sphere
 from numpy.typing import NDArray
-from rendering.solids import sphere
 
 from dualhmr.rendering import overlay, render_meshes
 from dualhmr.rendering.overlay import OPACITY

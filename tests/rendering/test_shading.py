@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from rendering.solids import sphere
+from helpers.solids import sphere
 
-from dualhmr.rendering.shading import person_colours, shade, vertex_normals
+from dualhmr.rendering.scene import person_colours, shade, vertex_normals
 
 
 def test_the_normals_of_a_sphere_are_radial() -> None:

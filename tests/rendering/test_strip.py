@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from helpers.solids import sphere
 from numpy.typing import NDArray
-from rendering.solids import sphere
 
 from dualhmr.rendering import step_strip
 from dualhmr.rendering.pictures import PAPER

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.solids import Solid, project, sphere, sphere_outline_area, square
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from rendering.solids import Solid, project, sphere, sphere_outline_area, square
 
 from dualhmr.rendering import zbuffer
 from dualhmr.rendering.zbuffer import NOTHING, FrameBuffer, draw_mesh

@@ -1,15 +1,14 @@
 import pytest
 import torch
 import torch.utils._pytree as pytree
-from tiny_training import TINY, make_poses, networks_and_batches, small_body
+from helpers.tiny_training import TINY, make_poses, networks_and_batches, small_body
 from torch import Tensor
 
 from dualhmr.keypoints import BODY_23
-from dualhmr.objective import Objective
-from dualhmr_training.batches import Batch, SyntheticBatches, batch_of_people
-from dualhmr_training.persons import to_device
-from dualhmr_training.synthetic.detector import noise_only
-from dualhmr_training.synthetic.people import People, PeopleSampler, Population
+from dualhmr.objective.objective import Objective
+from dualhmr_training.batches import Batch, SyntheticBatches, batch_of_people, to_device
+from dualhmr_training.data.synthetic.detector import noise_only
+from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.synthetic_training import synthetic_objective
 
 COUNT = 8

@@ -6,11 +6,11 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
-from tiny_training import ORDINARY, train_command, write_poses
+from helpers.tiny_training import ORDINARY, train_command, write_poses
 
 from dualhmr.cli import main
 from dualhmr.plain_data import from_plain
-from dualhmr_training import command_train
+from dualhmr_training.cli import train as command_train
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.presets import PRESETS, demo
 
@@ -133,8 +133,6 @@ def test_without_the_extra(
         if name.partition(".")[0] == missing or name.startswith("torch.utils.tensorboard"):
             monkeypatch.delitem(sys.modules, name)
     for name in (
-        "accelerator",
-        "board",
         "run",
         "trainer",
         "dataset_training",
@@ -162,7 +160,7 @@ def test_other_commands_take_no_fields(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_the_help_waits_for_nothing_that_only_training_needs() -> None:
     program = (
-        "import sys; import dualhmr_training.command_train; "
+        "import sys; import dualhmr_training.cli.train; "
         f"print(*(name for name in {HEAVY} if name in sys.modules))"
     )
     done = subprocess.run(

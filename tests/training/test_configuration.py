@@ -2,8 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
-from dualhmr_training.inner_loop import InnerLoop
+from dualhmr_training.configuration import InnerLoop, OptimiserConfig, TrainingConfig
 from dualhmr_training.presets import demo
 
 

@@ -1,19 +1,18 @@
 import numpy as np
 import pytest
 import torch
-from tiny_training import TINY, make_poses, networks_and_batches, small_body
+from helpers.tiny_training import TINY, make_poses, networks_and_batches, small_body
 
 from dualhmr import load_body
-from dualhmr.body import pose_skeleton
+from dualhmr.body.model import pose_skeleton
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH, project_to_crop
 from dualhmr.networks import HeadOutput
-from dualhmr.objective import Objective
+from dualhmr.objective.objective import Objective
 from dualhmr.rotations import rotmat_to_rot6d
 from dualhmr_training.batches import Batch, batch_of_people
-from dualhmr_training.pictures import Picture, contact_sheet
-from dualhmr_training.synthetic.people import PeopleSampler, Population
-from dualhmr_training.synthetic_training import synthetic_objective
-from dualhmr_training.validation import PICTURED, PeopleValidation
+from dualhmr_training.contact_sheet import Picture, contact_sheet
+from dualhmr_training.data.synthetic.people import PeopleSampler, Population
+from dualhmr_training.synthetic_training import PICTURED, PeopleValidation, synthetic_objective
 
 PAPER, INK = 245, 40
 COUNT = 3

@@ -2,15 +2,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_training import ORDINARY, TINY, networks_and_batches
+from helpers.tiny_training import ORDINARY, TINY, networks_and_batches
 from torch import Tensor
 
-from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import HeadOutput
+from dualhmr.objective.weights import LossWeights
 from dualhmr_training.batches import Batch
-from dualhmr_training.configuration import TrainingConfig
+from dualhmr_training.configuration import InnerLoop, TrainingConfig
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.inner_loop import InnerLoop
 from dualhmr_training.meta_step import adapted_output
 
 LOSSES = ("keypoints_2d", "joints_3d", "vertices", "rotations", "betas", "camera")

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.small_bundle import SPEC, write_small_bundle
+from helpers.small_training import CONFIG, ROLES, write_training
+from helpers.tiny_training import flat, make_poses, small_body, train_command
 from safetensors.torch import load_file
-from small_bundle import SPEC, write_small_bundle
-from small_training import CONFIG, ROLES, write_training
-from tiny_training import flat, make_poses, small_body, train_command
 
 from dualhmr_training import synthetic_training
-from dualhmr_training.accelerator import open_accelerator
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.initial_weights import InitialNetworks, read_initial
+from dualhmr_training.initial import InitialNetworks, read_initial
+from dualhmr_training.run import open_accelerator
 from dualhmr_training.synthetic_training import train_on_synthetic_people
 from dualhmr_training.trainer import Trainer
 

@@ -1,15 +1,19 @@
 import pytest
 import torch
-from tiny_training import TINY, make_poses, networks_and_batches, small_body
+from helpers.tiny_training import TINY, make_poses, networks_and_batches, small_body
 from torch import Tensor
 
-from dualhmr.body import Body
+from dualhmr.body.model import Body
 from dualhmr.networks import HeadOutput
 from dualhmr.rotations import rotmat_to_rot6d, rotvec_to_rotmat
 from dualhmr_training.batches import batch_of_people
-from dualhmr_training.held_out import errors_mm, held_out_clips, held_out_people
-from dualhmr_training.synthetic.people import People, PeopleSampler, Population
-from dualhmr_training.synthetic_training import synthetic_objective
+from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
+from dualhmr_training.synthetic_training import (
+    errors_mm,
+    held_out_clips,
+    held_out_people,
+    synthetic_objective,
+)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_training import TINY, flat, make_poses, small_body
+from helpers.tiny_training import TINY, flat, make_poses, small_body
 from torch import Tensor
 
 from dualhmr.rotations import rot6d_to_rotmat, rotvec_to_rotmat

@@ -3,15 +3,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.small_bundle import SPEC, upright, write_small_bundle
+from helpers.small_training import ALONE, CONFIG, write_training
+from helpers.tiny_training import flat, small_body
 from safetensors.torch import save_file
-from small_bundle import SPEC, upright, write_small_bundle
-from small_training import ALONE, CONFIG, write_training
-from tiny_training import flat, small_body
 
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.initial import initial_networks, upright_pose_6d
-from dualhmr_training.initial_weights import InitialNetwork, InitialNetworks, read_initial
+from dualhmr_training.initial import (
+    InitialNetwork,
+    InitialNetworks,
+    initial_networks,
+    read_initial,
+    upright_pose_6d,
+)
 from dualhmr_training.synthetic_training import synthetic_objective
 
 

@@ -4,7 +4,7 @@ from unittest import mock
 
 import pytest
 import torch
-from inner_steps import (
+from helpers.inner_steps import (
     PEOPLE,
     RATE,
     assert_close,
@@ -15,13 +15,13 @@ from inner_steps import (
     small_network,
     small_objective,
 )
-from tiny_image_backbone import TinyImageBackbone
+from helpers.tiny_image_backbone import TinyImageBackbone
 
 from dualhmr.keypoints import COCO_17
 from dualhmr.networks import KeypointTrunk, MeshRegressor, RegressorHead
-from dualhmr.objective import Objective
+from dualhmr.objective.objective import Objective
 from dualhmr_training import meta_step
-from dualhmr_training.inner_loop import InnerLoop
+from dualhmr_training.configuration import InnerLoop
 from dualhmr_training.meta_step import adapted_output, adapted_output_by_mapping
 
 INPUTS = small_inputs() | {

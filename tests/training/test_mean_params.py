@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_training import ORDINARY, TINY, flat, networks_and_batches, train_command
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from tiny_training import ORDINARY, TINY, flat, networks_and_batches, train_command
 
-from dualhmr.mean_params import read_mean_params
+from dualhmr.networks import read_mean_params
 from dualhmr.rotations import rot6d_to_rotmat, rotmat_to_rot6d, rotvec_to_rotmat
 from dualhmr_training.initial import begin_from
 

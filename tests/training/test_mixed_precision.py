@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_training import TINY, flat, networks_and_batches
+from helpers.tiny_training import TINY, flat, networks_and_batches
 
 from dualhmr_training.batches import Batch
+from dualhmr_training.configuration import InnerLoop
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.inner_loop import InnerLoop
 
 
 @pytest.fixture(params=[TINY.inner, InnerLoop(steps=0), replace(TINY.inner, second_order=True)])

@@ -4,9 +4,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from dualhmr.plain_data import from_plain
-from dualhmr_training.configuration import TrainingConfig
-from dualhmr_training.inner_loop import InnerLoop
-from dualhmr_training.overrides import differences, with_overrides
+from dualhmr_training.configuration import InnerLoop, TrainingConfig, differences, with_overrides
 from dualhmr_training.presets import PRESETS, demo
 
 

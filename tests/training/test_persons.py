@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dualhmr_training.persons import in_parts, some_of
+from dualhmr_training.batches import in_parts, some_of
 
 
 class Persons(NamedTuple):

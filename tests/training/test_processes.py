@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from child_processes import run_together
-from tiny_training import ORDINARY, TINY, networks_and_batches, train_command
+from helpers.child_processes import run_together
+from helpers.tiny_training import ORDINARY, TINY, networks_and_batches, train_command
 
-from dualhmr_training.accelerator import close_accelerator, open_accelerator
 from dualhmr_training.batches import Batch
-from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
-from dualhmr_training.inner_loop import InnerLoop
+from dualhmr_training.configuration import InnerLoop, OptimiserConfig, TrainingConfig
+from dualhmr_training.run import close_accelerator, open_accelerator
 from dualhmr_training.trainer import Trainer
 
 STEPS = 3

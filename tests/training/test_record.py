@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import TINY, small_body
+from helpers.tiny_training import TINY, small_body
 
 from dualhmr.plain_data import from_plain
 from dualhmr_training.configuration import TrainingConfig
-from dualhmr_training.record import check_record, digest, training_record, write_record
+from dualhmr_training.training_folder import check_record, digest, training_record, write_record
 
 
 def test_a_record_tells_what_was_trained_on_what(tmp_path: Path) -> None:

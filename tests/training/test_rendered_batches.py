@@ -6,15 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.utils._pytree as pytree
-from tiny_image_backbone import tiny_network
-from tiny_training import TINY, make_poses, small_body
+from helpers.tiny_image_backbone import tiny_network
+from helpers.tiny_training import TINY, make_poses, small_body
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dualhmr_training.batches import batch_of_people
-from dualhmr_training.rendered_batches import RenderedBatches
-from dualhmr_training.synthetic.appearance import Appearance, Degradation
-from dualhmr_training.synthetic.images import SyntheticImages
+from dualhmr_training.data.synthetic.degradations import Appearance, Degradation
+from dualhmr_training.data.synthetic.images import RenderedBatches, SyntheticImages
 from dualhmr_training.synthetic_training import synthetic_objective
 
 COUNT = 6

@@ -11,8 +11,8 @@ from unittest import mock
 import pytest
 import safetensors.torch
 import torch
-from child_processes import KILLED, kill_this_process, run
-from tiny_training import TINY, train_command
+from helpers.child_processes import KILLED, kill_this_process, run
+from helpers.tiny_training import TINY, train_command
 
 from dualhmr_training import checkpoints, history
 from dualhmr_training.trainer import Trainer

@@ -6,16 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_training import ORDINARY, flat, networks_and_batches
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_training import ORDINARY, flat, networks_and_batches
 
 from dualhmr.weights import load_weights
-from dualhmr_training.accelerator import open_accelerator
-from dualhmr_training.board import Board
 from dualhmr_training.configuration import TrainingConfig
+from dualhmr_training.contact_sheet import Picture
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.pictures import Picture
-from dualhmr_training.run import run_training
+from dualhmr_training.history import Board
+from dualhmr_training.run import open_accelerator, run_training
 from dualhmr_training.trainer import Trainer
 
 RECORD = {"commit": "abc", "body": "stick_figure", "config": {}}

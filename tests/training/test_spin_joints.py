@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from body.fake_bodies import fake_smpl_body
+from helpers.fake_bodies import fake_smpl_body
 
 from dualhmr import load_body
-from dualhmr.body import skin
+from dualhmr.body.model import skin
 from dualhmr.keypoints import BODY_25, SPIN_24
 from dualhmr.rotations import rotvec_to_rotmat
 from dualhmr_training.spin_joints import (

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from inner_steps import (
+from helpers.inner_steps import (
     PEOPLE,
     RATE,
     assert_close,
@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from dualhmr.networks import HeadOutput, MeshRegressor
-from dualhmr.objective import Objective
-from dualhmr_training.inner_loop import InnerLoop
+from dualhmr.objective.objective import Objective
+from dualhmr_training.configuration import InnerLoop
 from dualhmr_training.meta_step import adapted_output
 
 INPUTS = small_inputs()

@@ -4,19 +4,21 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_training import ORDINARY, TINY, make_poses, small_body
+from helpers.tiny_training import ORDINARY, TINY, make_poses, small_body
 from torch import Tensor
 
 from dualhmr.keypoints import BODY_23
 from dualhmr_training import synthetic_training
-from dualhmr_training.accelerator import open_accelerator
 from dualhmr_training.batches import SyntheticBatches
-from dualhmr_training.held_out import held_out_clips
 from dualhmr_training.presets import demo
-from dualhmr_training.run import Validation
-from dualhmr_training.synthetic_training import synthetic_objective, train_on_synthetic_people
+from dualhmr_training.run import Validation, open_accelerator
+from dualhmr_training.synthetic_training import (
+    PeopleValidation,
+    held_out_clips,
+    synthetic_objective,
+    train_on_synthetic_people,
+)
 from dualhmr_training.trainer import Trainer
-from dualhmr_training.validation import PeopleValidation
 
 
 def test_training_is_on_keypoints_and_skeleton() -> None:

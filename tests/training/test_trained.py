@@ -5,20 +5,21 @@ from typing import Any
 
 import pytest
 import torch
-from small_bundle import IMAGE_SPEC, SPEC, upright
-from tiny_training import TINY, small_body
+from helpers.small_bundle import IMAGE_SPEC, SPEC, upright
+from helpers.tiny_training import TINY, small_body
 
+from dualhmr.bundle import ScheduleDefaults
 from dualhmr.keypoints import BODY_23, SPIN_49
-from dualhmr.loss_weights import LossWeights
-from dualhmr.manifest import ScheduleDefaults
+from dualhmr.objective.weights import LossWeights
 from dualhmr.weights import save_weights
-from dualhmr_training.inner_loop import InnerLoop
-from dualhmr_training.record import training_record, write_record
-from dualhmr_training.trained import (
+from dualhmr_training.configuration import InnerLoop
+from dualhmr_training.training_folder import (
     ADAM_RATE,
     network_facts,
     read_networks,
     read_record,
+    training_record,
+    write_record,
 )
 
 CONFIG = replace(TINY, main=SPEC, auxiliary=SPEC, weights=LossWeights(keypoints_2d=7.0))

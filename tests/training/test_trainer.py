@@ -4,15 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_training import ORDINARY, TINY, flat, networks_and_batches
+from helpers.tiny_training import ORDINARY, TINY, flat, networks_and_batches
 from torch import Tensor
 
-from dualhmr_training.accelerator import open_accelerator
 from dualhmr_training.batches import Batch
 from dualhmr_training.checkpoints import Checkpoint
-from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
+from dualhmr_training.configuration import InnerLoop, OptimiserConfig, TrainingConfig
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.inner_loop import InnerLoop
+from dualhmr_training.run import open_accelerator
 from dualhmr_training.trainer import Trainer, learning_rate
 
 

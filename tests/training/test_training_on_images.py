@@ -8,17 +8,21 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_image_backbone import tiny_network
-from tiny_training import TINY, flat, make_poses, small_body
+from helpers.tiny_image_backbone import tiny_network
+from helpers.tiny_training import TINY, flat, make_poses, small_body
 
 from dualhmr_training import synthetic_training
-from dualhmr_training.accelerator import open_accelerator
 from dualhmr_training.configuration import TrainingConfig
+from dualhmr_training.data.synthetic.people import PeopleSampler
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.synthetic.people import PeopleSampler
-from dualhmr_training.synthetic_training import synthetic_objective, train_on_synthetic_people
+from dualhmr_training.run import open_accelerator
+from dualhmr_training.synthetic_training import (
+    PeopleValidation,
+    held_out_images,
+    synthetic_objective,
+    train_on_synthetic_people,
+)
 from dualhmr_training.trainer import Trainer
-from dualhmr_training.validation import PeopleValidation, held_out_images
 
 IMAGE, MIXED, KEYPOINTS = tiny_network("tiny_image"), tiny_network("tiny_mixed"), TINY.auxiliary
 CONFIG = replace(TINY, main=IMAGE, auxiliary=IMAGE, batch=4, steps=4)

@@ -1,20 +1,100 @@
-"""What a training step works on, whichever data set it came from."""
+"""Whatever has the person axis first in all its tensors: people, batches, samples."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
+import torch.utils._pytree as pytree
 from torch import Tensor
 
-from dualhmr.body import Body
-from dualhmr.camera import box_info
-from dualhmr.inputs import keypoints_input
+from dualhmr.body.model import Body
+from dualhmr.camera import View, box_info
 from dualhmr.keypoints import BODY_23, BODY_25
-from dualhmr.objective import Evidence, MeshTarget, Objective
+from dualhmr.objective.objective import Evidence, MeshTarget, Objective
+from dualhmr.person import keypoints_input
 from dualhmr.rotations import rotvec_to_rotmat
-from dualhmr_training.persons import some_of, to_device
-from dualhmr_training.samples import Sample
-from dualhmr_training.synthetic.people import People, PeopleSampler, Population
+from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
+
+T = TypeVar("T")
+
+
+def some_of(persons: T, which: slice | Tensor) -> T:
+    """Some of the persons, by a slice or by their numbers (M,)."""
+    part: T = pytree.tree_map_only(Tensor, lambda leaf: leaf[which], persons)
+    return part
+
+
+def in_parts(persons: T, at_once: int) -> Iterator[T]:
+    """All of the persons in their order, `at_once` at a time; fewer in the end."""
+    count = next(len(leaf) for leaf in pytree.tree_leaves(persons) if isinstance(leaf, Tensor))
+    for start in range(0, count, at_once):
+        yield some_of(persons, slice(start, start + at_once))
+
+
+def to_device(persons: T, device: torch.device) -> T:
+    """The same persons, with their tensors on `device`."""
+    moved: T = pytree.tree_map_only(Tensor, lambda leaf: leaf.to(device), persons)
+    return moved
+
+
+class Sample(NamedTuple):
+    """A person, or a batch of N of them with the person axis first, as a `DataLoader` makes it.
+
+    2D keypoints are the release's 49: OpenPose's 25 (`BODY_25`), then the 24 that data sets
+    annotate (`SPIN_24`).
+    """
+
+    image: Tensor
+    """(256, 192, 3) uint8 RGB crop."""
+    keypoints: Tensor
+    """(49, 2) normalised crop coordinates."""
+    confidence: Tensor
+    """(49,) zero where a keypoint is not annotated."""
+    joints_3d: Tensor
+    """(24, 3) metres, `SPIN_24`, camera orientation, wherever the data set put the origin."""
+    joints_3d_confidence: Tensor
+    """(24,) zero where a joint is not annotated."""
+    rotvecs: Tensor
+    """(24, 3) radians, SMPL's pose; joint 0 is the orientation before the camera."""
+    betas: Tensor
+    """(10,)."""
+    has_mesh: Tensor
+    """() bool: whether `rotvecs` and `betas` are annotated."""
+    gender: Tensor
+    """() 1 (male) or 2 (female) where `betas` are of that gender's body, 0 of the neutral one."""
+    view: View
+    """In pixels of the photograph as it was read, mirrored and turned like the person."""
+
+
+class Share(NamedTuple):
+    """One process's part of every batch."""
+
+    batch: int
+    """Persons in the whole batch."""
+    process: int
+    processes: int
+
+    @property
+    def own(self) -> slice:
+        """Which persons of the whole batch."""
+        return slice(self.process, None, self.processes)
+
+
+class StepStream(Generic[T]):
+    """The batch of any step; those of steps that follow each other come from one iterator."""
+
+    def __init__(self, opened: Callable[[int, Share], Iterator[T]]) -> None:
+        """`opened` gives the batches from a step on."""
+        self._opened = opened
+        self._batches: Iterator[T] | None = None
+        self._expected: tuple[int, Share] | None = None
+
+    def batch(self, step: int, share: Share) -> T:
+        """The share of a step's batch."""
+        if self._batches is None or self._expected != (step, share):
+            self._batches = self._opened(step, share)
+        self._expected = (step + 1, share)
+        return next(self._batches)
 
 
 class Batch(NamedTuple):

@@ -1,12 +1,123 @@
-"""How networks are made and trained, as plain values."""
+"""How networks are made and trained, as plain values, and setting them by dotted names."""
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
 
-from dualhmr.loss_weights import LossWeights
-from dualhmr.manifest import NetworkSpec
-from dualhmr_training.inner_loop import InnerLoop
-from dualhmr_training.synthetic.appearance import Appearance
-from dualhmr_training.synthetic.people import Population
+from dualhmr.adaptation.optimisers import GradientDescent
+from dualhmr.bundle import NetworkSpec
+from dualhmr.objective.weights import LossWeights
+from dualhmr.plain_data import from_plain
+from dualhmr_training.data.synthetic.degradations import Appearance
+from dualhmr_training.data.synthetic.people import Population
+
+T = TypeVar("T")
+
+
+def with_overrides(config: T, arguments: Sequence[str]) -> T:
+    """`config` with the fields that `arguments` name: `--a.field value`, or `--a.field=value`.
+
+    Values are JSON, or text where they are none: `--steps 100`, `--inner.losses
+    '["keypoints_2d"]'`, `--auxiliary null`, `--precision bf16`. Raises ValueError for a field that
+    is not there, a value of the wrong type, or arguments that are not such pairs.
+    """
+    plain = asdict(config)  # type: ignore[call-overload]
+    for name, text in _pairs(arguments):
+        _set(plain, name.split("."), _value(text))
+    return from_plain(type(config), plain)
+
+
+def differences(there: object, here: object) -> list[str]:
+    """What two configurations of one class differ in, for people to read."""
+    return list(_differences(asdict(there), asdict(here), ""))  # type: ignore[call-overload]
+
+
+def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    left = iter(arguments)
+    for argument in left:
+        if not argument.startswith("--"):
+            raise ValueError(f"{argument!r} is not a field; write --field value")
+        name, joined, text = argument[2:].partition("=")
+        value = text if joined else next(left, None)
+        if value is None:
+            raise ValueError(f"{argument} needs a value after it")
+        yield name, value
+
+
+def _set(plain: dict[str, Any], path: list[str], value: object) -> None:
+    """Sets what is already there; a dict's entries count as fields."""
+    *parents, last = path
+    fields: Any = plain
+    for depth, parent in enumerate(parents):
+        _check_field(fields, path[:depth], parent)
+        fields = fields[parent]
+    _check_field(fields, parents, last)
+    fields[last] = value
+
+
+def _check_field(fields: object, path: list[str], name: str) -> None:
+    where = ".".join(path)
+    field = f"--{where}.{name}" if where else f"--{name}"
+    if not isinstance(fields, dict):
+        raise ValueError(f"there is no field {field}: {where} is {json.dumps(fields)}")
+    if name not in fields:
+        raise ValueError(f"there is no field {field}; known here are {', '.join(fields)}")
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str) -> Iterator[str]:
+    for name in {**there, **here}:
+        was, now = there.get(name), here.get(name)
+        if isinstance(was, dict) and isinstance(now, dict):
+            yield from _differences(was, now, f"{prefix}{name}.")
+        elif was != now:
+            yield f"{prefix}{name} was {json.dumps(was)} and is {json.dumps(now)}"
+
+
+@dataclass(frozen=True)
+class InnerLoop:
+    """The steps that are taken for each sample before the outer loss is evaluated.
+
+    Configurations of the paper: `steps=0` is ordinary training (Eq. 1); `losses=("keypoints_2d",)`
+    is meta-learning without the auxiliary network (Eq. 6-7, Table 3, second row); the default is
+    the full method (Eq. 8-9).
+    """
+
+    steps: int = 1
+    learning_rate: float = 1e-5
+    max_norm: float | None = None
+    """Bound on the length of the gradient that a step descends: a sample's own, or the batch's."""
+    losses: tuple[str, ...] | None = None
+    """Names of the losses that are descended on; None is all that the objective has."""
+    second_order: bool = False
+    scope: str = "head"
+    """`head`, as in the release, or `all`: the backbone's parameters too."""
+    weights_per: str = "sample"
+    """`sample`: each adapts its own, as in the paper's equations. `batch`: as in the release, one
+    set for all, on the mean of their losses; of several processes, each has its own set."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise ValueError(f"inner steps are {self.steps}, expected 0 or more")
+        if self.scope not in ("head", "all"):
+            raise ValueError(f"unknown inner scope {self.scope!r}; known are head, all")
+        if self.weights_per not in ("sample", "batch"):
+            raise ValueError(
+                f"unknown inner weights_per {self.weights_per!r}; known are sample, batch"
+            )
+
+    @property
+    def optimiser(self) -> GradientDescent:
+        """The inner update rule."""
+        return GradientDescent(self.learning_rate, self.max_norm)
+
 
 _CHOICES = {"data": ("synthetic", "datasets"), "precision": ("no", "bf16")}
 _LEAST = {"batch": 1, "steps": 0, "validate_every": 1, "checkpoint_every": 1, "seed": 0}

@@ -12,8 +12,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dualhmr.loss_weights import LossWeights
-from dualhmr_training.figures import COLOURS, check_plot, new_figure, new_panels, save_figure
+from dualhmr.objective.weights import LossWeights
+from dualhmr_training.plotting import COLOURS, check_plot, new_figure, new_panels, save_figure
 from dualhmr_training.run import HISTORY
 
 if TYPE_CHECKING:

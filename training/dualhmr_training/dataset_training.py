@@ -7,23 +7,18 @@ from pathlib import Path
 from accelerate import Accelerator
 from torch import Tensor
 
-from dualhmr.body import Body
-from dualhmr.mean_params import MeanParams
+from dualhmr.body.model import Body
+from dualhmr.networks import MeanParams
 from dualhmr_training.configuration import TrainingConfig
-from dualhmr_training.datasets import (
-    Augmentation,
-    Mixture,
-    open_dataset,
-    paper_partitions,
-)
+from dualhmr_training.data.augmentation import Augmentation
+from dualhmr_training.data.licensed_sets import open_dataset
+from dualhmr_training.data.mixture import Mixture, MixtureBatches, paper_partitions
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.initial import initial_networks, upright_pose_6d
-from dualhmr_training.initial_weights import InitialNetworks
-from dualhmr_training.mixture_batches import MixtureBatches
-from dualhmr_training.record import digest_of_body, training_record
+from dualhmr_training.initial import InitialNetworks, initial_networks, upright_pose_6d
 from dualhmr_training.run import run_training
 from dualhmr_training.spin_joints import spin_objective
 from dualhmr_training.trainer import Trainer
+from dualhmr_training.training_folder import digest_of_body, training_record
 
 
 def open_mixture(root: Path, *, with_3dpw: bool, seed: int) -> Mixture:

@@ -16,12 +16,12 @@ import torch
 import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
-from dualhmr.adaptation import Parameters, adaptation_step
+from dualhmr.adaptation.optimisers import Parameters
+from dualhmr.adaptation.step import adaptation_step
 from dualhmr.networks import HeadOutput, MeshRegressor
-from dualhmr.objective import Evidence, Objective
-from dualhmr_training.inner_loop import InnerLoop
-from dualhmr_training.low_rank import head_after_steps
-from dualhmr_training.low_rank_network import has_low_rank_form, network_after_steps
+from dualhmr.objective.objective import Evidence, Objective
+from dualhmr_training.configuration import InnerLoop
+from dualhmr_training.low_rank import has_low_rank_form, head_after_steps, network_after_steps
 
 
 def adapted_output(

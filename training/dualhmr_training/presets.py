@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
+from dualhmr.bundle import NetworkSpec
 from dualhmr.keypoints import BODY_23
-from dualhmr.loss_weights import LossWeights
-from dualhmr.manifest import NetworkSpec
-from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
-from dualhmr_training.inner_loop import InnerLoop
+from dualhmr.objective.weights import LossWeights
+from dualhmr_training.configuration import InnerLoop, OptimiserConfig, TrainingConfig
 
 
 def keypoint_network(*, feature_count: int = 512, blocks: int, hidden: int = 512) -> NetworkSpec:

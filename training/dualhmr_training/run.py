@@ -1,20 +1,73 @@
-"""A training and its folder: checkpoints, history, pictures, and the weights in the end."""
+"""Where a training runs: on a CPU or on GPUs, in one process or in several."""
 
+import gc
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+from accelerate import Accelerator
+from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from dualhmr.files import atomic_path
 from dualhmr.weights import save_weights
-from dualhmr_training.board import Board
 from dualhmr_training.checkpoints import latest_checkpoint, save_checkpoint
+from dualhmr_training.contact_sheet import Picture
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.history import History
-from dualhmr_training.pictures import Picture
-from dualhmr_training.record import check_record, write_record
 from dualhmr_training.trainer import Trainer
+from dualhmr_training.training_folder import check_record, write_record
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def open_accelerator(device: str = "auto") -> Accelerator:
+    """This process's accelerator; `auto` takes a GPU where there is one.
+
+    Under torchrun or `accelerate launch` it joins the other processes, and `cuda` is the GPU of
+    this one. Raises ValueError for an unknown device, RuntimeError where there is no GPU.
+    """
+    if device not in DEVICES:
+        raise ValueError(f"unknown device {device!r}; known are {', '.join(DEVICES)}")
+    has_gpu = torch.cuda.is_available()
+    if device == "cuda" and not has_gpu:
+        raise RuntimeError("this PyTorch sees no GPU to train on; leave the device out, or use cpu")
+    # Precision is not Accelerate's business here, see `mixed_precision`.
+    return Accelerator(cpu=device == "cpu" or not has_gpu, mixed_precision="no")
+
+
+def close_accelerator(accelerator: Accelerator) -> None:
+    """Leaves the other processes. Nobody may hold a `Trainer` any more.
+
+    A data-parallel module that outlives the process group ends it when it dies itself, and then
+    waits, holding Python's lock, for a thread of gloo's that waits for this lock.
+    """
+    accelerator.free_memory()
+    gc.collect()
+    accelerator.end_training()
+
+
+class Board:
+    """Scalars and pictures below a folder that TensorBoard watches."""
+
+    def __init__(self, folder: Path, *, step: int) -> None:
+        """Goes on after `step`; what an earlier, killed training showed beyond it is hidden."""
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
+
+    def add(self, step: int, row: Mapping[str, float], picture: Picture | None) -> None:
+        """Adds numbers by name, and a picture (H, W, 3)."""
+        for name, value in row.items():
+            self._writer.add_scalar(name, value, step)
+        if picture is not None:
+            self._writer.add_image("people", picture, step, dataformats="HWC")
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Ends the writer's thread."""
+        self._writer.close()
+
 
 _CHECKPOINTS = "checkpoints"
 HISTORY = "history.jsonl"

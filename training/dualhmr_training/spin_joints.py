@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dualhmr.body import Body, PointRegressor, keypoint_regressor
+from dualhmr.body.model import Body
+from dualhmr.body.points import PointRegressor, keypoint_regressor
 from dualhmr.keypoints import BODY_25, COCO_17, SPIN_24
-from dualhmr.loss_weights import LossWeights
-from dualhmr.objective import Objective
+from dualhmr.objective.objective import Objective
+from dualhmr.objective.weights import LossWeights
 
 EXTRA_JOINTS = (
     "right_hip_lsp",

@@ -17,10 +17,9 @@ from dualhmr_training.checkpoints import (
     restore_optimiser,
     tensors_of,
 )
-from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
+from dualhmr_training.configuration import OptimiserConfig, TrainingConfig, differences
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.history import Watched
-from dualhmr_training.overrides import differences
 
 
 class Batches(Protocol):

@@ -6,5 +6,5 @@ the structured step and the closed-form gradient, and exported piece by piece.
 
 from dualhmr_export.adaptation_graph.build import MAX_STEPS as MAX_STEPS
 from dualhmr_export.adaptation_graph.build import adaptation_graph as adaptation_graph
+from dualhmr_export.adaptation_graph.build import write_adaptation_graph as write_adaptation_graph
 from dualhmr_export.adaptation_graph.problem import GraphProblem as GraphProblem
-from dualhmr_export.adaptation_graph.write import write_adaptation_graph as write_adaptation_graph

@@ -13,8 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from dualhmr_export.adaptation_graph.fragment import Fragment
-from dualhmr_export.adaptation_graph.renaming import Names, as_outputs, renamed
+from dualhmr_export.adaptation_graph.fragment import Fragment, Names, as_outputs, renamed
 
 
 class LoopPlan(NamedTuple):

@@ -5,24 +5,31 @@
 A loop's round is a look at where the head is and a move from there, and says whether to go on.
 """
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from dualhmr.adaptation.structured.affine_head import GIVEN
+from dualhmr.adaptation.fast_head.affine_head import GIVEN
+from dualhmr.body.model import Body
+from dualhmr.bundle import Manifest
+from dualhmr.networks import RegressorHead
 from dualhmr_export.adaptation_graph.assembly import Assembly, LoopPlan
-from dualhmr_export.adaptation_graph.fragment import OPSET, fragment_of
+from dualhmr_export.adaptation_graph.fragment import OPSET, Names, fragment_of
 from dualhmr_export.adaptation_graph.pieces import (
     ESTIMATE,
     KEPT,
+    LOOKS,
     LOSS,
+    PREVIOUS,
+    STOP,
     Iterates,
     LastLook,
     Step,
+    memory_shapes,
 )
 from dualhmr_export.adaptation_graph.problem import GraphProblem
-from dualhmr_export.adaptation_graph.renaming import Names
-from dualhmr_export.adaptation_graph.state import LOOKS, PREVIOUS, STOP, memory_shapes
 
 MAX_STEPS = "max_steps"
 _IR_VERSION = 10
@@ -141,3 +148,30 @@ def _outputs(problem: GraphProblem) -> list[onnx.ValueInfoProto]:
 
 def _tensor(name: str, shape: tuple[int | str, ...]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def write_adaptation_graph(
+    path: Path,
+    head: RegressorHead,
+    manifest: Manifest,
+    body: Body,
+    *,
+    schedule: str | None = None,
+) -> None:
+    """Writes the graph of a bundle's main network, `head`, by the schedule of that name.
+
+    None is the manifest's own. Raises ValueError for an unknown one, and for a body whose
+    keypoints are not known.
+    """
+    problem = GraphProblem.of(head, manifest, body, manifest.schedule.schedule(schedule))
+    model = adaptation_graph(problem)
+    facts = {
+        "keypoints": ",".join(problem.keypoints),
+        "schedule": problem.schedule.name,
+        MAX_STEPS: str(problem.schedule.max_steps),
+        "tolerance": str(problem.schedule.tolerance),
+        "camera": manifest.camera,
+        "body": body.name,
+    }
+    helper.set_model_props(model, facts)
+    onnx.save(model, path)

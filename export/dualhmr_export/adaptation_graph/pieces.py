@@ -1,27 +1,110 @@
-"""The pieces that the graph is made of, as modules: tensors by name in and out.
-
-Every piece reads all inputs, then what it says; the exporter drops what it does not use.
-"""
+"""What a loop hands on from one step to the next: tensors by name, matrices as (rows, columns)."""
 
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from dualhmr.adaptation import Phase
-from dualhmr.adaptation.structured.look import last_look, look
-from dualhmr.body import pose_skeleton
+from dualhmr.adaptation.fast_head.affine_head import GIVEN
+from dualhmr.adaptation.fast_head.arithmetic import AdamCoefficients, Gradients, Moments
+from dualhmr.adaptation.fast_head.head_step import (
+    AdaptedMatrices,
+    DenseMatrix,
+    Problem,
+    RankOneOutput,
+    evaluate_head,
+    evaluate_last,
+    move,
+)
+from dualhmr.adaptation.optimisers import Adam, GradientDescent
+from dualhmr.adaptation.schedule import Phase
+from dualhmr.body.model import pose_skeleton
 from dualhmr.camera import project
 from dualhmr.networks.head import CAMERA_COUNT, POSE_COUNT, HeadOutput
 from dualhmr_export.adaptation_graph.problem import GraphProblem, Inputs
-from dualhmr_export.adaptation_graph.state import (
-    LOOKS,
-    PREVIOUS,
-    STOP,
-    example_state,
-    movables_of,
-    moved,
-)
+
+State = dict[str, Tensor]
+
+PREVIOUS, STOP, LOOKS = "previous", "stop", "looks"
+COURSE = (PREVIOUS, STOP, LOOKS)
+"""The loss before, () and infinite at first; why to stop, or 0; how often was looked."""
+_CORRECTIONS = ("first_correction", "second_correction")
+"""() each: the moving means of ones, which say how far moments are from zero, their start."""
+
+
+def moment_names(name: str) -> tuple[str, str]:
+    """Of a movable's moments."""
+    return f"{name}_first", f"{name}_second"
+
+
+def memory_shapes(matrices: dict[str, Tensor], optimiser: object) -> dict[str, tuple[int, ...]]:
+    """What `optimiser` remembers of `matrices`, a state's, all of it zero at first, by name."""
+    if not isinstance(optimiser, Adam):
+        return {}
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(_CORRECTIONS, ())
+    for name, matrix in matrices.items():
+        shapes |= dict.fromkeys(moment_names(name), tuple(matrix.shape))
+    return shapes
+
+
+def movables_of(problem: Problem, state: State) -> AdaptedMatrices:
+    """What is moved, with what is remembered of it."""
+    movables: AdaptedMatrices = {}
+    for name in problem.head.matrices:
+        remembered = [state[each][None] for each in moment_names(name) if each in state]
+        moments = Moments(*remembered) if remembered else None
+        if name == GIVEN:
+            movables[name] = RankOneOutput(state[name][None], problem.given, moments)
+        else:
+            movables[name] = DenseMatrix(state[name][None], problem.arithmetic, moments)
+    return movables
+
+
+def moved(
+    movables: AdaptedMatrices, gradients: Gradients, optimiser: object, state: State
+) -> State:
+    """The state after a step; that of an optimiser other than the two is a TypeError."""
+    if isinstance(optimiser, GradientDescent):
+        return _state_of(move(movables, gradients, optimiser, 0))
+    if not isinstance(optimiser, Adam):
+        raise TypeError(f"no graph of a step by {optimiser!r}")
+    # As a moving mean rather than a power: exact in single precision, for any number of steps.
+    betas = (optimiser.beta1, optimiser.beta2)
+    corrections = [
+        state[name] * beta + (1 - beta) for name, beta in zip(_CORRECTIONS, betas, strict=True)
+    ]
+    root = corrections[1].sqrt()
+    pace = AdamCoefficients(
+        *betas, optimiser.learning_rate * root / corrections[0], optimiser.epsilon * root
+    )
+    after = {name: one.adapted(gradients[name], pace) for name, one in movables.items()}
+    return _state_of(after) | dict(zip(_CORRECTIONS, corrections, strict=True))
+
+
+def _state_of(movables: AdaptedMatrices) -> State:
+    state: State = {}
+    for name, movable in movables.items():
+        assert isinstance(movable, DenseMatrix | RankOneOutput)
+        state[name] = movable.value.squeeze(0)
+        for each, moment in zip(moment_names(name), movable.moments or (), strict=False):
+            state[each] = moment.squeeze(0)
+    return state
+
+
+def example_state(problem: Problem, optimiser: object | None) -> State:
+    """Any state in a phase of `optimiser` (None: after all phases), to trace with."""
+    state = {name: movable.value[0].clone() for name, movable in problem.start().items()}
+    for name, shape in memory_shapes(state, optimiser).items():
+        state[name] = torch.zeros(shape)
+    state[PREVIOUS] = torch.tensor(torch.inf)
+    state[STOP], state[LOOKS] = torch.tensor(0), torch.tensor(0)
+    return state
+
+
+# The pieces that the graph is made of, as modules: tensors by name in and out.
+#
+# Every piece reads all inputs, then what it says; the exporter drops what it does not use.
+
 
 MAX_STEPS, CONVERGED, NON_FINITE = 0, 1, 2
 """What `stop` says."""
@@ -69,7 +152,7 @@ class Step:
         """Whether to go on, the state after, and the loss () and estimate (E,) before."""
         problem, optimiser = self._problem.about(given), self._phase.optimiser
         movables = movables_of(problem, given)
-        seen = look(problem, movables, self._phase.losses)
+        seen = evaluate_head(problem, movables, self._phase.losses)
         loss, stop = judged(seen.watched, given[PREVIOUS], self._problem.schedule.tolerance)
         after = moved(movables, seen.gradients, optimiser, given)
         after |= {PREVIOUS: loss, STOP: stop, LOOKS: given[LOOKS] + 1}
@@ -87,7 +170,7 @@ class LastLook:
     def compute(self, given: Inputs) -> Inputs:
         """Loss (1,) and estimate (1, E), `stop`, and `kept`, a number (1,)."""
         problem = self._problem.about(given)
-        watched, estimate = last_look(problem, movables_of(problem, given))
+        watched, estimate = evaluate_last(problem, movables_of(problem, given))
         loss, own = judged(watched, given[PREVIOUS], self._problem.schedule.tolerance)
         before = given[STOP]
         stop = torch.where(before == 0, own, before)

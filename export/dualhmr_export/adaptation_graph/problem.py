@@ -1,26 +1,154 @@
-"""What a graph adapts, and to what: a head, an objective, a schedule."""
+"""The measure of `structured.input_nodes` on nodes that a graph can find: a grid.
 
+There the nodes are eigenvalues, for which ONNX has no operator. Here they are evenly spaced in
+log x. What is to be summed over the inputs x_j = |c_j| is
+
+    F(s) = sum_j x_j^(3/2) f(log x_j),    f(u) = e^(u/2) / (e^u s + floor),
+
+and f, a hyperbolic secant of u wherever its peak may be, is analytic as far as pi away from the
+real axis: so it is interpolated from a grid of step h up to about exp(-pi^2 / h), here by sincs
+under a Gaussian. Each input thus lends its mass to the nodes near it.
+"""
+
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation import Schedule
-from dualhmr.adaptation.structured import AffineHead
-from dualhmr.adaptation.structured.look import Problem
-from dualhmr.body import Body, keypoint_regressor, pose_skeleton
+from dualhmr.adaptation.fast_head import AffineHead
+from dualhmr.adaptation.fast_head.affine_head import (
+    DECODE,
+    DECODE_BIAS,
+    FIRST,
+    SECOND,
+    SECOND_BIAS,
+    Matrices,
+)
+from dualhmr.adaptation.fast_head.arithmetic import (
+    ActivationGradients,
+    Activations,
+    AdamCoefficients,
+    Moments,
+    Outer,
+    TorchArithmetic,
+)
+from dualhmr.adaptation.fast_head.head_step import HeadInput, Problem
+from dualhmr.adaptation.fast_head.rank_one_output import Nodes
+from dualhmr.adaptation.schedule import Schedule
+from dualhmr.body.model import Body, pose_skeleton
+from dualhmr.body.points import keypoint_regressor
+from dualhmr.bundle import Manifest
 from dualhmr.camera import View
 from dualhmr.keypoints import KEYPOINT_SETS, KeypointSet
-from dualhmr.loss_weights import LossWeights
-from dualhmr.manifest import Manifest
 from dualhmr.networks import RegressorHead
-from dualhmr.objective import WITHOUT_TARGET, Evidence, MeshTarget, Objective
-from dualhmr.objective_gradient import ObjectiveGradient
-from dualhmr.objective_gradient.vertices import Vertices
-from dualhmr.own_objective import own_objective
-from dualhmr_export.adaptation_graph.arithmetic import GraphArithmetic
-from dualhmr_export.adaptation_graph.spread import SpreadGiven
+from dualhmr.objective.gradient import ObjectiveGradient
+from dualhmr.objective.gradient.points import Vertices
+from dualhmr.objective.objective import (
+    WITHOUT_TARGET,
+    Evidence,
+    MeshTarget,
+    Objective,
+    own_objective,
+)
+from dualhmr.objective.weights import LossWeights
+
+_STEP = 0.5
+_REACH = 10
+"""Nodes on either side that an input lends mass to; with the step, right to 2e-7."""
+_WIDTH = 1.5 * _REACH / math.pi
+"""The square of the Gaussian's standard deviation, in squared steps."""
+_SMALLEST = 1e-8
+"""Relative to the largest input; smaller ones hardly count."""
+
+
+class GridQuadratureInput(HeadInput):
+    """What a head is given, its nodes on a grid."""
+
+    @cached_property
+    def nodes(self) -> Nodes:
+        """What Adam needs to know of it."""
+        return grid_quadrature(self.values)
+
+
+def grid_quadrature(given: Tensor) -> Nodes:
+    """Those of inputs `given` (N, 1, G), finite, of which not all may be zero."""
+    inputs = given.squeeze(1).abs()
+    largest = inputs.amax(-1, keepdim=True)
+    relative = inputs / largest
+    lowest = math.floor(math.log(_SMALLEST) / _STEP) - _REACH
+    grid = torch.arange(lowest, _REACH + 1, dtype=given.dtype, device=given.device)
+    # What is far below the grid lends nothing, whatever its logarithm.
+    place = relative.clamp_min(_SMALLEST**3).log() / _STEP
+    away = place[..., None] - grid
+    lent = torch.sinc(away) * torch.exp(away.square() * (-0.5 / _WIDTH))
+    points = torch.exp(grid * _STEP)
+    masses = ((relative * relative.sqrt())[:, None] @ lent) * points.sqrt()
+    return Nodes((largest * points)[:, None], masses * largest[..., None].square())
+
+
+# A head's rounds and Adam for one person, in the matrix products that ONNX has.
+#
+# ONNX's Gemm takes matrices, not batches of them, transposes what it is given as it goes, and
+# scales and adds on the way: a round is three of them, and a moving mean of gradients is one.
+
+
+class GraphArithmetic(TorchArithmetic):
+    """Equal to `TorchArithmetic` but for rounding; all tensors are (1, rows, columns)."""
+
+    def go_forward(
+        self, matrices: Matrices, constant: Tensor, start: Tensor, iterations: int
+    ) -> Activations:
+        """See `rounds.go_forward`."""
+        own = {name: matrix.squeeze(0) for name, matrix in matrices.items()}
+        estimate, constant = start[None], constant.squeeze(0)
+        estimates, firsts, seconds = [estimate], [], []
+        for _ in range(iterations):
+            first = torch.addmm(constant, estimate, own[FIRST])
+            second = torch.addmm(own[SECOND_BIAS], first, own[SECOND].T)
+            estimate = torch.addmm(estimate + own[DECODE_BIAS], second, own[DECODE].T)
+            estimates.append(estimate)
+            firsts.append(first)
+            seconds.append(second)
+        return Activations(*(torch.cat(rows)[None] for rows in (estimates, firsts, seconds)))
+
+    def go_backward(
+        self, matrices: Matrices, gradient: Tensor, iterations: int
+    ) -> ActivationGradients:
+        """See `rounds.go_backward`."""
+        own = {name: matrix.squeeze(0) for name, matrix in matrices.items()}
+        slope = gradient
+        estimates, firsts, seconds = [], [], []
+        for _ in range(iterations):
+            second = slope @ own[DECODE]
+            first = second @ own[SECOND]
+            estimates.append(slope)
+            firsts.append(first)
+            seconds.append(second)
+            slope = torch.addmm(slope, first, own[FIRST].T)
+        return ActivationGradients(
+            *(torch.cat(rows[::-1])[None] for rows in (estimates, firsts, seconds))
+        )
+
+    def adam(
+        self, matrix: Tensor, moments: Moments, gradient: Outer, pace: AdamCoefficients
+    ) -> tuple[Tensor, Moments]:
+        """Matrix and moments after an update.
+
+        The second moment's share of the gradient is scaled before it is spread out, as vectors. It
+        has no floor of its own: beside epsilon in the sum it would not count.
+        """
+        left, right = gradient.left.squeeze(0).T, gradient.right.squeeze(0)
+        first = torch.addmm(
+            moments.first.squeeze(0), left, right, beta=pace.beta1, alpha=1 - pace.beta1
+        )
+        share = (math.sqrt(1 - pace.beta2) * left) @ right
+        second = pace.beta2 * moments.second.squeeze(0) + share * share
+        root = second.sqrt() + pace.floor
+        value = matrix.squeeze(0) - pace.rate * first / root
+        return value[None], Moments(first[None], second[None])
+
 
 Inputs = dict[str, Tensor]
 """One person's, by the names that the graph has for them."""
@@ -96,7 +224,7 @@ class GraphProblem:
         given = [inputs[name] for name in ("features", "box_info") if name in inputs]
         return Problem(
             self.head,
-            SpreadGiven(torch.cat(given, dim=1)),
+            GridQuadratureInput(torch.cat(given, dim=1)),
             self._gradient.about(self._evidence(inputs)),
             self.schedule.watched_losses,
             GraphArithmetic(),

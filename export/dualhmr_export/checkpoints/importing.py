@@ -1,15 +1,32 @@
-"""One entry to all importers: a checkpoint in, a pair of networks ready for export out."""
+"""Folders that `dualhmr train` left."""
 
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dualhmr.manifest import NetworkSpec
+from dualhmr.bundle import NetworkSpec
 from dualhmr.networks import MeshRegressor
-from dualhmr_export.checkpoints.contents import Contents
+from dualhmr.plain_data import from_plain
+from dualhmr_export.checkpoints.layouts import Contents, ImportedNetwork
 from dualhmr_export.checkpoints.releases import read_release
-from dualhmr_export.checkpoints.training_folder import read_training_folder
-from dualhmr_training.trained import NetworkFacts
+from dualhmr_training.training_folder import NetworkFacts, network_facts, read_networks, read_record
+
+
+def read_training_folder(folder: Path) -> Contents:
+    """The networks in `folder`; raises as `read_record` and `read_networks` do."""
+    record = read_record(folder)
+    config = record["config"]
+    main, auxiliary = read_networks(folder, record)
+    main_spec = from_plain(NetworkSpec, config["main"])
+    return Contents(
+        kind=f"dualhmr training, {main_spec.backbone}",
+        main=ImportedNetwork(main, main_spec),
+        auxiliary=None
+        if auxiliary is None
+        else ImportedNetwork(auxiliary, from_plain(NetworkSpec, config["auxiliary"])),
+        facts=network_facts(record),
+    )
+
 
 AnyPath = str | os.PathLike[str]
 _COMMON = ("body", "camera", "keypoint_set")

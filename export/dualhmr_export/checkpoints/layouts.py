@@ -1,19 +1,42 @@
-"""How the releases name and shape the tensors of a network, by which it is recognised."""
+"""What one checkpoint holds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from dualhmr.manifest import NetworkSpec
+from dualhmr.bundle import NetworkSpec
 from dualhmr.networks import (
     HRNetW48Classification,
     HRNetW48Concatenated,
+    MeshRegressor,
     ResNet50,
     load_checkpoint_state,
 )
 from dualhmr.networks.head import BOX_INFO_COUNT, CAMERA_COUNT, POSE_COUNT, SHAPE_COUNT
-from dualhmr_export.checkpoints.contents import ImportedNetwork
+from dualhmr_training.training_folder import NetworkFacts
+
+
+@dataclass(frozen=True, eq=False)
+class ImportedNetwork:
+    """A network with its weights, in evaluation mode."""
+
+    network: MeshRegressor
+    spec: NetworkSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """The networks of one checkpoint, and what is known of them."""
+
+    kind: str
+    main: ImportedNetwork
+    auxiliary: ImportedNetwork | None
+    """None where the checkpoint holds one network."""
+    facts: NetworkFacts
+    begins_with_mean_params: bool = False
+    """Whether the heads' start came from another file."""
+
 
 HIDDEN = 1024
 _ESTIMATE_COUNT = POSE_COUNT + SHAPE_COUNT + CAMERA_COUNT

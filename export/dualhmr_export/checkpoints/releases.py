@@ -6,14 +6,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from dualhmr.bundle import ScheduleDefaults
 from dualhmr.keypoints import SPIN_49
-from dualhmr.loss_weights import LossWeights
-from dualhmr.manifest import ScheduleDefaults
-from dualhmr.mean_params import read_mean_params
-from dualhmr_export.checkpoints.contents import Contents, ImportedNetwork
-from dualhmr_export.checkpoints.layouts import Recognised, recognise
+from dualhmr.networks import read_mean_params
+from dualhmr.objective.weights import LossWeights
+from dualhmr_export.checkpoints.layouts import Contents, ImportedNetwork, Recognised, recognise
 from dualhmr_export.checkpoints.reading import read_checkpoint
-from dualhmr_training.trained import NetworkFacts
+from dualhmr_training.training_folder import NetworkFacts
 
 KNOWN_FORMATS = (
     "Meta-HMR (model and model_aux: CLIFF HRNet-W48, CLIFF ResNet-50 or HMR ResNet-50)",

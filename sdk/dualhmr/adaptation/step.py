@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualhmr.schedules.optimisers import Optimiser, Parameters, State
+from dualhmr.adaptation.optimisers import Optimiser, Parameters, State
 
 Losses = dict[str, Tensor]
 LossFunction = Callable[[Parameters, Collection[str] | None], tuple[Losses, object]]

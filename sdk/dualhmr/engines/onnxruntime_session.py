@@ -5,8 +5,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from dualhmr.engines.options import EngineOptions
-from dualhmr.engines.providers import PROVIDERS, Provider
+from dualhmr.engines.frozen_network import PROVIDERS, EngineOptions, Provider
 
 _ERRORS_ONLY = 3
 _RTX_PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"

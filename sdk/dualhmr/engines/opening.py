@@ -1,12 +1,13 @@
 """Opens a bundle's networks in one backend."""
 
+import dataclasses
+import logging
 from dataclasses import dataclass, replace
 
+from dualhmr.arrays import check_torch
 from dualhmr.bundle import Bundle
-from dualhmr.engines.onnxruntime_engine import OnnxRuntimeNetwork
-from dualhmr.engines.options import EngineOptions
-from dualhmr.engines.protocol import FrozenNetwork
-from dualhmr.torch_extra import check_torch
+from dualhmr.engines.frozen_network import EngineOptions, FrozenNetwork
+from dualhmr.engines.onnxruntime_network import OnnxRuntimeNetwork
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,53 @@ _OPENERS = {
     "torch": _open_torch,
 }
 NAMED_BACKENDS = tuple(_OPENERS)
+
+
+AUTO = "auto"
+BACKENDS = (AUTO, *NAMED_BACKENDS)
+_FASTEST_FIRST = {"cpu": ("onnxruntime", "torch"), "cuda": ("tensorrt", "onnxruntime", "torch")}
+_log = logging.getLogger("dualhmr")
+
+
+def open_networks(
+    bundle: Bundle,
+    backend: str = AUTO,
+    *,
+    device: str = "cpu",
+    options: EngineOptions | None = None,
+) -> FrozenNetworks:
+    """Opens both frozen networks of `bundle` in one of `BACKENDS` on "cpu", "cuda" or "cuda:1".
+
+    "auto" takes the fastest that can be had, and tells the logger "dualhmr" why others could not.
+
+    Raises ValueError for an unknown backend, options that contradict each other or a damaged file;
+    and where the backend cannot be had: ImportError for what is not installed, FileNotFoundError
+    where the bundle came without what it needs, RuntimeError for device, provider or precision.
+    """
+    options = options or EngineOptions()
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; known are {', '.join(BACKENDS)}")
+    if device.partition(":")[0] not in _FASTEST_FIRST:
+        raise ValueError(f"unknown device {device!r}; known are {', '.join(_FASTEST_FIRST)}")
+    if backend == AUTO and options.provider is not None:
+        backend = "onnxruntime"
+    if backend != AUTO:
+        return open_backend(bundle, backend, device=device, options=options)
+    return _open_fastest(bundle, device, options)
+
+
+def _open_fastest(bundle: Bundle, device: str, options: EngineOptions) -> FrozenNetworks:
+    kind = device.partition(":")[0]
+    passed_over = []
+    for backend in _FASTEST_FIRST[kind]:
+        # By name, ONNX Runtime's provider of the device is taken or refused, never exchanged.
+        strict = dataclasses.replace(options, provider=kind if backend == "onnxruntime" else None)
+        try:
+            networks = open_backend(bundle, backend, device=device, options=strict)
+        except (ImportError, FileNotFoundError, RuntimeError) as error:
+            _log.info("backend %s is passed over: %s", backend, error)
+            passed_over.append(f"{backend}: {error}")
+        else:
+            _log.info("backend %s is taken: %s", backend, networks.runs_on)
+            return networks
+    raise RuntimeError(f"no backend can be had on device {device!r}: {'; '.join(passed_over)}")

@@ -1,15 +1,57 @@
-"""A bundle's networks in PyTorch, with its weights."""
+"""A bundle's networks in PyTorch: the reference that every other engine is held to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.utils.dlpack import from_dlpack
 
 from dualhmr.bundle import Bundle
-from dualhmr.engines.torch_engine import TorchNetwork
+from dualhmr.engines.frozen_network import Arrays, DLPackArray
 from dualhmr.networks import MeshRegressor, RegressorHead
-from dualhmr.networks.frozen import (
+from dualhmr.networks.regressor import (
     AUXILIARY_OUTPUTS,
     BACKBONE_OUTPUTS,
     FrozenAuxiliary,
     FrozenBackbone,
 )
 from dualhmr.weights import load_weights
+
+
+def as_tensor(array: DLPackArray, device: str) -> Tensor:
+    """The array as a tensor on `device`; shares memory where it can."""
+    if isinstance(array, np.ndarray) and not array.flags.writeable:
+        array = array.copy()  # PyTorch knows no memory that must not be written
+    tensor = array if isinstance(array, Tensor) else from_dlpack(array)
+    return tensor.to(device)
+
+
+class TorchNetwork:
+    """A PyTorch module with named inputs and outputs."""
+
+    def __init__(
+        self, module: nn.Module, reads: tuple[str, ...], outputs: tuple[str, ...], *, device: str
+    ) -> None:
+        """Moves `module` to `device` and puts it into evaluation mode."""
+        self._module = module.eval().requires_grad_(False).to(device)
+        self._outputs = outputs
+        self._device = device
+        self.reads = reads
+
+    @property
+    def runs_on(self) -> str:
+        """Engine, version and device."""
+        return f"torch {torch.__version__} {self._device}"
+
+    @torch.no_grad()
+    def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """Inputs by name to outputs by name."""
+        results = self._module(*(as_tensor(inputs[name], self._device) for name in self.reads))
+        results = results if isinstance(results, tuple) else (results,)
+        return dict(zip(self._outputs, results, strict=True))
 
 
 def torch_head(bundle: Bundle) -> RegressorHead:

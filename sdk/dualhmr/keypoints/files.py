@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from dualhmr.keypoints.coco_file import check_category_names, coco_persons, results_persons
-from dualhmr.keypoints.conversion import as_keypoints
-from dualhmr.keypoints.keypoints import Keypoints
-from dualhmr.keypoints.openpose_file import openpose_persons
+from dualhmr.keypoints.formats import (
+    check_category_names,
+    coco_persons,
+    openpose_persons,
+    results_persons,
+)
+from dualhmr.keypoints.keypoints import Keypoints, as_keypoints
 from dualhmr.keypoints.sets import KeypointSet
 
 # For photo.jpg, in order of preference.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from dualhmr.keypoints.sets import KeypointSet
+from dualhmr.keypoints.sets import KeypointSet, keypoint_set_for_count
+from dualhmr.keypoints.sets import keypoint_set as known_keypoint_set
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,3 +70,162 @@ def check_finite(
             f"confidence={confidence[person, keypoint]}; give a missing keypoint as 0, 0 with "
             "confidence 0"
         )
+
+
+# Detectors give joints that they do not see a low score and a guessed position: guesses mislead.
+MIN_CONFIDENCE = 0.3
+
+
+def as_keypoints(
+    keypoints: Keypoints | ArrayLike,
+    *,
+    scores: ArrayLike | None = None,
+    keypoint_set: KeypointSet | str | None = None,
+    min_confidence: float = MIN_CONFIDENCE,
+) -> Keypoints:
+    """Return `Keypoints` for a detector's or an annotator's arrays.
+
+    `keypoints` is (K, 2|3) for one person or (P, K, 2|3): x and y in image pixels, (0, 0) the
+    centre of the top-left pixel, and in a third column the confidence, if there is one. `scores`,
+    (K,) or (P, K), gives it apart. `keypoint_set` is inferred from K when not given; other sets of
+    17 keypoints (Human3.6M's) look like COCO's, so name yours if it is not COCO's.
+
+    Confidence is clipped to [0, 1], so COCO's visibility 2 becomes 1, and below `min_confidence` it
+    becomes 0, missing. With no confidence at all a keypoint counts fully, except at exactly (0, 0),
+    where annotation files put missing ones. `Keypoints` are returned as they are.
+
+    Raises TypeError when something is not numeric, ValueError for unfit shapes, sets and values.
+    """
+    if isinstance(keypoints, Keypoints):
+        return _unchanged(keypoints, scores, keypoint_set)
+    if not 0 <= min_confidence <= 1:
+        raise ValueError(f"min_confidence is {min_confidence}; it must lie in [0, 1]")
+    values = _with_person_axis(_numbers(keypoints, "keypoints"))
+    persons, count, columns = values.shape
+    chosen = _set_of(count, keypoint_set)
+
+    xy = values[..., :2]
+    if scores is not None and columns == 3:
+        raise ValueError(
+            "confidence came twice, as the third column of keypoints and as scores; "
+            "give keypoints[..., :2] with scores, or leave scores out"
+        )
+    if scores is not None:
+        confidence = _scores(scores, (persons, count))
+    elif columns == 3:
+        confidence = values[..., 2]
+    else:
+        confidence = (xy != 0).any(axis=-1).astype(np.float32)
+
+    check_finite(xy, confidence, chosen)
+    clipped = np.clip(confidence, 0, 1)
+    kept = np.where(clipped < np.float32(min_confidence), np.float32(0), clipped)
+    return Keypoints(chosen, np.ascontiguousarray(xy), kept)
+
+
+def _unchanged(
+    keypoints: Keypoints, scores: ArrayLike | None, keypoint_set: KeypointSet | str | None
+) -> Keypoints:
+    if scores is not None:
+        raise ValueError("Keypoints carry their confidence already; leave scores out")
+    if keypoint_set is not None and known_keypoint_set(keypoint_set) != keypoints.set:
+        raise ValueError(
+            f"Keypoints of the set {keypoints.set.name!r} came with keypoint_set={keypoint_set!r}; "
+            "leave keypoint_set out"
+        )
+    return keypoints
+
+
+def _numbers(values: ArrayLike, what: str) -> NDArray[np.float32]:
+    try:
+        array: NDArray[Any] = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"{what} are not one array: their rows or persons differ in length. A detector's pair "
+            "of arrays is given as keypoints and scores=..."
+        ) from error
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(
+            f"{what} of type {type(values).__name__} cannot become a NumPy array ({error}); "
+            "for a torch tensor use .detach().cpu().numpy()"
+        ) from error
+    # Empty lists are float64 arrays, so they pass here and fail later as zero persons.
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{what} must be numbers, not {array.dtype} ({type(values).__name__})")
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, an error later
+        return array.astype(np.float32)
+
+
+def _with_person_axis(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    if values.size == 0:
+        raise ValueError(
+            f"keypoints of shape {values.shape} hold zero persons; at least one is needed"
+        )
+    if values.ndim == 1 and values.size % 3 == 0:
+        hint = "; a flat list of x, y, confidence needs .reshape(-1, 3)"
+    elif values.ndim == 2 and values.shape[0] in (2, 3):
+        hint = "; this one looks transposed"
+    else:
+        hint = ""
+    if values.ndim not in (2, 3) or values.shape[-1] not in (2, 3):
+        raise ValueError(
+            f"keypoints of shape {values.shape}; expected (K, 2) or (K, 3) for one person, "
+            f"(P, K, 2) or (P, K, 3) for several{hint}"
+        )
+    return values if values.ndim == 3 else values[None]
+
+
+def _set_of(count: int, keypoint_set: KeypointSet | str | None) -> KeypointSet:
+    if keypoint_set is None:
+        return keypoint_set_for_count(count)
+    chosen = known_keypoint_set(keypoint_set)
+    if len(chosen) != count:
+        raise ValueError(
+            f"{count} keypoints per person came with keypoint_set {chosen.name!r}, which has "
+            f"{len(chosen)}; name the set that your keypoints are in"
+        )
+    return chosen
+
+
+def _scores(scores: ArrayLike, expected: tuple[int, int]) -> NDArray[np.float32]:
+    array = _numbers(scores, "scores")
+    if array.shape != expected and (1, *array.shape) != expected:
+        raise ValueError(
+            f"scores of shape {array.shape} for {expected[0]} person(s) with {expected[1]} "
+            f"keypoints each; expected {expected}, one score per keypoint"
+        )
+    return array.reshape(expected)
+
+
+MIN_KEYPOINTS = 6
+# A person smaller than this has no pose to see; keypoints on one point have no box to crop.
+MIN_EXTENT_PX = 2.0
+
+
+def person_problem(
+    xy: NDArray[np.float32], confidence: NDArray[np.float32], image_size: tuple[int, int]
+) -> str | None:
+    """Return why this person must be skipped, or None when the person can be recovered.
+
+    `xy` is (K, 2) in image pixels, `confidence` (K,), both as in `Keypoints`; `image_size` is
+    (width, height). The rectangle around the keypoints with confidence must hold `MIN_KEYPOINTS`,
+    be at least `MIN_EXTENT_PX` pixels wide or high, and touch the image.
+    """
+    labelled = xy[confidence > 0]
+    if len(labelled) < MIN_KEYPOINTS:
+        noun = "keypoint" if len(labelled) == 1 else "keypoints"
+        return f"{len(labelled)} {noun} with confidence, at least {MIN_KEYPOINTS} are needed"
+    low, high = labelled.min(axis=0), labelled.max(axis=0)
+    if (high - low).max() < MIN_EXTENT_PX:
+        return (
+            f"all keypoints lie within {MIN_EXTENT_PX:g} pixels of each other; they must be in "
+            "pixels of the image, not in fractions of its size"
+        )
+    # Pixel centres are whole numbers, so the image reaches half a pixel beyond the outer ones.
+    if (high < -0.5).any() or (low > np.asarray(image_size) - 0.5).any():
+        corners = ", ".join(f"{value:.0f}" for value in (*low, *high))
+        return (
+            f"all keypoints lie in the box ({corners}), completely outside of the "
+            f"{image_size[0]}x{image_size[1]} image"
+        )
+    return None

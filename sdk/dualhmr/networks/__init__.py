@@ -1,17 +1,19 @@
 """Backbones and the regressor head, in PyTorch."""
 
-from dualhmr.networks.affine import affine_head as affine_head
-from dualhmr.networks.backbone import Backbone as Backbone
+from dualhmr.networks.backbones import Backbone as Backbone
+from dualhmr.networks.backbones import KeypointTrunk as KeypointTrunk
 from dualhmr.networks.head import HeadOutput as HeadOutput
+from dualhmr.networks.head import MeanParams as MeanParams
 from dualhmr.networks.head import RegressorHead as RegressorHead
+from dualhmr.networks.head import affine_head as affine_head
 from dualhmr.networks.head import as_output as as_output
+from dualhmr.networks.head import read_mean_params as read_mean_params
 from dualhmr.networks.hrnet import HRNetW48Classification as HRNetW48Classification
 from dualhmr.networks.hrnet import HRNetW48Concatenated as HRNetW48Concatenated
-from dualhmr.networks.keypoint_trunk import KeypointTrunk as KeypointTrunk
-from dualhmr.networks.normalise import ImageNormaliser as ImageNormaliser
-from dualhmr.networks.registry import BACKBONES as BACKBONES
-from dualhmr.networks.registry import build_backbone as build_backbone
+from dualhmr.networks.regressor import BACKBONES as BACKBONES
+from dualhmr.networks.regressor import ImageNormaliser as ImageNormaliser
 from dualhmr.networks.regressor import MeshRegressor as MeshRegressor
+from dualhmr.networks.regressor import build_backbone as build_backbone
 from dualhmr.networks.regressor import checkpoint_names as checkpoint_names
 from dualhmr.networks.regressor import checkpoint_state as checkpoint_state
 from dualhmr.networks.regressor import load_checkpoint_state as load_checkpoint_state

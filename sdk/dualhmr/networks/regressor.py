@@ -1,12 +1,70 @@
-"""A whole network: a backbone and the regressor head, and their names in checkpoint files."""
+"""A whole network: backbone and regressor head, its checkpoint names, and its frozen parts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+import torch
 from torch import Tensor, nn
 
-from dualhmr.networks.backbone import Backbone
+from dualhmr.networks.backbones import Backbone, KeypointTrunk
 from dualhmr.networks.head import HeadOutput, RegressorHead
-from dualhmr.networks.normalise import ImageNormaliser
+from dualhmr.networks.hrnet import HRNetW48Classification, HRNetW48Concatenated
+from dualhmr.networks.resnet import ResNet50
+
+BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "keypoint_trunk": KeypointTrunk,
+    "resnet50": ResNet50,
+    "hrnet_w48_concatenated": HRNetW48Concatenated,
+    "hrnet_w48_classification": HRNetW48Classification,
+}
+
+
+def build_backbone(name: str, **options: object) -> Backbone:
+    """A new backbone with random weights; `options` go to its constructor.
+
+    Raises ValueError for an unknown name and TypeError for an unknown option.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}; known are {', '.join(sorted(BACKBONES))}")
+    return BACKBONES[name](**options)
+
+
+# Mean and standard deviation of ImageNet's R, G and B, for values in [0, 1].
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+class ImageNormaliser(nn.Module):
+    """uint8 RGB crops (N, H, W, 3) to normalised maps (N, 3, H, W).
+
+    A module, so that it is traced with the network and an exported network takes plain 8-bit
+    crops. Its two constants are buffers outside the state dict: they follow the network to its
+    device and precision, and no checkpoint needs to hold them.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        mean = torch.tensor(IMAGE_MEAN).reshape(3, 1, 1)
+        std = torch.tensor(IMAGE_STD).reshape(3, 1, 1)
+        self.register_buffer("scale", 1 / (255 * std), persistent=False)
+        self.register_buffer("shift", -mean / std, persistent=False)
+
+    def forward(self, crop: Tensor) -> Tensor:
+        """Crop (N, H, W, 3), uint8 RGB, to (N, 3, H, W).
+
+        Raises TypeError for another dtype (is 1.0 white or nearly black?) and ValueError for
+        another layout.
+        """
+        if crop.dtype != torch.uint8:
+            raise TypeError(f"image crops must be uint8 in [0, 255], got {crop.dtype}")
+        if crop.ndim != 4 or crop.shape[-1] != 3:
+            raise ValueError(f"image crops must be (N, H, W, 3), got {tuple(crop.shape)}")
+        # Cast first: TensorRT moves no 8-bit numbers about. The convolutions want plain strides.
+        maps = crop.to(self.scale.dtype).permute(0, 3, 1, 2).contiguous()
+        return maps * self.scale + self.shift
+
 
 _NAMES_LISTED = 20
 
@@ -147,3 +205,41 @@ def _listed(names: Iterable[str]) -> str:
     ordered = sorted(names)
     rest = len(ordered) - _NAMES_LISTED
     return ", ".join(ordered[:_NAMES_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+# The two networks that stay fixed at test time, as they are exported and run: tensors in and out.
+#
+# Inputs are positional, in the order of `reads`; outputs are named by `OUTPUTS`.
+
+
+BACKBONE_OUTPUTS = ("features",)
+AUXILIARY_OUTPUTS = ("rotations", "betas", "camera")
+
+
+class FrozenBackbone(nn.Module):
+    """The main network's backbone: its inputs to features (N, F)."""
+
+    def __init__(self, network: MeshRegressor) -> None:
+        """Shares the network's weights; puts it into evaluation mode."""
+        super().__init__()
+        self.network = network.eval()
+        self.reads = network.backbone.reads
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The tensors named in `reads` to features."""
+        return self.network.encode(dict(zip(self.reads, inputs, strict=True)))
+
+
+class FrozenAuxiliary(nn.Module):
+    """The whole auxiliary network: its inputs to the pseudo mesh's parameters."""
+
+    def __init__(self, network: MeshRegressor) -> None:
+        """Shares the network's weights; puts it into evaluation mode."""
+        super().__init__()
+        self.network = network.eval()
+        self.reads = network.reads
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The tensors named in `reads` to rotations (N, 24, 3, 3), betas (N, 10), camera (N, 3)."""
+        output = self.network(dict(zip(self.reads, inputs, strict=True)))
+        return output.rotations, output.betas, output.camera

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dualhmr.files import atomic_path
-from dualhmr.rendering.scene import Scene
-from dualhmr.rendering.shading import GAMMA, person_colours, vertex_normals
+from dualhmr.rendering.scene import GAMMA, Scene, person_colours, vertex_normals
 
 FloatArray: TypeAlias = NDArray[np.float64]
 

@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dualhmr.rendering.pictures import check_picture
-from dualhmr.rendering.scene import Scene, bounds
-from dualhmr.rendering.shading import person_colours, shade, vertex_normals
+from dualhmr.rendering.scene import Scene, bounds, person_colours, shade, vertex_normals
 from dualhmr.rendering.zbuffer import NOTHING, FrameBuffer, draw_mesh
 
 # Samples per pixel along each axis, averaged into smooth outlines.

@@ -5,24 +5,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from release_checkpoints import (
+from helpers.release_checkpoints import (
     flat_state,
     write_cliff,
     write_mean_params,
     write_meta_hmr,
     write_spin,
 )
-from small_bundle import SPEC, upright
-from tiny_image_backbone import tiny_network
-from tiny_training import ORDINARY, TINY, small_body
+from helpers.small_bundle import SPEC, upright
+from helpers.tiny_image_backbone import tiny_network
+from helpers.tiny_training import ORDINARY, TINY, small_body
 
 from dualhmr.keypoints import SPIN_49
 from dualhmr.networks import MeshRegressor, checkpoint_state
 from dualhmr.weights import save_weights
 from dualhmr_export.checkpoints import import_checkpoint
 from dualhmr_training.configuration import TrainingConfig
-from dualhmr_training.record import training_record, write_record
-from dualhmr_training.trained import network_facts
+from dualhmr_training.training_folder import network_facts, training_record, write_record
 
 ALONE = replace(ORDINARY, main=SPEC, auxiliary=None)
 PAIR = replace(TINY, main=SPEC, auxiliary=replace(SPEC, iterations=1))

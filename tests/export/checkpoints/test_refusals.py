@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from release_checkpoints import flat_state, write_cliff, write_meta_hmr, write_spin
+from helpers.release_checkpoints import flat_state, write_cliff, write_meta_hmr, write_spin
 
 from dualhmr_export.checkpoints import import_checkpoint
 

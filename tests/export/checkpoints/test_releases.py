@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from release_checkpoints import (
+from helpers.release_checkpoints import (
     State,
     flat_state,
     flat_tensors,
@@ -16,10 +16,10 @@ from release_checkpoints import (
 )
 from torch import Tensor
 
+from dualhmr.bundle import ScheduleDefaults
 from dualhmr.keypoints import SPIN_49
-from dualhmr.loss_weights import LossWeights
-from dualhmr.manifest import ScheduleDefaults
 from dualhmr.networks import MeshRegressor, checkpoint_state
+from dualhmr.objective.weights import LossWeights
 from dualhmr_export.checkpoints import Imported, import_checkpoint
 
 TABLES = ("meta_hmr_cliff_hrnet", "meta_hmr_cliff_resnet", "meta_hmr_hmr_resnet")

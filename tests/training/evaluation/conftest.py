@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from dualhmr.body import Body, load_body
+from dualhmr.body.model import Body, load_body
 from dualhmr_training.evaluation.adapting import PeopleAdapter
-from dualhmr_training.evaluation.subjects import ComparedJoints, Group, Subjects, skeleton_joints
-from dualhmr_training.evaluation.synthetic import synthetic_group
-from dualhmr_training.opened import Networks, open_networks
+from dualhmr_training.evaluation.subjects import (
+    ComparedJoints,
+    Group,
+    Subjects,
+    skeleton_joints,
+    synthetic_group,
+)
+from dualhmr_training.training_folder import Networks, open_networks
 
 
 @pytest.fixture(scope="session")

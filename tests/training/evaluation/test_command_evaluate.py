@@ -7,23 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from body_file import write_body_file
-from small_bundle import IMAGE_SPEC, SPEC, upright
-from tiny_training import TINY, small_body, train_command
+from helpers.body_file import write_body_file
+from helpers.small_bundle import IMAGE_SPEC, SPEC, upright
+from helpers.tiny_training import TINY, small_body, train_command
 
 from dualhmr import open_bundle
-from dualhmr.body import Body
+from dualhmr.body.model import Body
+from dualhmr.bundle import write_manifest
 from dualhmr.cli import main
-from dualhmr.manifest import write_manifest
 from dualhmr.weights import save_weights
-from dualhmr_training.evaluation.adapting import PeopleAdapter
-from dualhmr_training.evaluation.evaluate import evaluate
+from dualhmr_training.configuration import InnerLoop
+from dualhmr_training.evaluation.adapting import PeopleAdapter, evaluate
 from dualhmr_training.evaluation.report import read_json, table
 from dualhmr_training.evaluation.subjects import Group, Subjects
-from dualhmr_training.inner_loop import InnerLoop
-from dualhmr_training.opened import Networks
-from dualhmr_training.record import training_record, write_record
-from dualhmr_training.trained import ADAM_RATE
+from dualhmr_training.training_folder import ADAM_RATE, Networks, training_record, write_record
 
 
 def run(*arguments: object) -> int:

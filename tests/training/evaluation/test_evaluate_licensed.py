@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_bundle import IMAGE_SPEC, SPEC, upright
-from tiny_training import TINY
-from training.evaluation.licensed_files import NEUTRAL, write_bodies, write_test_split
+from helpers.licensed_files import NEUTRAL, write_bodies, write_test_split
+from helpers.small_bundle import IMAGE_SPEC, SPEC, upright
+from helpers.tiny_training import TINY
 
 from dualhmr.cli import main
 from dualhmr.weights import save_weights
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.evaluation.report import read_json
-from dualhmr_training.record import training_record, write_record
+from dualhmr_training.training_folder import training_record, write_record
 
 NAMES = ("human36m", "threedpw", "mpi_inf_3dhp")
 

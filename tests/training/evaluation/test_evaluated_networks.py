@@ -4,21 +4,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_bundle import IMAGE_SPEC, SPEC, upright, write_small_bundle
-from tiny_training import TINY
+from helpers.small_bundle import IMAGE_SPEC, SPEC, upright, write_small_bundle
+from helpers.tiny_training import TINY
 
 from dualhmr import open_bundle
-from dualhmr.adaptation import named_schedule
-from dualhmr.body import Body
+from dualhmr.adaptation.schedule import named_schedule
+from dualhmr.body.model import Body
+from dualhmr.bundle import write_manifest
 from dualhmr.keypoints import COCO_17
-from dualhmr.loss_weights import LossWeights
-from dualhmr.manifest import write_manifest
+from dualhmr.objective.weights import LossWeights
 from dualhmr.weights import save_weights
 from dualhmr_training.evaluation.adapting import PeopleAdapter
-from dualhmr_training.evaluation.possible_schedules import check_schedules
+from dualhmr_training.evaluation.options import check_schedules
 from dualhmr_training.evaluation.subjects import Subjects
-from dualhmr_training.opened import Networks, open_networks
-from dualhmr_training.record import training_record, write_record
+from dualhmr_training.training_folder import Networks, open_networks, training_record, write_record
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from dualhmr_training.evaluation.plot import write_plot
-from dualhmr_training.evaluation.results import Curve, Evaluation, Report
-from dualhmr_training.figures import check_plot
+from dualhmr_training.evaluation.report import Curve, Evaluation, Report
+from dualhmr_training.plotting import check_plot
 
 
 def evaluation(schedule: str, keypoints: str, *, people: int = 5, rate: float = 1e-4) -> Evaluation:

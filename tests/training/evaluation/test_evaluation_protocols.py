@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from dualhmr.keypoints import SPIN_24
-from dualhmr_training.datasets import DATASETS
+from dualhmr_training.data.licensed_sets import DATASETS
 from dualhmr_training.evaluation.protocols import (
     EVALUATION_PROTOCOLS,
     HUMAN36M_17,

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from dualhmr_training.evaluation.errors import PersonErrors
-from dualhmr_training.evaluation.report import read_json, table, write_json
-from dualhmr_training.evaluation.results import Evaluation, Report, summarise
+from dualhmr_training.evaluation.report import (
+    Evaluation,
+    Report,
+    read_json,
+    summarise,
+    table,
+    write_json,
+)
 
 JOINTS = ("pelvis", "head")
 

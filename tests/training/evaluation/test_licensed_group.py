@@ -6,26 +6,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training.datasets.spin_files import everything
-from training.evaluation.licensed_files import (
+from helpers.licensed_files import (
     FEMALE,
     MALE,
     NEUTRAL,
     joint_regressor,
     write_test_split,
 )
+from helpers.spin_files import everything
 
-from dualhmr.adaptation import Course
-from dualhmr.body import Body, load_body, skin
+from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.body.model import Body, load_body, skin
 from dualhmr.keypoints import BODY_25, SPIN_24
-from dualhmr.loss_weights import LossWeights
 from dualhmr.networks import HeadOutput
-from dualhmr.objective import Objective
+from dualhmr.objective.objective import Objective
+from dualhmr.objective.weights import LossWeights
 from dualhmr.rotations import rotmat_to_rot6d, rotvec_to_rotmat
-from dualhmr_training.datasets import open_dataset
+from dualhmr_training.data.licensed_sets import open_dataset
 from dualhmr_training.evaluation.errors import PersonErrors, people_errors
-from dualhmr_training.evaluation.licensed import licensed_group
-from dualhmr_training.evaluation.licensed_truth import TrueBodies
+from dualhmr_training.evaluation.licensed import TrueBodies, licensed_group
 from dualhmr_training.evaluation.protocols import EVALUATION_PROTOCOLS
 from dualhmr_training.evaluation.subjects import Group, Subjects
 from dualhmr_training.spin_joints import spin_24_regressor
@@ -61,7 +60,7 @@ def errors_of_rest_pose(group: Group, subjects: Subjects) -> list[PersonErrors]:
     """Of a network that makes everybody stand in the rest pose, as the neutral body."""
     pose = torch.eye(3)[:, :2].reshape(1, 6).repeat(1, 24)
     output = HeadOutput(pose, torch.zeros(1, 10), torch.tensor([[1.0, 0.0, 0.0]]))
-    courses = [Course(0, (1.0,), (output,), "max_steps")] * group.count
+    courses = [AdaptationResult(0, (1.0,), (output,), "max_steps")] * group.count
     return people_errors(courses, subjects, objective_on(NEUTRAL), group.joints, after=[0])
 
 
@@ -90,7 +89,7 @@ def test_a_recovery_that_is_the_truth_has_no_error(tmp_path: Path) -> None:
     pose = rotmat_to_rot6d(rotvec_to_rotmat(rotvecs)).flatten(1)
     betas, camera = torch.from_numpy(arrays["shape"]).float(), torch.tensor([[1.0, 0, 0]])
     courses = [
-        Course(0, (1.0,), (HeadOutput(pose[[i]], betas[[i]], camera),), "converged")
+        AdaptationResult(0, (1.0,), (HeadOutput(pose[[i]], betas[[i]], camera),), "converged")
         for i in range(3)
     ]
     found = people_errors(courses, subjects, objective_on(MALE), group.joints, after=[0])

@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from dualhmr import Recoverer, Recovery
-from dualhmr.adaptation import SCHEDULE_NAMES, Schedule
-from dualhmr.body import Body, skin
+from dualhmr.adaptation.schedule import SCHEDULE_NAMES, Schedule
+from dualhmr.body.model import Body, skin
 from dualhmr.camera import half_crop
-from dualhmr.loss_weights import LossWeights
-from dualhmr.metrics import mpjpe, pa_mpjpe, pve
+from dualhmr.objective.weights import LossWeights
 from dualhmr_training.evaluation.adapting import PeopleAdapter
 from dualhmr_training.evaluation.errors import people_errors
+from dualhmr_training.evaluation.metrics import mpjpe, pa_mpjpe, pve
 from dualhmr_training.evaluation.subjects import ComparedJoints, Group, Subjects
-from dualhmr_training.opened import Networks
+from dualhmr_training.training_folder import Networks
 
 FOCAL_LENGTH_PX = 1000.0
 CENTER = (1000.0, 1000.0)

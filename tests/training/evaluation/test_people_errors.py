@@ -5,16 +5,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation import SCHEDULE_NAMES, Course
-from dualhmr.body import Body, PointRegressor, keypoint_regressor, skin
+from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.adaptation.schedule import SCHEDULE_NAMES
+from dualhmr.body.model import Body, skin
+from dualhmr.body.points import PointRegressor, keypoint_regressor
 from dualhmr.keypoints import COCO_17
 from dualhmr.networks import HeadOutput
 from dualhmr.rotations import rot6d_to_rotmat
+from dualhmr_training.batches import some_of
 from dualhmr_training.evaluation.adapting import PeopleAdapter
 from dualhmr_training.evaluation.errors import PersonErrors, best_so_far, people_errors
 from dualhmr_training.evaluation.subjects import ComparedJoints, Subjects, Truth
-from dualhmr_training.opened import Networks
-from dualhmr_training.persons import some_of
+from dualhmr_training.training_folder import Networks
 
 STEPS = 4
 MEASURES = {
@@ -34,17 +36,19 @@ def adapted(
     subjects: Subjects,
     name: str = "paper",
     steps: int = STEPS,
-) -> tuple[Course, ...]:
+) -> tuple[AdaptationResult, ...]:
     schedule = networks.facts.schedule.schedule(name).limited_to(steps)
     return adapter.adapt(subjects, [schedule])[0]
 
 
 @pytest.fixture(scope="module")
-def courses(adapter: PeopleAdapter, networks: Networks, subjects: Subjects) -> tuple[Course, ...]:
+def courses(
+    adapter: PeopleAdapter, networks: Networks, subjects: Subjects
+) -> tuple[AdaptationResult, ...]:
     return adapted(adapter, networks, subjects)
 
 
-def best_outputs(courses: tuple[Course, ...]) -> HeadOutput:
+def best_outputs(courses: tuple[AdaptationResult, ...]) -> HeadOutput:
     outputs: list[Any] = [course.outputs[course.best_step] for course in courses]
     return HeadOutput(*map(torch.cat, zip(*outputs, strict=True)))
 
@@ -66,7 +70,7 @@ def projected(body: Body, subjects: Subjects, output: HeadOutput) -> Tensor:
     return torch.stack(seen)
 
 
-def found(body: Body, subjects: Subjects, courses: tuple[Course, ...]) -> Truth:
+def found(body: Body, subjects: Subjects, courses: tuple[AdaptationResult, ...]) -> Truth:
     """As if what was recovered were true."""
     output = best_outputs(courses)
     posed = skin(body, rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6))), output.betas)
@@ -74,7 +78,7 @@ def found(body: Body, subjects: Subjects, courses: tuple[Course, ...]) -> Truth:
 
 
 def errors_of(
-    courses: tuple[Course, ...],
+    courses: tuple[AdaptationResult, ...],
     subjects: Subjects,
     adapter: PeopleAdapter,
     compared: ComparedJoints,
@@ -104,7 +108,10 @@ def test_best_so_far_by_hand(
 
 
 def test_errors_after_some_steps_are_those_of_all_steps(
-    courses: tuple[Course, ...], subjects: Subjects, adapter: PeopleAdapter, joints: ComparedJoints
+    courses: tuple[AdaptationResult, ...],
+    subjects: Subjects,
+    adapter: PeopleAdapter,
+    joints: ComparedJoints,
 ) -> None:
     everything = errors_of(courses, subjects, adapter, joints)
     some = people_errors(courses, subjects, adapter.objective, joints, after=[0, STEPS])
@@ -115,7 +122,7 @@ def test_errors_after_some_steps_are_those_of_all_steps(
 
 
 def test_what_was_found_has_no_error_where_it_is_the_truth(
-    courses: tuple[Course, ...],
+    courses: tuple[AdaptationResult, ...],
     subjects: Subjects,
     adapter: PeopleAdapter,
     joints: ComparedJoints,
@@ -135,7 +142,7 @@ def test_what_was_found_has_no_error_where_it_is_the_truth(
 
 
 def test_errors_of_a_truth_that_lies_elsewhere_or_is_larger(
-    courses: tuple[Course, ...],
+    courses: tuple[AdaptationResult, ...],
     subjects: Subjects,
     adapter: PeopleAdapter,
     joints: ComparedJoints,
@@ -158,7 +165,7 @@ def test_errors_of_a_truth_that_lies_elsewhere_or_is_larger(
 
 
 def test_2d_errors_the_long_way(
-    courses: tuple[Course, ...],
+    courses: tuple[AdaptationResult, ...],
     subjects: Subjects,
     adapter: PeopleAdapter,
     joints: ComparedJoints,
@@ -181,7 +188,7 @@ def test_2d_errors_the_long_way(
 
 
 def test_keypoints_that_were_not_given_do_not_count(
-    courses: tuple[Course, ...],
+    courses: tuple[AdaptationResult, ...],
     subjects: Subjects,
     adapter: PeopleAdapter,
     joints: ComparedJoints,
@@ -201,7 +208,7 @@ def test_keypoints_that_were_not_given_do_not_count(
 
 
 def test_who_was_given_no_keypoints_has_no_errors_of_them(
-    courses: tuple[Course, ...],
+    courses: tuple[AdaptationResult, ...],
     subjects: Subjects,
     adapter: PeopleAdapter,
     joints: ComparedJoints,
@@ -217,7 +224,7 @@ def test_who_was_given_no_keypoints_has_no_errors_of_them(
 
 
 def test_what_a_data_set_does_not_tell_is_left_out(
-    courses: tuple[Course, ...],
+    courses: tuple[AdaptationResult, ...],
     subjects: Subjects,
     adapter: PeopleAdapter,
     joints: ComparedJoints,
@@ -227,7 +234,7 @@ def test_what_a_data_set_does_not_tell_is_left_out(
 
 
 def test_who_else_is_there_does_not_matter(
-    courses: tuple[Course, ...],
+    courses: tuple[AdaptationResult, ...],
     subjects: Subjects,
     adapter: PeopleAdapter,
     joints: ComparedJoints,
@@ -244,10 +251,12 @@ def test_who_else_is_there_does_not_matter(
             )
 
 
-def stopped_after(course: Course, steps: int) -> Course:
+def stopped_after(course: AdaptationResult, steps: int) -> AdaptationResult:
     """As if it had stopped after `steps`."""
     history = course.loss_history[: steps + 1]
-    return Course(history.index(min(history)), history, course.outputs[: steps + 1], "converged")
+    return AdaptationResult(
+        history.index(min(history)), history, course.outputs[: steps + 1], "converged"
+    )
 
 
 @pytest.mark.parametrize("schedule", SCHEDULE_NAMES)
@@ -282,7 +291,7 @@ def test_the_objective_never_rises(
 
 
 def test_who_stops_early_keeps_the_best_iterate(
-    courses: tuple[Course, ...],
+    courses: tuple[AdaptationResult, ...],
     subjects: Subjects,
     adapter: PeopleAdapter,
     joints: ComparedJoints,
@@ -297,7 +306,7 @@ def test_who_stops_early_keeps_the_best_iterate(
 
 
 def test_a_protocol_with_joints_of_its_own(
-    courses: tuple[Course, ...], subjects: Subjects, adapter: PeopleAdapter, body: Body
+    courses: tuple[AdaptationResult, ...], subjects: Subjects, adapter: PeopleAdapter, body: Body
 ) -> None:
     # Hips and knees, against a root between the hips that does not count itself.
     rows = torch.zeros(5, 24)

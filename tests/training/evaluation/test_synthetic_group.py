@@ -3,16 +3,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dualhmr.adaptation import named_schedule
-from dualhmr.body import Body, keypoint_regressor, skin
+from dualhmr.adaptation.schedule import named_schedule
+from dualhmr.body.model import Body, skin
+from dualhmr.body.points import keypoint_regressor
 from dualhmr.keypoints import COCO_17
+from dualhmr_training.data.synthetic.detector import noise_only
+from dualhmr_training.data.synthetic.people import PeopleSampler, Population
+from dualhmr_training.data.synthetic.poses import NO_VARIATION, read_poses
 from dualhmr_training.evaluation.adapting import PeopleAdapter
-from dualhmr_training.evaluation.subjects import Group, Subjects
-from dualhmr_training.evaluation.synthetic import population_group, read_pool, synthetic_group
-from dualhmr_training.held_out import held_out_clips
-from dualhmr_training.synthetic.detector import noise_only
-from dualhmr_training.synthetic.people import PeopleSampler, Population
-from dualhmr_training.synthetic.poses import NO_VARIATION, read_poses
+from dualhmr_training.evaluation.subjects import (
+    Group,
+    Subjects,
+    population_group,
+    read_pool,
+    synthetic_group,
+)
+from dualhmr_training.synthetic_training import held_out_clips
 
 
 def all_of(group: Group) -> Subjects:

@@ -12,15 +12,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation import Course
-from dualhmr.body import Pose, pose_skeleton, skin_vertices
+from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.body.model import Pose, pose_skeleton, skin_vertices
 from dualhmr.camera import half_crop, project_to_crop
-from dualhmr.losses import keypoints_2d_loss
-from dualhmr.metrics import aligned_joint_errors, joint_errors, keypoint_error, pve
 from dualhmr.networks import HeadOutput
-from dualhmr.objective import Evidence, Objective
+from dualhmr.objective.losses import keypoints_2d_loss
+from dualhmr.objective.objective import Evidence, Objective
+from dualhmr_training.batches import some_of
+from dualhmr_training.evaluation.metrics import (
+    aligned_joint_errors,
+    joint_errors,
+    keypoint_error,
+    pve,
+)
 from dualhmr_training.evaluation.subjects import ComparedJoints, Subjects, Truth
-from dualhmr_training.persons import some_of
 
 Errors = npt.NDArray[np.float64]
 
@@ -32,7 +37,7 @@ class PersonErrors(NamedTuple):
     """Taken until adaptation stopped."""
     stop_reason: str
     measures: dict[str, Errors]
-    """(S,) each, by name: see `dualhmr_training.evaluation.results`.
+    """(S,) each, by name: see `dualhmr_training.evaluation.report`.
 
     Who was given no keypoint has NaN for errors in 2D.
     """
@@ -56,7 +61,7 @@ def best_so_far(losses: Sequence[float], max_steps: int) -> list[int]:
 
 @torch.no_grad()
 def people_errors(
-    courses: Sequence[Course],
+    courses: Sequence[AdaptationResult],
     subjects: Subjects,
     objective: Objective,
     joints: ComparedJoints,
@@ -92,7 +97,7 @@ def people_errors(
     return [of_person(index) for index in range(len(courses))]
 
 
-def _outputs(courses: Sequence[Course], returned: list[list[int]]) -> HeadOutput:
+def _outputs(courses: Sequence[AdaptationResult], returned: list[list[int]]) -> HeadOutput:
     outputs = [
         course.outputs[iterate]
         for course, iterates in zip(courses, returned, strict=True)

@@ -3,8 +3,8 @@
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from dualhmr_training.evaluation.results import MEASURES, Evaluation, Report
-from dualhmr_training.figures import COLOURS, check_plot, new_figure, new_panels, save_figure
+from dualhmr_training.evaluation.report import MEASURES, Evaluation, Report
+from dualhmr_training.plotting import COLOURS, check_plot, new_figure, new_panels, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dualhmr.keypoints import BODY_25, SPIN_24, KeypointSet
+
 HUMAN36M_17 = (
     "pelvis", "left_hip", "left_knee", "left_ankle", "right_hip", "right_knee", "right_ankle",
     "spine", "neck", "jaw", "head", "left_shoulder", "left_elbow", "left_wrist",
@@ -84,3 +86,18 @@ def annotated_joints(joints_3d: Tensor, protocol: EvaluationProtocol) -> Tensor:
     return (
         joints_3d[..., list(protocol.annotated), :] - joints_3d[..., [protocol.annotated_root], :]
     )
+
+
+# What the command line of `dualhmr evaluate` offers by name.
+#
+# Apart from the modules that do it, since every subcommand of `dualhmr` loads the choices of all.
+
+
+SYNTHETIC = "synthetic"
+DATA = (SYNTHETIC, *EVALUATION_PROTOCOLS)
+
+KEYPOINTS: Mapping[str, tuple[KeypointSet, slice]] = {
+    "annotated": (SPIN_24, slice(len(BODY_25), None)),
+    "openpose": (BODY_25, slice(0, len(BODY_25))),
+}
+"""Which of the 49 keypoints of a licensed data set's sample are given."""

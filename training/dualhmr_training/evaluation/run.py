@@ -6,23 +6,21 @@ from collections.abc import Callable
 
 import torch
 
-from dualhmr.body import fitting_body
-from dualhmr_training.evaluation.adapting import PeopleAdapter
-from dualhmr_training.evaluation.evaluate import evaluate
-from dualhmr_training.evaluation.evaluation_options import (
+from dualhmr.body.model import fitting_body
+from dualhmr_training.evaluation.adapting import PeopleAdapter, evaluate
+from dualhmr_training.evaluation.options import (
     check_options,
+    check_schedules,
     chosen_groups,
     chosen_schedules,
     chosen_weights,
     described,
 )
 from dualhmr_training.evaluation.plot import write_plot
-from dualhmr_training.evaluation.possible_schedules import check_schedules
-from dualhmr_training.evaluation.report import table, write_json
-from dualhmr_training.evaluation.results import Report
+from dualhmr_training.evaluation.report import Report, table, write_json
 from dualhmr_training.evaluation.subjects import Group
-from dualhmr_training.opened import open_networks
 from dualhmr_training.spin_joints import read_extra_joints
+from dualhmr_training.training_folder import open_networks
 
 
 def run_evaluation(options: argparse.Namespace) -> None:

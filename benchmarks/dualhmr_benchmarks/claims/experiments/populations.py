@@ -1,0 +1,100 @@
+"""The people that claims are tested on, and what detectors report of them.
+
+What a network of the paper reads off a photograph, a keypoint-reading network reads off a *look*:
+keypoints of its own, blurred and with gaps, whose errors have nothing to do with those of the
+keypoints that a detector reports at test time. Image-reading networks get pictures instead; the
+look then decides their crops alone, as a person detector's box would.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from dualhmr_training.data.synthetic.detector import DetectorErrors, noise_only
+from dualhmr_training.data.synthetic.people import Population, Viewpoints
+from dualhmr_training.data.synthetic.poses import NO_VARIATION, PoseFile, PoseVariation
+from dualhmr_training.synthetic_training import held_out_clips
+
+APPEARANCE = DetectorErrors(
+    fixed_noise=0.03, outlier=0.02, swap=0.02, dropout=0.35, without_feet=0, cut_legs=0
+)
+
+ANNOTATED = noise_only(0.005)
+"""Keypoints that annotators gave: what inner steps in training fit."""
+
+QUALITIES: Mapping[str, DetectorErrors] = {
+    "openpose": DetectorErrors(
+        fixed_noise=0.025, outlier=0.03, swap=0.03, dropout=0.25, without_feet=1, cut_legs=0
+    ),
+    "rsn": DetectorErrors(
+        fixed_noise=0.015, outlier=0.01, swap=0.01, dropout=0.1, without_feet=1, cut_legs=0
+    ),
+    "truth": noise_only(0),
+}
+"""What stands for the paper's three sources of 2D joints."""
+
+VARIED = "varied"
+NARROW = "narrow"
+WILD = "wild"
+
+
+def described(quality: str) -> str:
+    """The levels of a quality, for people to read."""
+    errors = QUALITIES[quality]
+    return (
+        f"noise {errors.fixed_noise:.1%} of the person's size, outliers {errors.outlier:.0%} "
+        f"(by {errors.outlier_noise:.0%}), limbs swapped {errors.swap:.0%} (arms, legs each), "
+        f"up to {errors.dropout:.0%} missing in 7 of 10 people"
+    )
+
+
+def training_population(style: str) -> Population:
+    """Who networks are trained on: `VARIED`, or `NARROW`: unvaried poses from a level camera."""
+    population = Population(detector=ANNOTATED, look=APPEARANCE)
+    if style == NARROW:
+        level = Viewpoints(pitch=0, roll=0, tilted=0)
+        return replace(population, poses=_only_mirrored(), viewpoints=level, beta_scale=0.5)
+    return population
+
+
+def training_poses(poses: PoseFile, style: str) -> PoseFile:
+    """The poses networks are trained on; of the `NARROW` style those of the commonest kind of clip.
+
+    The kind is the clip's name up to the last underscore. Raises ValueError where all clips are of
+    one kind.
+    """
+    if style == VARIED:
+        return poses
+    kinds = Counter(_kind(clip) for clip in poses.clips)
+    if len(kinds) < 2:
+        raise ValueError(
+            f"all clips are of one kind ({', '.join(kinds)}); training on one style needs clips "
+            "with names like dance_01, climb_02"
+        )
+    commonest = kinds.most_common(1)[0][0]
+    clips = {clip for clip in poses.clips if _kind(clip) == commonest}
+    return PoseFile(poses.of_clips(clips), tuple(clip for clip in poses.clips if clip in clips))
+
+
+def evaluated_population(style: str, quality: str) -> Population:
+    """Who is evaluated on: poses as captured (`VARIED`), or tilted, bent and twisted (`WILD`)."""
+    population = Population(poses=NO_VARIATION, detector=QUALITIES[quality], look=APPEARANCE)
+    if style == WILD:
+        bent = PoseVariation(sitting=0.5, noisy=1.0, joint_noise=0.25)
+        return replace(population, poses=bent, viewpoints=Viewpoints(tilted=0.5), beta_scale=1.5)
+    return population
+
+
+def held_out_pool(poses: PoseFile) -> Tensor:
+    """Rotation vectors (M, 24, 3) of the clips that training leaves out: to choose rates on."""
+    return poses.of_clips(held_out_clips(poses))
+
+
+def _kind(clip: str) -> str:
+    return clip.rpartition("_")[0] or clip
+
+
+def _only_mirrored() -> PoseVariation:
+    return replace(NO_VARIATION, mirrored=0.5)

@@ -1,0 +1,67 @@
+"""What all experiments of a run share."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from dualhmr.body.model import Body, load_body
+from dualhmr_benchmarks.claims.experiments.populations import NARROW, training_poses
+from dualhmr_benchmarks.claims.experiments.recipes import Budget
+from dualhmr_training.data.synthetic.poses import PoseFile, read_poses
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A budget, the poses, and where results are kept; the body is the free one."""
+
+    budget: Budget
+    poses: Path
+    """Captured poses to train on."""
+    test_poses: Path
+    """Captured poses of other clips, to test on."""
+    cache: Path
+    """Folder of everything that takes long; shared by all tables."""
+    seeds: tuple[int, ...] = (1, 2, 3)
+    jobs: int = 1
+    """Trainings and evaluations at a time, each on one thread."""
+    device: str = "cpu"
+    """Of trainings."""
+
+    def check(self) -> None:
+        """Refuses what cannot work before any work is done: FileNotFoundError, ValueError."""
+        train, test = (read_poses(path) for path in (self.poses, self.test_poses))
+        shared = sorted(set(train.clips) & set(test.clips))
+        if shared:
+            raise ValueError(
+                f"{len(shared)} clips are in both {self.poses} and {self.test_poses}, such as "
+                f"{shared[0]!r}; test on clips that networks were not trained on"
+            )
+        training_poses(train, NARROW)
+        if not self.seeds:
+            raise ValueError("there are no seeds; give --seeds 1 or more")
+
+
+@lru_cache(maxsize=4)
+def poses_of(path: Path) -> PoseFile:
+    """Read once in a process."""
+    return read_poses(path)
+
+
+@lru_cache(maxsize=1)
+def free_body() -> Body:
+    """Read once in a process."""
+    return load_body()
+
+
+@lru_cache(maxsize=4)
+def file_digest(path: Path) -> str:
+    """The sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def key_of(**facts: object) -> str:
+    """A name for what plain values decide: the same values, the same name."""
+    text = json.dumps(facts, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

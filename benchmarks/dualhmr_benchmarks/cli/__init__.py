@@ -1,0 +1,1 @@
+"""`dualhmr bench` and `dualhmr reproduce`."""

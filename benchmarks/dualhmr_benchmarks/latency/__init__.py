@@ -1,0 +1,1 @@
+"""How long a test-time step takes."""

@@ -1,0 +1,109 @@
+"""Networks to measure: those that come with dualhmr, and the paper's with random weights."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from dualhmr import load_body, open_bundle
+from dualhmr.body.files import FREE_BODY, read_body
+from dualhmr.body.model import Body
+from dualhmr.bundle import Bundle, Manifest, NetworkSpec, ScheduleDefaults
+from dualhmr.camera import default_focal_length, image_center
+from dualhmr.engines import open_networks
+from dualhmr.engines.torch_networks import torch_auxiliary_network, torch_main_network
+from dualhmr.example import example
+from dualhmr.keypoints import SPIN_49
+from dualhmr.objective.weights import LossWeights
+from dualhmr.person import PersonEvidence, run_frozen_networks, see_person
+from dualhmr.person_fitting.torch_fitter import PersonTensors, TorchFitter
+from dualhmr_export.write_bundle import write_bundle
+
+DEFAULT = "default"
+RELEASES: Mapping[str, tuple[str, str]] = {
+    "resnet50": ("resnet50", "resnet50"),
+    "hrnet_w48": ("hrnet_w48_concatenated", "hrnet_w48_classification"),
+}
+"""Backbones of the main network and of the auxiliary one, by the name of a pair."""
+NETWORKS = (DEFAULT, *RELEASES)
+_RATE = 1e-5
+# The estimate before the first round: upright before the camera.
+_UPRIGHT = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)
+
+
+def networks(name: str, folder: Path, *, adaptation: bool = True) -> Bundle:
+    """One of `NETWORKS`; exported into `folder`/`name`, which is new.
+
+    They are adapted by the paper's schedule and never stop early. Their meshes are those of the
+    free body, which is as large as SMPL. Without `adaptation`, they come without its graph.
+    """
+    body = load_body() if adaptation else None
+    if name == DEFAULT:
+        return _never_stopping(open_bundle(), folder / name, body)
+    specs = [
+        NetworkSpec(backbone, {}, ("image", "box_info"), 1024, iterations, True)
+        for backbone, iterations in zip(RELEASES[name], (10, 3), strict=True)
+    ]
+    torch.manual_seed(0)
+    main, auxiliary = (spec.build() for spec in specs)
+    for network in (main, auxiliary):
+        network.head.init_pose[0, :6] = torch.tensor(_UPRIGHT)
+        _calm(network)
+    manifest = Manifest(
+        name=name,
+        description="the paper's architecture with random weights",
+        body=FREE_BODY,
+        main=specs[0],
+        auxiliary=specs[1],
+        image_size=(256, 192),
+        keypoint_set=SPIN_49,
+        camera="cliff",
+        weights=LossWeights(),
+        schedule=ScheduleDefaults("paper", adam_rate=_RATE, descent_rate=_RATE, tolerance=0.0),
+        files={},
+        provenance={},
+    )
+    write_bundle(folder / name, main, auxiliary, manifest, body=body)
+    return open_bundle(folder / name)
+
+
+def _never_stopping(bundle: Bundle, folder: Path, body: Body | None) -> Bundle:
+    """The same networks, by the paper's schedule."""
+    schedule = replace(bundle.manifest.schedule, name="paper", tolerance=0.0)
+    manifest = replace(bundle.manifest, schedule=schedule)
+    main, auxiliary = torch_main_network(bundle), torch_auxiliary_network(bundle)
+    write_bundle(folder, main, auxiliary, manifest, body=body)
+    return open_bundle(folder)
+
+
+def _calm(network: nn.Module) -> None:
+    """Residual branches add up: untrained, at full gain, features reach a billion."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.constant_(module.weight, 0.5)
+
+
+class ExampleProblem(NamedTuple):
+    """Who is adapted to, and with what."""
+
+    bundle: Bundle
+    adapter: TorchFitter
+    seen: PersonEvidence
+    known: PersonTensors
+    """`seen` on the device."""
+
+
+def example_problem(bundle: Bundle, *, device: str) -> ExampleProblem:
+    """Runs both frozen networks once; `bundle` is one of networks for the free body."""
+    adapter = TorchFitter(bundle, read_body(), device=device, scope="head")
+    image, keypoints = example()
+    height, width = image.shape[:2]
+    view = see_person(
+        keypoints, 0, default_focal_length(width, height), image_center(width, height)
+    )
+    networks = open_networks(bundle, "torch", device=device)
+    seen = run_frozen_networks(image, view, networks, bundle.manifest)
+    return ExampleProblem(bundle, adapter, seen, adapter.tensors(seen))

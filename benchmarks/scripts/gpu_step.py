@@ -1,0 +1,297 @@
+"""Time of a test-time step of the head on a GPU: eager PyTorch, captured, and with fused Adam.
+
+`python benchmarks/scripts/gpu_step.py` first checks every way against float64 on the CPU, and stops
+where one is wrong; then it times them in float32 at several numbers of persons and prints JSON.
+With `--device cpu` and small sizes it only shows that it runs. It has not run on a GPU yet.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from dualhmr.adaptation.fast_head import (
+    AffineHead,
+    Arithmetic,
+    CapturedHeads,
+    HeadAdaptation,
+    TorchArithmetic,
+    adapt_heads,
+    arithmetic_for,
+)
+from dualhmr.adaptation.fast_head.arithmetic import AdamCoefficients, Outer
+from dualhmr.adaptation.fast_head.cuda_arithmetic import CollapsedArithmetic, CudaArithmetic
+from dualhmr.adaptation.fast_head.cuda_graph import without_tf32
+from dualhmr.adaptation.optimisers import Adam
+from dualhmr.adaptation.schedule import Phase, Schedule
+from dualhmr.body.model import load_body
+from dualhmr.body.points import keypoint_regressor
+from dualhmr.camera import View
+from dualhmr.keypoints import COCO_17
+from dualhmr.networks import RegressorHead
+from dualhmr.objective.gradient import ObjectiveGradient
+from dualhmr.objective.objective import Evidence, Objective
+from dualhmr.objective.weights import LossWeights
+from dualhmr.rotations import rot6d_to_rotmat
+
+WEIGHTS = LossWeights(5.0, 5.0, 1.0, 1.0, 0.001, 0.0)
+ONLY_2D = ("keypoints_2d",)
+# Of losses, relatively; float32 is 2e-5 away from float64 in eager PyTorch on a CPU already.
+WITHIN = {torch.float64: 1e-8, torch.float32: 1e-3}
+CHECKED_STEPS = 5
+WARM_UPS = 3
+
+Run = Callable[[], tuple[HeadAdaptation, ...]]
+
+
+class Sizes(NamedTuple):
+    """Of the head."""
+
+    features: int = 2048
+    hidden: int = 1024
+    iterations: int = 10
+
+
+class People(NamedTuple):
+    """Who a head is adapted to."""
+
+    head: AffineHead
+    given: Tensor
+    objective: Objective
+    evidence: Evidence
+
+    @property
+    def evaluate(self) -> ObjectiveGradient:
+        """Made anew, as for new persons."""
+        return ObjectiveGradient(self.objective, self.evidence)
+
+
+def people(persons: int, sizes: Sizes, device: torch.device, dtype: torch.dtype) -> People:
+    """The same for every device and dtype, but for rounding."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    torch.manual_seed(0)
+    network = RegressorHead(
+        sizes.features, hidden=sizes.hidden, iterations=sizes.iterations, reads_box_info=True
+    )
+    network = network.to(device=device, dtype=dtype).eval()
+    start = torch.cat([network.init_pose, network.init_shape, network.init_cam], dim=1)
+    head = AffineHead.from_parameters(
+        dict(network.named_parameters()), start=start, iterations=sizes.iterations
+    )
+    body = load_body().to(device=device, dtype=dtype)
+    objective = Objective(
+        body,
+        keypoints=keypoint_regressor(body, COCO_17),
+        keypoint_count=17,
+        camera="cliff",
+        weights=WEIGHTS,
+    )
+
+    def there(tensor: Tensor) -> Tensor:
+        return tensor.to(device=device, dtype=dtype)
+
+    features, box_info = there(normal(persons, sizes.features).relu()), there(normal(persons, 3))
+    view = View(
+        box_center=torch.tensor([[300.0, 200.0]]) + 40 * normal(persons, 2),
+        box_height=220.0 + 30 * normal(persons),
+        focal_length=900.0 + 50 * normal(persons),
+        principal_point=torch.tensor([[320.0, 240.0]]).repeat(persons, 1),
+    )
+    keypoints, confidence = 0.4 * normal(persons, 17, 2), normal(persons, 17).abs()
+    evidence = pytree.tree_map_only(Tensor, there, Evidence(keypoints, confidence, view, None))
+    pose = network.init_pose + there(0.2 * normal(persons, 144))
+    target = objective.target(
+        rot6d_to_rotmat(pose.unflatten(1, (24, 6))), there(normal(persons, 10))
+    )
+    given = network.given(features, box_info).detach()
+    return People(head, given, objective, evidence._replace(target=target))
+
+
+def schedule_of(steps: int, losses: tuple[str, ...] | None = None) -> Schedule:
+    """That never stops early."""
+    return Schedule("timed", (Phase(Adam(1e-5), steps, losses),), 0.0)
+
+
+def arithmetics(device: torch.device) -> dict[str, Callable[[], Arithmetic]]:
+    """By name; the kernel only where it runs."""
+    found: dict[str, Callable[[], Arithmetic]] = {
+        "torch": TorchArithmetic,
+        "collapsed": CollapsedArithmetic,
+    }
+    if isinstance(arithmetic_for(torch.zeros(1, device=device)), CudaArithmetic):
+        found["fused"] = lambda: arithmetic_for(torch.zeros(1, device=device))
+    return found
+
+
+def ways(known: People, schedule: Schedule) -> Iterator[tuple[str, Run, float]]:
+    """Name, how to adapt all persons, and the milliseconds that it took to prepare for that."""
+    given, device = known.given, known.given.device
+    evaluate = known.evaluate
+    for name, make in arithmetics(device).items():
+        made = make()
+        yield (
+            f"eager {name}",
+            partial(adapt_heads, known.head, given, evaluate, schedule, arithmetic=made),
+            0.0,
+        )
+    for name, make in arithmetics(device).items():
+        begin = time.perf_counter()
+        captured = CapturedHeads(
+            known.head,
+            evaluate,
+            schedule,
+            len(given),
+            shared=[known.objective],
+            arithmetic=make(),
+        )
+        _wait(device)
+        milliseconds = 1e3 * (time.perf_counter() - begin)
+        yield (
+            f"captured {name}",
+            partial(captured.adapt, given, evaluate),
+            milliseconds,
+        )
+
+
+def check(sizes: Sizes, device: torch.device) -> dict[str, float]:
+    """The largest relative error of any loss, by way; raises where it is too large."""
+    errors: dict[str, float] = {}
+    schedule = schedule_of(CHECKED_STEPS)
+    exact = people(2, sizes, torch.device("cpu"), torch.float64)
+    expected = _losses(
+        adapt_heads(exact.head, exact.given, exact.evaluate, schedule, arithmetic=TorchArithmetic())
+    )
+    for dtype, within in WITHIN.items():
+        for name, run, _ in ways(people(2, sizes, device, dtype), schedule):
+            label = f"{name} {str(dtype).removeprefix('torch.')}"
+            errors[label] = float(((_losses(run()) - expected) / expected).abs().max())
+            if not errors[label] <= within:
+                raise RuntimeError(f"{label} is {errors[label]:.1e} off, allowed are {within}")
+    return errors
+
+
+def _losses(adaptations: Sequence[HeadAdaptation]) -> Tensor:
+    return torch.tensor([one.loss_history for one in adaptations], dtype=torch.float64)
+
+
+def timed(
+    persons: int, sizes: Sizes, device: torch.device, *, steps: int, repeats: int
+) -> Iterator[dict[str, Any]]:
+    """Medians: what a step takes, and what comes besides for each group of persons.
+
+    A step is the difference that more of them make; besides are the evidence and the last look.
+    """
+    known = people(persons, sizes, device, torch.float32)
+    for losses in (None, ONLY_2D):
+        once = {name: run for name, run, _ in ways(known, schedule_of(1, losses))}
+        for name, run, preparing in ways(known, schedule_of(steps, losses)):
+            first = _median_ms(once[name], device, repeats)
+            whole = _median_ms(run, device, repeats)
+            step = (whole - first) / (steps - 1)
+            yield {
+                "persons": persons,
+                "losses": "all" if losses is None else "2d",
+                "way": name,
+                "step_ms": step,
+                "besides_ms": first - step,
+                "whole_ms": whole,
+                "capture_ms": preparing,
+            }
+
+
+def timed_adam(
+    persons: int, sizes: Sizes, device: torch.device, repeats: int
+) -> Iterator[dict[str, Any]]:
+    """Adam alone on the middle matrix: milliseconds, and how fast it reads and writes memory."""
+    hidden = sizes.hidden
+    matrix = torch.zeros(persons, hidden, hidden, device=device)
+    vectors = torch.randn(persons, sizes.iterations, hidden, device=device)
+    pace = AdamCoefficients.of(Adam(1e-5), 0)
+    for name, make in arithmetics(device).items():
+        made = make()
+        if type(made) is CollapsedArithmetic:
+            continue
+        # Torch makes new tensors, the kernel writes into these: either way the same work.
+        begun, moments = made.begin(matrix)
+        update = partial(made.adam, begun, moments, Outer(vectors, vectors), pace)
+        milliseconds = _median_ms(update, device, repeats)
+        moved = 6 * matrix.nbytes
+        yield {
+            "persons": persons,
+            "adam": name,
+            "ms": milliseconds,
+            "gb_per_s": moved / milliseconds / 1e6,
+        }
+
+
+def _median_ms(work: Callable[[], object], device: torch.device, repeats: int) -> float:
+    for _ in range(WARM_UPS):
+        work()
+    return statistics.median(_elapsed_ms(work, device) for _ in range(repeats))
+
+
+def _elapsed_ms(work: Callable[[], object], device: torch.device) -> float:
+    if device.type != "cuda":
+        begin = time.perf_counter()
+        work()
+        return 1e3 * (time.perf_counter() - begin)
+    begin_event, end_event = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    _wait(device)
+    begin_event.record()
+    work()
+    end_event.record()
+    _wait(device)
+    return begin_event.elapsed_time(end_event)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Checks, times and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda", type=torch.device)
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 16, 32])
+    parser.add_argument("--features", type=int, default=Sizes().features)
+    parser.add_argument("--hidden", type=int, default=Sizes().hidden)
+    parser.add_argument("--iterations", type=int, default=Sizes().iterations)
+    parser.add_argument("--steps", type=int, default=14)
+    parser.add_argument("--repeats", type=int, default=20)
+    args = parser.parse_args(arguments)
+    if args.steps < 2:
+        parser.error("a step's time is told from two steps or more")
+    sizes = Sizes(args.features, args.hidden, args.iterations)
+    on_gpu = args.device.type == "cuda"
+    with torch.no_grad(), without_tf32():
+        report: dict[str, Any] = {
+            "device": torch.cuda.get_device_name(args.device) if on_gpu else "cpu",
+            "torch": torch.__version__,
+            "sizes": sizes._asdict(),
+            "steps": args.steps,
+            "relative_errors": check(sizes, args.device),
+            "adam": [],
+            "steps_timed": [],
+        }
+        for persons in args.batches:
+            report["adam"] += timed_adam(persons, sizes, args.device, args.repeats)
+            report["steps_timed"] += timed(
+                persons, sizes, args.device, steps=args.steps, repeats=args.repeats
+            )
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""How well bodies fit the keypoints of real photographs, before and after adaptation.
+
+    python benchmarks/scripts/photos.py PHOTOS --keypoints person_keypoints.json [--out DIR]
+
+The error of a person is the mean distance of the labelled keypoints from the model's, divided by
+the height of the person's box. The pictures go to `--out`, to be looked at: fitting what it is
+given is necessary, and no proof of a right pose.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from dualhmr import Recoverer, Recovery
+from dualhmr.adaptation.schedule import SCHEDULE_NAMES
+from dualhmr.camera import keypoint_box
+from dualhmr.images import list_images, load_image
+from dualhmr.keypoints import open_keypoint_file
+from dualhmr.recovery import write_outputs
+
+
+class Row(NamedTuple):
+    """One person; errors in percent of the box height."""
+
+    photo: str
+    person: int
+    before: float
+    after: float
+    steps: int
+    stop_reason: str
+
+
+def measure(photo: str, recovery: Recovery) -> Iterator[Row]:
+    """The errors of everybody in one photograph."""
+    for person in recovery:
+        xy, confidence = person.keypoints.xy, person.keypoints.confidence
+        _, height = keypoint_box(torch.from_numpy(xy), torch.from_numpy(confidence))
+        before, after = 100 * person.reprojection_px[0] / height.numpy()
+        steps, reason = int(person.steps[0]), person.stop_reason[0]
+        yield Row(photo, int(person.persons[0]), float(before), float(after), steps, reason)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Reads the command line, prints a table; 1 if anybody is worse after than before."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--keypoints", type=Path, required=True)
+    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--schedule", choices=SCHEDULE_NAMES)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args(arguments)
+
+    recoverer = Recoverer(options.bundle)
+    keypoints = open_keypoint_file(options.keypoints)
+    rows: list[Row] = []
+    for path in list_images(options.photos):
+        image = load_image(path)
+        given = keypoints.keypoints(image_name=path.name, image_size=image.shape[1::-1])
+        recovery = recoverer.recover(image, given, schedule=options.schedule)
+        rows += measure(path.name, recovery)
+        if options.out:
+            write_outputs(recovery, image, options.out / path.stem)
+    print(_table(rows))
+    worse = [row for row in rows if row.after >= row.before]
+    print(f"{len(rows)} persons, {len(worse)} not better after adaptation", file=sys.stderr)
+    return 1 if worse else 0
+
+
+def _table(rows: list[Row]) -> str:
+    lines = [
+        "| photo | person | before, % of box | after | steps | stopped |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row.photo} | {row.person} | {row.before:.2f} | {row.after:.2f} | {row.steps} | "
+        f"{row.stop_reason} |"
+        for row in rows
+    ]
+    before, after = (np.median([getattr(row, end) for row in rows]) for end in ("before", "after"))
+    return "\n".join([*lines, f"| median | | {before:.2f} | {after:.2f} | | |"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""`dualhmr export` and `dualhmr verify`."""

@@ -1,0 +1,87 @@
+"""Export a checkpoint to a bundle: ONNX graphs, TensorRT engines, and the head to adapt.
+
+Reads checkpoints of Meta-HMR, CLIFF and SPIN, and folders that `dualhmr train` wrote. Every graph
+is compared with PyTorch on real crops; where one is out of bounds, there is no bundle.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from dualhmr.adaptation.schedule import SCHEDULE_NAMES
+
+NAME = "export"
+FORMATS = ("onnx", "tensorrt")
+PRECISIONS = ("fp32", "fp16", "bf16")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command line."""
+    parser.add_argument("checkpoint", type=Path, help="file of a release, or folder of a training")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle, a new one")
+    parser.add_argument("--name", help="of the bundle (default: the folder's)")
+    parser.add_argument(
+        "--auxiliary", type=Path, metavar="CHECKPOINT",
+        help="auxiliary network, for a checkpoint of one network (default: that one itself)",
+    )  # fmt: skip
+    parser.add_argument("--mean-params", type=Path, help="smpl_mean_params.npz, for SPIN's hmr.pt")
+    parser.add_argument(
+        "--format", choices=FORMATS, default=FORMATS[0],
+        help="tensorrt adds engines to the ONNX graphs",
+    )  # fmt: skip
+    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
+    parser.add_argument(
+        "--max-batch", type=int, default=8, metavar="N", help="persons at once (%(default)s)"
+    )
+    parser.add_argument(
+        "--target", metavar="SM86",
+        help="compute capability to build engines for without its GPU (TensorRT-RTX only)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--body", type=Path,
+        help="body that the networks regress, for adaptation.onnx (default: the free)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--schedule", choices=SCHEDULE_NAMES, help="of adaptation.onnx (default: the networks' own)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exports, compares and prints."""
+    from dualhmr.body.model import load_body
+    from dualhmr_export.checkpoints import import_checkpoint
+    from dualhmr_export.export import export, manifest_for, tensorrt_target
+    from dualhmr_export.write_bundle import provenance_of
+
+    if options.target and options.format != "tensorrt":
+        raise ValueError("--target is of engines; add --format tensorrt")
+    body = load_body(options.body) if options.body else None
+    engines = tensorrt_target(options.target) if options.format == "tensorrt" else None
+    imported = import_checkpoint(
+        options.checkpoint, auxiliary=options.auxiliary, mean_params=options.mean_params
+    )
+    sources = [options.checkpoint, options.auxiliary, options.mean_params]
+    manifest = manifest_for(
+        imported,
+        name=options.name or options.out.name,
+        description=imported.kind,
+        provenance=provenance_of([source for source in sources if source]),
+        precision=options.precision,
+        max_batch=options.max_batch,
+    )
+    report = export(
+        imported,
+        manifest,
+        options.out,
+        engines=engines,
+        body=body,
+        schedule=options.schedule,
+        progress=_say,
+    )
+    print(report)
+    print(f"the bundle is in {options.out}", file=sys.stderr)
+    return 0
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,146 @@
+"""A body as checked arrays, and linear blend skinning in NumPy for bodies that need no gradient."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+ArrayT = TypeVar("ArrayT", bound=Any)
+
+JOINT_COUNT = 24
+POSE_FEATURE_COUNT = (JOINT_COUNT - 1) * 9
+
+JOINT_NAMES = (
+    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2",
+    "left_ankle", "right_ankle", "spine3", "left_foot", "right_foot", "neck", "left_collar",
+    "right_collar", "head", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow",
+    "left_wrist", "right_wrist", "left_hand", "right_hand",
+)  # fmt: skip
+"""SMPL's 24 joints, in SMPL's order."""
+
+
+@dataclass(frozen=True, eq=False)
+class BodyParts(Generic[ArrayT]):
+    """SMPL's 24 joints, V vertices and F triangles. Metres; x left, y up, z front.
+
+    `BodyArrays` are those of NumPy, `dualhmr.body.Body` those of PyTorch.
+    """
+
+    name: str
+    v_template: ArrayT
+    """(V, 3) the body at rest, with arms out."""
+    shapedirs: ArrayT
+    """(V, 3, B) displacement for each beta."""
+    posedirs: ArrayT
+    """(V, 3, 207) displacement for each number of the 23 rotation matrices minus identity."""
+    joint_regressor: ArrayT
+    """(24, V) the rest joints from the rest vertices."""
+    weights: ArrayT
+    """(V, 24) skinning weights."""
+    faces: ArrayT
+    """(F, 3) int64, counter-clockwise from outside."""
+    parents: tuple[int, ...]
+    """The parent of each joint, -1 for the root, which is joint 0; parents come before children."""
+    keypoint_names: tuple[str, ...] = ()
+    """Names of the keypoints that the file itself places on its surface."""
+    keypoint_regressor: ArrayT | None = None
+    """(len(keypoint_names), V), or None: the keypoints from the posed vertices."""
+
+    def __post_init__(self) -> None:
+        vertices, betas = self.vertex_count, self.beta_count
+        expected = {
+            "v_template": (vertices, 3),
+            "shapedirs": (vertices, 3, betas),
+            "posedirs": (vertices, 3, POSE_FEATURE_COUNT),
+            "joint_regressor": (JOINT_COUNT, vertices),
+            "weights": (vertices, JOINT_COUNT),
+            "faces": (len(self.faces), 3),
+        }
+        if self.keypoint_regressor is not None:
+            expected["keypoint_regressor"] = (len(self.keypoint_names), vertices)
+        for field, shape in expected.items():
+            value = getattr(self, field)
+            if tuple(value.shape) != shape:
+                raise ValueError(
+                    f"body {self.name!r}: {field} has shape {tuple(value.shape)}, expected {shape}"
+                )
+            if not (abs(value) < math.inf).all():
+                raise ValueError(f"body {self.name!r}: {field} holds NaN or infinite numbers")
+        self._check_indices()
+
+    def _check_indices(self) -> None:
+        if len(self.faces) and not 0 <= self.faces.min() <= self.faces.max() < self.vertex_count:
+            raise ValueError(
+                f"body {self.name!r}: faces name vertices {int(self.faces.min())} to "
+                f"{int(self.faces.max())}, the body has 0 to {self.vertex_count - 1}"
+            )
+        ordered = all(0 <= parent < joint for joint, parent in enumerate(self.parents) if joint)
+        if len(self.parents) != JOINT_COUNT or self.parents[0] != -1 or not ordered:
+            raise ValueError(
+                f"body {self.name!r}: the kinematic tree {self.parents} is not a tree of "
+                f"{JOINT_COUNT} joints with root 0 and parents before children"
+            )
+
+    @property
+    def vertex_count(self) -> int:
+        """V."""
+        return int(self.v_template.shape[0])
+
+    @property
+    def beta_count(self) -> int:
+        """B."""
+        return int(self.shapedirs.shape[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class BodyArrays(BodyParts[npt.NDArray[Any]]):
+    """A body in NumPy: real numbers float32, faces int64. `read_body` reads and checks files."""
+
+
+# Linear blend skinning in NumPy, for bodies that need no gradient.
+#
+# The formulas and their conventions are those of `dualhmr.body.model`, which tests hold this to.
+
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def pose_arrays(
+    body: BodyArrays, rotations: FloatArray, betas: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """One person's vertices (V, 3) and joints (24, 3) in metres, before translation.
+
+    `rotations` (24, 3, 3) relative to the parent joint, the first being the global orientation;
+    `betas` (B,).
+    """
+    shaped = body.v_template + _displacement(body.shapedirs, betas)
+    rest = body.joint_regressor @ shaped
+    world, joints = _chain(body, rotations, rest)
+    feature = (rotations[1:] - np.eye(3, dtype=rotations.dtype)).ravel()
+    at_rest = shaped + _displacement(body.posedirs, feature)
+    shift = joints - (world @ rest[..., None])[..., 0]
+    blended = (body.weights @ world.reshape(JOINT_COUNT, 9)).reshape(-1, 3, 3)
+    vertices = (blended @ at_rest[..., None])[..., 0] + body.weights @ shift
+    return vertices, joints
+
+
+def _displacement(directions: FloatArray, weights: FloatArray) -> FloatArray:
+    """Directions (V, 3, N) weighted by (N,): (V, 3)."""
+    # As one matrix: NumPy multiplies stacks of small ones several times slower.
+    return (directions.reshape(-1, len(weights)) @ weights).reshape(-1, 3)
+
+
+def _chain(
+    body: BodyArrays, rotations: FloatArray, rest: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Each joint's rotation (24, 3, 3) in the body's frame, and where it comes to be (24, 3)."""
+    world, joints = np.empty_like(rotations), np.empty_like(rest)
+    for joint, parent in enumerate(body.parents):
+        if parent < 0:
+            world[joint], joints[joint] = rotations[joint], rest[joint]
+            continue
+        world[joint] = world[parent] @ rotations[joint]
+        joints[joint] = joints[parent] + world[parent] @ (rest[joint] - rest[parent])
+    return world, joints

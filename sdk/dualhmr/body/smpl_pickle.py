@@ -1,0 +1,238 @@
+"""What the objects in an SMPL `.pkl` become: inert records, and the arrays that they describe.
+
+A record keeps what its object was made of and runs nothing. The arrays are rebuilt from number
+formats and bytes alone; NumPy's own constructors believe whatever a pickle tells them about a
+dtype, which is enough to corrupt memory.
+"""
+
+import io
+import math
+import pickle
+import pickletools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_NUMBER_FORMATS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+_LARGEST_MATRIX = 10_000_000
+"""Entries; SMPL's largest sparse matrix has 24 x 6890."""
+
+
+class Record:
+    """Stands in for an object whose class is not to be imported."""
+
+    arguments: tuple[Any, ...]
+    state: Any = None
+
+    def __new__(cls, *arguments: Any) -> "Record":
+        """Keeps the arguments, of whatever number and kind."""
+        record = super().__new__(cls)
+        record.arguments = arguments
+        return record
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+    def to_array(self) -> npt.NDArray[Any]:
+        """The numbers; ValueError or TypeError where they cannot be had."""
+        raise ValueError("an object without numbers")
+
+
+class OldObject(Record):
+    """`copy_reg._reconstructor(cls, base, state)`, how old protocols make an object of a class."""
+
+    def __new__(cls, made: object, *_arguments: Any) -> Any:
+        """The record that stands in for the class."""
+        if not (isinstance(made, type) and issubclass(made, Record)):
+            raise TypeError("an object of something that is no class")
+        return made()
+
+
+class EncodedBytes(Record):
+    """`_codecs.encode(text, "latin1")`, how Python 3 writes bytes in old protocols."""
+
+    def to_bytes(self) -> bytes:
+        """The bytes."""
+        return _bytes(self.arguments[0])
+
+
+class NumberFormat(Record):
+    """`numpy.dtype(code, align, copy)` with the byte order in its state."""
+
+    def to_dtype(self) -> np.dtype[Any]:
+        """The dtype of real numbers; ValueError for strings, objects, structures."""
+        code = self.arguments[0]
+        if code not in _NUMBER_FORMATS:
+            raise ValueError(f"an array of dtype {code!r}, expected real numbers")
+        order = self.state[1] if self.state else "="
+        return np.dtype(code).newbyteorder({"<": "<", ">": ">"}.get(order, "="))
+
+
+class Array(Record):
+    """`numpy.core.multiarray._reconstruct(...)`, filled by its state."""
+
+    def to_array(self) -> npt.NDArray[Any]:
+        """A fresh array."""
+        _, shape, number_format, is_fortran, data = self.state
+        return _array(data, number_format, shape, "F" if is_fortran else "C")
+
+
+class BufferArray(Record):
+    """`numpy.core.numeric._frombuffer(buffer, dtype, shape, order, axis_order)` of protocol 5."""
+
+    def to_array(self) -> npt.NDArray[Any]:
+        """A fresh array."""
+        data, number_format, shape, order, *axis_order = self.arguments
+        if order != "K":
+            return _array(data, number_format, shape, order)
+        return _array(data, number_format, shape, "C").transpose(*axis_order)
+
+
+class ChumpyArray(Record):
+    """A chumpy object; where it is a plain array, its numbers are under `x`."""
+
+    def to_array(self) -> npt.NDArray[Any]:
+        """The numbers; ValueError where the object is an expression over others."""
+        numbers = self.state.get("x") if isinstance(self.state, dict) else None
+        if not isinstance(numbers, Array | BufferArray):
+            raise ValueError("a chumpy expression without stored numbers; save its value instead")
+        return numbers.to_array()
+
+
+class SparseMatrix(Record):
+    """A scipy matrix compressed by columns."""
+
+    def to_array(self) -> npt.NDArray[Any]:
+        """The dense matrix; ValueError where the parts do not make one."""
+        parts = self.state if isinstance(self.state, dict) else {}
+        height, width = _shape(parts.get("_shape", parts.get("shape")))
+        data, rows, starts = (_part(parts, name) for name in ("data", "indices", "indptr"))
+        if not (
+            rows.dtype.kind in "iu"
+            and starts.dtype.kind in "iu"
+            and data.shape == rows.shape == (len(data),)
+            and starts.shape == (width + 1,)
+            and starts[0] == 0
+            and (starts[:-1] <= starts[1:]).all()
+            and starts[-1] == len(data)
+            and height * width <= _LARGEST_MATRIX
+            and (len(rows) == 0 or 0 <= rows.min() <= rows.max() < height)
+        ):
+            raise ValueError(f"a damaged sparse matrix of shape {(height, width)}")
+        dense = np.zeros((height, width))
+        columns = np.repeat(np.arange(width), np.diff(starts))
+        np.add.at(dense, (rows, columns), data)
+        return dense
+
+
+def _part(parts: dict[str, Any], name: str) -> npt.NDArray[Any]:
+    if not isinstance(parts.get(name), Array | BufferArray):
+        raise ValueError(f"a sparse matrix without {name}")
+    return parts[name].to_array()
+
+
+def _array(data: Any, number_format: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
+    if not isinstance(number_format, NumberFormat):
+        raise ValueError("an array without a dtype")
+    dtype, shape, content = number_format.to_dtype(), _shape(shape), _bytes(data)
+    if len(content) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"an array of shape {shape} with {len(content)} bytes")
+    values = np.frombuffer(content, dtype).astype(dtype.newbyteorder("="))
+    return values.reshape(shape, order=order)
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+        raise ValueError("an array without a shape")
+    return shape
+
+
+def _bytes(data: Any) -> bytes:
+    """Python 2 wrote bytes as strings, which are read back as latin1."""
+    if isinstance(data, EncodedBytes):
+        return data.to_bytes()
+    if isinstance(data, str):
+        return data.encode("latin1")
+    if not isinstance(data, bytes | bytearray):
+        raise ValueError("an array of objects, expected real numbers")
+    return bytes(data)
+
+
+# Reads SMPL's `.pkl` files without running them.
+#
+# A pickle is a program that may call anything it names. Here the names that occur in SMPL files
+# lead to inert records, never to the thing named, and every other name is refused. So the load
+# makes nothing but records, dicts, lists, tuples, strings and numbers; arrays are computed from
+# them after.
+
+
+_RECORDS: dict[tuple[str, str], type[Record]] = {
+    ("numpy", "dtype"): NumberFormat,
+    ("numpy", "ndarray"): Record,
+    ("_codecs", "encode"): EncodedBytes,
+}
+for _core in ("numpy.core", "numpy._core"):
+    _RECORDS[f"{_core}.multiarray", "_reconstruct"] = Array
+    _RECORDS[f"{_core}.multiarray", "scalar"] = Record
+    _RECORDS[f"{_core}.numeric", "_frombuffer"] = BufferArray
+for _builtins, _copyreg in (("__builtin__", "copy_reg"), ("builtins", "copyreg")):
+    _RECORDS[_copyreg, "_reconstructor"] = OldObject
+    # Chumpy's bookkeeping: base classes, sets of changed variables, index ranges.
+    for _name in ("object", "set", "slice"):
+        _RECORDS[_builtins, _name] = Record
+
+_REFUSED_OPCODES = ("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER")
+_LARGEST_MEMO = 1_000_000
+"""SMPL files note a few thousand objects; the interpreter makes room up to the largest number."""
+
+
+class _RestrictedUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> type[Record]:
+        """The record for a name; UnpicklingError for a name that SMPL files do not need."""
+        record = _RECORDS.get((module, name))
+        if record:
+            return record
+        if f"{module}.".startswith("scipy.sparse."):
+            return SparseMatrix if name in ("csc_matrix", "csc_array") else Record
+        if f"{module}.".startswith("chumpy."):
+            return ChumpyArray
+        raise pickle.UnpicklingError(f"the file asks for {module[:80]}.{name[:80]}")
+
+
+def read_smpl_pickle(path: Path, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
+    """Those of the named arrays that are in an SMPL `.pkl`.
+
+    Raises ValueError when the file is damaged, names a type that an SMPL file does not need, or
+    holds something else than numbers under one of `names`.
+    """
+    data = path.read_bytes()
+    try:
+        _check_opcodes(data)
+        content = _RestrictedUnpickler(io.BytesIO(data), encoding="latin1").load()
+    except Exception as error:  # a hostile or damaged pickle can raise anything
+        raise ValueError(
+            f"{path}: not a readable SMPL pickle, nothing in it was run: {error}"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a dict of arrays, got {type(content).__name__}")
+    return {name: _to_array(path, name, content[name]) for name in names if name in content}
+
+
+def _check_opcodes(data: bytes) -> None:
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name in _REFUSED_OPCODES:
+            raise pickle.UnpicklingError("the file refers to objects outside of itself")
+        if "PUT" in opcode.name and argument and argument > _LARGEST_MEMO:
+            raise pickle.UnpicklingError(f"the file asks for memory of {argument} objects")
+
+
+def _to_array(path: Path, name: str, value: object) -> npt.NDArray[Any]:
+    try:
+        if isinstance(value, Record):
+            return value.to_array()
+    except Exception as error:  # as above
+        raise ValueError(f"{path}: {name} is {error}") from error
+    raise ValueError(f"{path}: {name} is a {type(value).__name__}, expected an array")

@@ -1,0 +1,1 @@
+"""What a good mesh is: losses, their weights, the objective, and its gradient in closed form."""

@@ -1,0 +1,139 @@
+"""All stages in a row: the head's estimate -> losses -> the gradient of some of them."""
+
+from collections.abc import Collection
+from copy import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dualhmr.objective.gradient.points import (
+    CropCamera,
+    PlacedPoints,
+    Points,
+    Seen,
+    Skinned,
+    Vertices,
+)
+from dualhmr.objective.gradient.skeleton import (
+    Orthonormal,
+    PosedSkeleton,
+    Skeleton,
+    gram_schmidt,
+    gram_schmidt_backward,
+)
+from dualhmr.objective.gradient.targets import losses_against
+from dualhmr.objective.objective import Evidence, Objective
+
+_POSE_COUNT = 24 * 6
+_CAMERA_COUNT = 3
+
+
+class _Made(NamedTuple):
+    """What the stages made of an estimate."""
+
+    turned: Orthonormal
+    posed: PosedSkeleton
+    placed: PlacedPoints
+    seen: Seen
+    skinned: Skinned | None
+    compared: dict[str, Tensor]
+    """What each loss is a function of, by its name."""
+
+
+class ObjectiveGradient:
+    """`objective` against the `evidence` about N persons, and its gradient, without autograd.
+
+    Made once for the persons and called at every step. Body, evidence and estimate are all of one
+    dtype and on one device.
+    """
+
+    def __init__(self, objective: Objective, evidence: Evidence) -> None:
+        """Computes what is constant for the persons."""
+        self._objective = objective
+        self._skeleton = Skeleton(objective.body)
+        self._points = Points(objective)
+        self._point_counts = [len(objective.available), len(objective.joints_available)]
+        self._counts = [_POSE_COUNT, objective.body.beta_count, _CAMERA_COUNT]
+        self._vertices: Vertices | None = None
+        self._read(evidence)
+
+    def about(self, evidence: Evidence) -> "ObjectiveGradient":
+        """The same objective against other evidence; what is constant for the body is shared."""
+        other = copy(self)
+        other._read(evidence)
+        return other
+
+    def _read(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self._camera = CropCamera(self._objective.camera, evidence.view)
+        self._losses = losses_against(evidence, self._objective)
+        if "vertices" in self._losses and self._vertices is None:
+            self._vertices = Vertices(self._objective.body)
+
+    def __call__(
+        self,
+        estimate: Tensor,
+        losses: Collection[str] | None = None,
+        also: Collection[str] | None = (),
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Losses by name, (N,) each, and the gradient (N, 144 + B + 3) with respect to `estimate`.
+
+        The estimate is pose in 6D, betas and camera, side by side, as in `HeadOutput`. The gradient
+        is that of the sum of the named `losses` (None: all); those in `also` are evaluated too, but
+        not descended on (None: all). The losses are those of `Objective.losses`. Raises ValueError
+        as that does, where there is no loss to descend on, and for an estimate of another shape.
+        """
+        self._check_shape(estimate)
+        descended = self._objective.wanted(self._evidence, losses)
+        if not descended:
+            raise ValueError(f"no loss to descend on: {losses} at {self._objective.weights}")
+        names = None if losses is None or also is None else {*losses, *also}
+        wanted = self._objective.wanted(self._evidence, names)
+        made = self._forward(estimate, with_vertices="vertices" in wanted)
+        evaluated = {name: self._losses[name](made.compared[name]) for name in wanted}
+        gradient = self._backward(made, {name: evaluated[name][1] for name in descended})
+        return {name: loss for name, (loss, _) in evaluated.items()}, gradient
+
+    def _forward(self, estimate: Tensor, *, with_vertices: bool) -> _Made:
+        pose_6d, betas, camera = estimate.split(self._counts, dim=1)
+        turned = gram_schmidt(pose_6d.unflatten(1, (-1, 6)))
+        posed = self._skeleton.forward(turned.rotations, betas)
+        placed = self._points.forward(posed.transforms, posed.blend)
+        keypoints, joints = placed.points.split(self._point_counts, dim=1)
+        seen = self._camera.forward(keypoints, camera)
+        compared: dict[str, Tensor] = {
+            "keypoints_2d": seen.in_crop,
+            "joints_3d": joints,
+            "rotations": turned.rotations,
+            "betas": betas,
+            "camera": camera[:, :1],
+        }
+        skinned = None
+        if with_vertices and self._vertices is not None:
+            skinned = self._vertices.forward(posed.transforms, posed.blend)
+            compared["vertices"] = skinned.vertices
+        return _Made(turned, posed, placed, seen, skinned, compared)
+
+    def _backward(self, made: _Made, gradients: dict[str, Tensor]) -> Tensor:
+        """The gradient of the estimate, from those of what is compared, by name of the loss."""
+        of = {name: torch.zeros_like(x) for name, x in made.compared.items()} | gradients
+        grad_keypoints, grad_camera = self._camera.backward(made.seen, of["keypoints_2d"])
+        grad_points = torch.cat([grad_keypoints, of["joints_3d"]], dim=1)
+        grad_transforms, grad_blend = self._points.backward(made.placed, grad_points)
+        if "vertices" in gradients and made.skinned is not None and self._vertices is not None:
+            more = self._vertices.backward(made.skinned, of["vertices"])
+            grad_transforms, grad_blend = grad_transforms + more[0], grad_blend + more[1]
+        grad_rotations, grad_betas = self._skeleton.backward(
+            made.posed, grad_transforms, grad_blend
+        )
+        grad_6d = gram_schmidt_backward(made.turned, grad_rotations + of["rotations"])
+        grad_scale = grad_camera[:, :1] + of["camera"]
+        return torch.cat(
+            [grad_6d.flatten(1), grad_betas + of["betas"], grad_scale, grad_camera[:, 1:]], dim=1
+        )
+
+    def _check_shape(self, estimate: Tensor) -> None:
+        expected = (len(self._evidence.keypoints), sum(self._counts))
+        if tuple(estimate.shape) != expected:
+            raise ValueError(f"the estimate has shape {tuple(estimate.shape)}, expected {expected}")

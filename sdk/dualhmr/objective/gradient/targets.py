@@ -1,0 +1,106 @@
+"""Losses against a fixed target, each with its gradient: a number a person, and d number / d x.
+
+Weights hold all that multiplies an error: the loss's weight, its divisor, confidences, and zero for
+what is not known.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from dualhmr.objective.objective import Evidence, MeshTarget, Objective
+
+Loss = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""What was made of the estimate (N, ...) -> losses (N,) and gradients (N, ...)."""
+
+
+def squared_error(x: Tensor, *, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted sum of squares; all (N, ...), the weights broadcast."""
+    error = x - target
+    weighted = weight * error
+    return (weighted * error).flatten(1).sum(1), 2 * weighted
+
+
+def absolute_error(x: Tensor, *, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted sum of magnitudes; all (N, ...), the weights broadcast."""
+    error = x - target
+    return (weight * error.abs()).flatten(1).sum(1), weight * error.sign()
+
+
+def scale_error(scale: Tensor, *, weight: float) -> tuple[Tensor, Tensor]:
+    """exp(-10 s) squared, for the scale s (N, 1) of a crop camera."""
+    weighted = weight * torch.exp(-20 * scale)
+    return weighted[:, 0], -20 * weighted
+
+
+def losses_against(evidence: Evidence, objective: Objective) -> dict[str, Loss]:
+    """Each loss of `objective`, weighted, by name; those that `evidence` has the target for.
+
+    They are functions of: keypoints in the crop (N, K, 2), joints centred between the roots
+    (N, J, 3), vertices (N, 3, V), rotations (N, 24, 3, 3), betas (N, B), camera scale (N, 1).
+    """
+    weights = objective.weights
+    losses: dict[str, Loss] = {
+        "keypoints_2d": _keypoints_2d(evidence, objective),
+        "camera": partial(scale_error, weight=weights["camera"]),
+    }
+    target = evidence.target
+    if target is None:
+        return losses
+    known = _known(target)
+    losses["joints_3d"] = _joints_3d(target, objective)
+    losses["rotations"] = _where_known(target.rotations, known, weights["rotations"])
+    betas_known = known if target.betas_known is None else known & target.betas_known
+    losses["betas"] = _where_known(target.betas, betas_known, weights["betas"])
+    if target.vertices is not None and weights["vertices"]:
+        losses["vertices"] = _vertices(target.vertices, known, weights["vertices"])
+    return losses
+
+
+def _keypoints_2d(evidence: Evidence, objective: Objective) -> Loss:
+    confidence = evidence.confidence * objective.available
+    counts = confidence > 0
+    weight = objective.weights["keypoints_2d"] / (2 * objective.keypoint_count)
+    return partial(
+        squared_error,
+        target=torch.where(counts[..., None], evidence.keypoints, 0.0),
+        weight=weight * torch.where(counts, confidence, 0.0)[..., None],
+    )
+
+
+def _joints_3d(target: MeshTarget, objective: Objective) -> Loss:
+    root = target.joints[:, list(objective.root)].mean(1, keepdim=True)
+    weight = objective.weights["joints_3d"] / target.joints[0].numel()
+    confidence = torch.ones_like(target.joints[..., 0])
+    if target.joints_confidence is not None:
+        confidence = target.joints_confidence * objective.joints_available
+    return partial(
+        squared_error, target=target.joints - root, weight=weight * confidence[..., None]
+    )
+
+
+def _vertices(vertices: Tensor, known: Tensor, weight: float) -> Loss:
+    planes = torch.where(known[:, None, None], vertices.mT, 0.0).contiguous()
+    return partial(
+        absolute_error,
+        target=planes,
+        weight=weight / vertices[0].numel() * known[:, None, None].to(vertices),
+    )
+
+
+def _where_known(target: Tensor, known: Tensor, weight: float) -> Loss:
+    known = known.unflatten(0, (-1, *[1] * (target.ndim - 1)))
+    return partial(
+        squared_error,
+        target=torch.where(known, target, 0.0),
+        weight=weight / target[0].numel() * known.to(target),
+    )
+
+
+def _known(target: MeshTarget) -> Tensor:
+    """(N,) bool."""
+    if target.known is None:
+        return torch.ones_like(target.betas[:, 0], dtype=torch.bool)
+    return target.known

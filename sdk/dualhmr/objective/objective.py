@@ -1,0 +1,242 @@
+"""What a good mesh is: a weighted sum of losses against fixed evidence.
+
+One objective serves Eq. 1-3 (training, target = ground truth), Eq. 4-5 (EFT, no target) and Eq. 9
+(test time, target = the auxiliary network's pseudo mesh): the paper's point is that they are one.
+"""
+
+from collections.abc import Callable, Collection
+from copy import copy
+from dataclasses import asdict
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dualhmr.body.arrays import JOINT_NAMES
+from dualhmr.body.model import Body, Pose, pose_skeleton, skin_vertices
+from dualhmr.body.points import BodyPoints, PointRegressor, keypoint_regressor, skeleton_regressor
+from dualhmr.camera import CAMERAS, View, project_to_crop
+from dualhmr.keypoints import own_keypoints
+from dualhmr.networks import HeadOutput
+from dualhmr.objective import losses
+from dualhmr.objective.weights import LossWeights
+
+WITHOUT_TARGET = frozenset({"keypoints_2d", "camera"})
+"""Names of the losses that need no mesh to be like."""
+
+_HIPS = (JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip"))
+
+
+class MeshTarget(NamedTuple):
+    """A mesh to be like: ground truth in training, the pseudo mesh at test time."""
+
+    rotations: Tensor
+    """(N, 24, 3, 3)."""
+    betas: Tensor
+    """(N, 10)."""
+    joints: Tensor
+    """(N, J, 3) metres: the joints of `Objective.points`."""
+    vertices: Tensor | None
+    """(N, V, 3) metres; needed only where vertices have a weight."""
+    joints_confidence: Tensor | None = None
+    """(N, J) weights of the joints; None counts all alike. Joints the body lacks do not count."""
+    known: Tensor | None = None
+    """(N,) bool: whether rotations, betas and vertices are annotated; None is for everybody."""
+    betas_known: Tensor | None = None
+    """(N,) bool: whether the betas count, where `known`; None is for everybody."""
+
+
+class Evidence(NamedTuple):
+    """What is known about N persons."""
+
+    keypoints: Tensor
+    """(N, K, 2) in normalised crop coordinates."""
+    confidence: Tensor
+    """(N, K), zero where a keypoint is missing."""
+    view: View
+    target: MeshTarget | None
+
+
+class Objective:
+    """The losses of a `HeadOutput` against `Evidence`, by name and weighted, one number a person.
+
+    `keypoints` are the 2D points that evidence holds, in its order; `keypoint_count` is that of the
+    set the network was trained with (see `keypoints_2d_loss`). 3D joints are `joints`, or the
+    24 of the skeleton, compared after centring between the two that `root` numbers, the hips.
+    `body_points` computes the keypoints, then the joints.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        *,
+        keypoints: PointRegressor,
+        keypoint_count: int,
+        camera: str,
+        weights: LossWeights,
+        joints: PointRegressor | None = None,
+        root: tuple[int, int] = _HIPS,
+    ) -> None:
+        """Raises ValueError for an unknown camera convention."""
+        if camera not in CAMERAS:
+            raise ValueError(f"unknown camera {camera!r}; known are {', '.join(CAMERAS)}")
+        self.body = body
+        self.camera = CAMERAS[camera]
+        self.keypoint_count = keypoint_count
+        self.weights: dict[str, float] = asdict(weights)
+        self.root = root
+        self.body_points = BodyPoints(body, keypoints + (joints or skeleton_regressor(body)))
+        self._split = len(keypoints.names)
+
+    def weighted(self, weights: LossWeights) -> "Objective":
+        """The same losses at other weights; targets that one of them made may lack vertices."""
+        other = copy(self)
+        other.weights = asdict(weights)
+        return other
+
+    def losses(
+        self, output: HeadOutput, evidence: Evidence, names: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Weighted losses (N,), by name: those in `names`, or all; those of weight zero never.
+
+        Without a target only `keypoints_2d` and `camera` can be had; ValueError if another is
+        wanted, or if there is no loss of such a name. Keypoints that the body has no point for do
+        not count.
+        """
+        wanted = self.wanted(evidence, names)
+        rotations = output.rotations
+        pose = pose_skeleton(self.body, rotations, output.betas)
+        keypoints, joints = self.points(pose)
+        parts = _Parts(self, output, rotations, pose, keypoints, joints, evidence)
+        return {name: self.weights[name] * _LOSSES[name](parts) for name in wanted}
+
+    def wanted(self, evidence: Evidence, names: Collection[str] | None = None) -> list[str]:
+        """The names that `losses` returns, in its order; ValueError where that raises it."""
+        unknown = set(names or ()) - set(self.weights)
+        if unknown:
+            raise ValueError(
+                f"unknown losses {', '.join(sorted(unknown))}; known are {', '.join(self.weights)}"
+            )
+        weighted = [name for name, weight in self.weights.items() if weight]
+        wanted = [name for name in weighted if names is None or name in names]
+        if evidence.target is None and not WITHOUT_TARGET.issuperset(wanted):
+            raise ValueError("a loss against a mesh was asked for, but the evidence has no target")
+        without_vertices = evidence.target is not None and evidence.target.vertices is None
+        if without_vertices and "vertices" in wanted:
+            raise ValueError("the loss on vertices was asked for, but the target has none")
+        return wanted
+
+    def target(self, rotations: Tensor, betas: Tensor) -> MeshTarget:
+        """Rotations (N, 24, 3, 3) and betas (N, 10) as a target, with what the weights need."""
+        pose = pose_skeleton(self.body, rotations, betas)
+        vertices = skin_vertices(self.body, pose) if self.weights["vertices"] else None
+        return MeshTarget(rotations, betas, self.points(pose)[1], vertices)
+
+    def points(self, pose: Pose) -> tuple[Tensor, Tensor]:
+        """The keypoints (N, K, 3) and the joints (N, J, 3) of a posed skeleton, metres."""
+        points = self.body_points(pose)
+        return points[:, : self._split], points[:, self._split :]
+
+    @property
+    def available(self) -> Tensor:
+        """(K,) bool: whether the body has the keypoint."""
+        return self.body_points.available[: self._split]
+
+    @property
+    def joints_available(self) -> Tensor:
+        """(J,) bool: whether the body has the joint."""
+        return self.body_points.available[self._split :]
+
+
+class _Parts(NamedTuple):
+    """What the losses of one evaluation read."""
+
+    objective: Objective
+    output: HeadOutput
+    rotations: Tensor
+    pose: Pose
+    keypoints: Tensor
+    joints: Tensor
+    evidence: Evidence
+
+    @property
+    def target(self) -> MeshTarget:
+        assert self.evidence.target is not None
+        return self.evidence.target
+
+
+def _keypoints_2d(parts: _Parts) -> Tensor:
+    objective, evidence = parts.objective, parts.evidence
+    camera = objective.camera(parts.output.camera, evidence.view)
+    return losses.keypoints_2d_loss(
+        project_to_crop(parts.keypoints, camera, evidence.view),
+        evidence.keypoints,
+        evidence.confidence * objective.available,
+        keypoint_count=objective.keypoint_count,
+    )
+
+
+def _joints_3d(parts: _Parts) -> Tensor:
+    confidence = parts.target.joints_confidence
+    if confidence is not None:
+        confidence = confidence * parts.objective.joints_available
+    return losses.joints_3d_loss(
+        parts.joints, parts.target.joints, root=parts.objective.root, confidence=confidence
+    )
+
+
+def _vertices(parts: _Parts) -> Tensor:
+    assert parts.target.vertices is not None
+    vertices = skin_vertices(parts.objective.body, parts.pose)
+    return _where_known(parts, losses.vertices_loss(vertices, parts.target.vertices))
+
+
+def _rotations(parts: _Parts) -> Tensor:
+    return _where_known(parts, losses.rotations_loss(parts.rotations, parts.target.rotations))
+
+
+def _betas(parts: _Parts) -> Tensor:
+    loss = losses.betas_loss(parts.output.betas, parts.target.betas)
+    known = parts.target.betas_known
+    return _where_known(parts, loss if known is None else torch.where(known, loss, 0.0))
+
+
+def _where_known(parts: _Parts, loss: Tensor) -> Tensor:
+    known = parts.target.known
+    return loss if known is None else torch.where(known, loss, 0.0)
+
+
+_LOSSES: dict[str, Callable[[_Parts], Tensor]] = {
+    "keypoints_2d": _keypoints_2d,
+    "joints_3d": _joints_3d,
+    "vertices": _vertices,
+    "rotations": _rotations,
+    "betas": _betas,
+    "camera": lambda parts: losses.camera_loss(parts.output.camera),
+}
+
+
+def own_objective(
+    body: Body,
+    own: str,
+    *,
+    camera: str,
+    weights: LossWeights,
+    keypoints: PointRegressor | None = None,
+) -> Objective:
+    """That of networks whose own keypoints are those called `own`, see `own_keypoints`.
+
+    3D joints are the 24 of the skeleton, then the points of `own`. Evidence holds the points
+    `keypoints`, or those of `own` if left out. Raises ValueError for an unknown name or camera
+    convention, or a body without the vertices that `own` takes.
+    """
+    known = own_keypoints(own)
+    own_points = keypoint_regressor(body, known.set)
+    return Objective(
+        body,
+        keypoints=keypoints or own_points,
+        keypoint_count=known.count,
+        camera=camera,
+        weights=weights,
+        joints=skeleton_regressor(body) + own_points,
+    )

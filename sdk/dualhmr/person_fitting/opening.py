@@ -1,0 +1,88 @@
+"""Choosing what adapts: PyTorch where it is installed, or else the bundle's graph."""
+
+import importlib
+from typing import Protocol
+
+from dualhmr.adaptation.schedule import Schedule
+from dualhmr.arrays import check_torch, torch_installed
+from dualhmr.body.arrays import BodyArrays
+from dualhmr.bundle import Bundle
+from dualhmr.engines import AUTO, EngineOptions
+from dualhmr.person import AdaptedPerson, PersonEvidence
+
+ADAPTATIONS = (AUTO, "torch", "onnx")
+SCOPES = ("head", "all")
+
+
+class Adapter(Protocol):
+    """Fits a network to persons, to each alone."""
+
+    @property
+    def runs_on(self) -> str:
+        """The library and the device that are really used, for people to read."""
+        ...
+
+    def adapt(self, known: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
+        """The best body for one person.
+
+        Raises ValueError for a schedule that it cannot run, or when the loss at the start is not
+        finite.
+        """
+        ...
+
+
+def choose_adaptation(adaptation: str, *, device: str, scope: str) -> str:
+    """One of `ADAPTATIONS` as "torch" or "onnx": "auto" is "torch" where PyTorch is installed.
+
+    Raises ValueError for unknown names and what contradicts each other, ImportError where PyTorch
+    is needed and not installed, RuntimeError where it sees no GPU for `device` "cuda".
+    """
+    if adaptation not in ADAPTATIONS:
+        raise ValueError(f"unknown adaptation {adaptation!r}; known are {', '.join(ADAPTATIONS)}")
+    if scope not in SCOPES:
+        raise ValueError(f"unknown scope {scope!r}; known are {', '.join(SCOPES)}")
+    if scope == "all":
+        if adaptation == "onnx":
+            raise ValueError(
+                "scope 'all' adapts the backbone, adaptation 'onnx' the head alone; leave one out"
+            )
+        adaptation = "torch"
+    if adaptation == AUTO:
+        adaptation = "torch" if torch_installed() else "onnx"
+    if adaptation == "torch":
+        check_torch("scope 'all'" if scope == "all" else "adaptation 'torch'")
+        _check_gpu(device)
+    return adaptation
+
+
+def open_person_fitter(
+    adaptation: str,
+    bundle: Bundle,
+    body: BodyArrays,
+    *,
+    device: str,
+    scope: str,
+    options: EngineOptions,
+) -> Adapter:
+    """What adapts `bundle`'s main network, by `adaptation` "torch" or "onnx".
+
+    Raises FileNotFoundError for a bundle that comes without what it needs, ValueError where that is
+    damaged or does not fit.
+    """
+    if adaptation == "torch":
+        from dualhmr.person_fitting.torch_fitter import TorchFitter
+
+        return TorchFitter(bundle, body, device=device, scope=scope, cuda_graph=options.cuda_graph)
+    from dualhmr.person_fitting.onnx_fitter import OnnxFitter
+
+    return OnnxFitter(bundle, device=device, options=options)
+
+
+def _check_gpu(device: str) -> None:
+    if device == "cpu":
+        return
+    if not importlib.import_module("torch").cuda.is_available():
+        raise RuntimeError(
+            f"device {device!r} was asked for, but this PyTorch sees no GPU; leave the device out, "
+            "or install a CUDA build of torch"
+        )

@@ -1,0 +1,1 @@
+"""What tests share: small bundles, bodies, networks and files, made in place."""

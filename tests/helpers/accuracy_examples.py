@@ -1,0 +1,45 @@
+"""A made-up report and made-up outcomes."""
+
+import numpy as np
+
+from dualhmr_benchmarks.claims.experiments.outcomes import Outcome
+from dualhmr_benchmarks.claims.reports.report import Difference, Line, Report, Spread
+
+REPORT = Report(
+    name="table5",
+    title="what training gives",
+    says="training with test-time steps helps.",
+    comparable="Signs of differences compare, errors do not.",
+    facts={"budget": "tiny", "seeds": "1, 2"},
+    lines=(
+        Line(
+            "full",
+            {"pa_mpjpe_mm": Spread((50.0, 52.0)), "true_2d_loss": Spread((0.001, 0.001))},
+            {"pa_mpjpe_mm": 37.1},
+        ),
+        Line("plain|old", {"pa_mpjpe_mm": Spread((55.0,))}, {}),
+        Line("rate of 1", {}, {"pa_mpjpe_mm": 40.0}, note="step 3:\nthe loss was NaN"),
+    ),
+    differences=(
+        Difference("full - plain", "pa_mpjpe_mm", -4.0, -5.5, -2.5, (-5.0, -3.0), -2.9),
+        Difference("full - plain", "true_2d_loss", 0.0, -1e-5, 1e-5, (1e-5, -1e-5), 2e-4),
+        Difference("more steps", "pa_mpjpe_mm", 0.25, 0.125, 0.375, (0.25, 0.25), None),
+    ),
+    trainings=(
+        {"recipe": "full", "seed": "1", "commit": "abc"},
+        {"recipe": "plain", "seed": "1", "folder": "runs/b"},
+    ),
+)
+
+
+def outcomes(factor: float, *, seeds: int = 2, people: int = 5, steps: int = 3) -> list[Outcome]:
+    """Errors of two joints that fall by `factor` with every step."""
+    rng = np.random.default_rng(1)
+    after = np.arange(steps + 1.0)
+    made = []
+    for _ in range(seeds):
+        joints = rng.gamma(4, 20, (people, 1, 2)) * factor ** after[:, None]
+        mean = joints.mean(2)
+        measures = {"mpjpe_mm": mean, "pa_mpjpe_mm": 0.7 * mean, "objective": 5 * mean}
+        made.append(Outcome(after, measures, joints, 0.7 * joints))
+    return made

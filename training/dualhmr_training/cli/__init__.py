@@ -1,0 +1,1 @@
+"""`dualhmr train` and `dualhmr evaluate`."""

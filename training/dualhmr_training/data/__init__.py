@@ -1,0 +1,1 @@
+"""Training data: synthetic people, and the licensed data sets that users bring."""

@@ -1,0 +1,163 @@
+"""Random numbers that a seed decides."""
+
+import math
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualhmr.body.arrays import JOINT_NAMES
+
+
+class SeededRandom:
+    """Random numbers from one seeded generator, in the forms that sampling needs."""
+
+    def __init__(self, seed: int) -> None:
+        """The same seed gives the same numbers."""
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def reseed(self, seed: int) -> None:
+        """Starts again, from another seed."""
+        self._generator.manual_seed(seed)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """In [0, 1)."""
+        return torch.rand(*shape, generator=self._generator)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Mean 0, standard deviation 1."""
+        return torch.randn(*shape, generator=self._generator)
+
+    def happens(self, probability: float | Tensor, *shape: int) -> Tensor:
+        """True with the given probability."""
+        return self.uniform(*shape) < probability
+
+    def integers(self, below: int, count: int) -> Tensor:
+        """(count,) whole numbers from 0 to `below` - 1."""
+        return torch.randint(below, (count,), generator=self._generator)
+
+
+_INT16_UNIT = math.pi / 32767
+
+
+def _joints(*names: str) -> list[int]:
+    return [JOINT_NAMES.index(name) for name in names]
+
+
+_SIDES = {name: name.replace("left", "right") for name in JOINT_NAMES if "left" in name}
+_OTHER_SIDE = {**_SIDES, **{right: left for left, right in _SIDES.items()}}
+MIRRORED = [JOINT_NAMES.index(_OTHER_SIDE.get(name, name)) for name in JOINT_NAMES]
+"""For each joint the one that becomes it in a mirror."""
+_LEGS = _joints(*(f"{s}_{p}" for s in ("left", "right") for p in ("hip", "knee", "ankle", "foot")))
+_ARMS = [
+    _joints(*(f"{s}_{p}" for p in ("collar", "shoulder", "elbow", "wrist", "hand")))
+    for s in ("left", "right")
+]
+_LEFT_HIP, _RIGHT_HIP, _LEFT_KNEE, _RIGHT_KNEE = _joints(
+    "left_hip", "right_hip", "left_knee", "right_knee"
+)
+
+
+@dataclass(frozen=True)
+class PoseVariation:
+    """How captured poses are varied. Probabilities are per person, angles in radians."""
+
+    other_legs: float = 0.3
+    other_arm: float = 0.25
+    sitting: float = 0.15
+    noisy: float = 0.6
+    joint_noise: float = 0.12
+    mirrored: float = 0.5
+
+
+NO_VARIATION = PoseVariation(0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class PoseFile:
+    """Captured poses: rotation vectors (N, 24, 3), radians, and the clip (N,) each came from."""
+
+    rotvecs: Tensor
+    clips: tuple[str, ...]
+
+    def of_clips(self, clips: set[str]) -> Tensor:
+        """The rotation vectors (n, 24, 3) of some clips."""
+        return self.rotvecs[[clip in clips for clip in self.clips]]
+
+
+def read_poses(path: str | os.PathLike[str]) -> PoseFile:
+    """Reads `.npz` with `axis_angle_i16` (N, 24, 3), in pi / 32767 radians, and `clip` (N,).
+
+    Joint order is SMPL's; joint 0 is the global orientation in a y-up world. Raises
+    FileNotFoundError, or ValueError where it is no `.npz` or the arrays are not these.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no pose file at {path}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not an .npz file, or was cut short")
+    with np.load(path, allow_pickle=False) as archive:
+        missing = {"axis_angle_i16", "clip"} - set(archive.files)
+        if missing:
+            raise ValueError(f"{path}: lacks {', '.join(sorted(missing))}; is it a pose file?")
+        stored, clips = archive["axis_angle_i16"], archive["clip"]
+    count = stored.shape[0] if stored.ndim else 0
+    if stored.dtype != np.int16 or stored.shape != (count, 24, 3) or clips.shape != (count,):
+        raise ValueError(
+            f"{path}: poses are {stored.dtype} {stored.shape} with clips {clips.shape}, "
+            "expected int16 (N, 24, 3) and (N,)"
+        )
+    rotvecs = torch.from_numpy(stored.astype(np.float32) * _INT16_UNIT)
+    return PoseFile(rotvecs, tuple(str(clip) for clip in clips))
+
+
+def sample_poses(pool: Tensor, count: int, variation: PoseVariation, dice: SeededRandom) -> Tensor:
+    """`count` varied poses from the rotation vectors `pool` (M, 24, 3) -> (count, 24, 3).
+
+    Raises ValueError for an empty pool.
+    """
+    if not len(pool):
+        raise ValueError("there are no poses to draw from; do the chosen clips exist?")
+    poses = pool[dice.integers(len(pool), count)].clone()
+    for joints, probability in (
+        (_LEGS, variation.other_legs),
+        (_ARMS[0], variation.other_arm),
+        (_ARMS[1], variation.other_arm),
+    ):
+        other = pool[dice.integers(len(pool), count)]
+        _replace(poses, joints, other[:, joints], dice.happens(probability, count))
+    _replace(poses, _LEGS, _sitting_legs(poses, dice), dice.happens(variation.sitting, count))
+    noisy = dice.happens(variation.noisy, count)[:, None, None]
+    poses = poses + dice.normal(*poses.shape) * variation.joint_noise * noisy
+    mirrored = poses[:, MIRRORED] * torch.tensor([1.0, -1.0, -1.0])
+    return torch.where(dice.happens(variation.mirrored, count)[:, None, None], mirrored, poses)
+
+
+def _replace(poses: Tensor, joints: list[int], by: Tensor, where: Tensor) -> None:
+    poses[:, joints] = torch.where(where[:, None, None], by, poses[:, joints])
+
+
+def _sitting_legs(poses: Tensor, dice: SeededRandom) -> Tensor:
+    """Legs (count, 8, 3) bent at hips and knees, mostly both alike: sitting, squatting."""
+    count = len(poses)
+    legs = poses * 0.3
+    hips = _alike_pair(0.6 + 1.3 * dice.uniform(count, 2), 0.15, dice)
+    knees = _alike_pair(0.3 + 1.7 * dice.uniform(count, 2), 0.2, dice)
+    spread = 0.5 * dice.uniform(count)
+    for side, (hip, knee) in enumerate(((_LEFT_HIP, _LEFT_KNEE), (_RIGHT_HIP, _RIGHT_KNEE))):
+        legs[:, hip, 0] -= hips[:, side]
+        legs[:, hip, 2] += spread if side == 0 else -spread
+        legs[:, knee, 0] += knees[:, side]
+    return legs[:, _LEGS]
+
+
+def _alike_pair(angles: Tensor, difference: float, dice: SeededRandom) -> Tensor:
+    """Angles (count, 2); seven times in ten the second follows the first."""
+    count = len(angles)
+    alike = angles[:, 0] + difference * dice.normal(count)
+    second = torch.where(dice.happens(0.7, count), alike, angles[:, 1])
+    return torch.stack([angles[:, 0], second], dim=1)
