@@ -14,6 +14,7 @@ from dualhmr_benchmarks.latency.methods import (
     STRUCTURED,
     PapersFormulation,
     check,
+    methods,
 )
 from dualhmr_benchmarks.latency.networks import ExampleProblem, example_problem
 from dualhmr_benchmarks.latency.report import EndToEnd, LatencyReport, Measured, tables, write_json

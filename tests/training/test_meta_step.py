@@ -22,8 +22,10 @@ from helpers.inner_steps import (
 from torch import Tensor
 
 from dualhmr.adaptation.optimisers import GradientDescent
+from dualhmr.adaptation.step import adaptation_step
 from dualhmr.networks import HeadOutput, MeshRegressor
 from dualhmr.objective.objective import Evidence, Objective
+from dualhmr_training import meta_step
 from dualhmr_training.configuration import InnerLoop
 from dualhmr_training.meta_step import adapted_output, adapted_output_by_mapping
 
@@ -49,7 +51,7 @@ def evidence(objective: Objective) -> Evidence:
 
 
 def test_the_inner_step_is_the_one_of_test_time() -> None:
-    assert meta_adaptation.adaptation_step is step.adaptation_step
+    assert meta_step.adaptation_step is adaptation_step
 
 
 def test_no_steps_is_ordinary_training(
