@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dualhmr.files import atomic_path
+from dualhmr.files import atomic_path, markdown_table, write_json
 
 
 def listing(folder: Path) -> list[str]:
@@ -81,3 +81,16 @@ def test_the_longest_names_still_fit(tmp_path: Path) -> None:
     with atomic_path(target) as temporary:
         temporary.write_text("")
     assert listing(tmp_path) == [target.name]
+
+
+def test_json_that_is_not_finite_leaves_nothing_behind(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"loss": 1.5})
+    assert (tmp_path / "a.json").read_text() == '{\n  "loss": 1.5\n}\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "b.json", {"loss": float("nan")})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_markdown_tables_escape_what_would_end_a_cell() -> None:
+    rows = [["name", "note"], ["a|b", "two\nlines"]]
+    assert markdown_table(rows) == "| name | note |\n| --- | --- |\n| a\\|b | two lines |"

@@ -1,9 +1,10 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files so that nobody ever sees half of one; text, JSON and tables in Markdown."""
 
 import contextlib
+import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 
@@ -39,3 +40,28 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write UTF-8 text, whole or not at all. Raises as `atomic_path`."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], plain: object) -> None:
+    """Write JSON, indented; ValueError where a number is not finite, and then no file."""
+    write_text(path, json.dumps(plain, indent=2, allow_nan=False) + "\n")
+
+
+def markdown_table(rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; the first row holds the column titles.
+
+    Line breaks in a cell become spaces and bars are escaped: a line break ends a Markdown table,
+    a bar ends a cell.
+    """
+    titles, *others = rows
+    lines = (
+        " | ".join(" ".join(cell.split()).replace("|", r"\|") for cell in row)
+        for row in (titles, ["---"] * len(titles), *others)
+    )
+    return "\n".join(f"| {line} |" for line in lines)
