@@ -10,12 +10,12 @@ from torch import Tensor
 
 from dualhmr.body.model import Body, pose_skeleton, skin_vertices
 from dualhmr.bundle import Manifest
-from dualhmr.camera import default_focal_length, image_center, image_to_crop
+from dualhmr.camera import default_focal_length, image_center
 from dualhmr.engines import FrozenNetwork, FrozenNetworks
 from dualhmr.engines.torch_networks import as_tensor
 from dualhmr.example import example
 from dualhmr.keypoints import Keypoints, own_keypoints
-from dualhmr.person import PersonView, network_inputs, see_person
+from dualhmr.person import ObservedPerson, network_inputs, observe_person
 
 Image = npt.NDArray[np.uint8]
 
@@ -26,29 +26,21 @@ def real_crops(manifest: Manifest) -> dict[str, npt.NDArray[Any]]:
     Turning by right angles keeps every pixel as it was taken. Raises ImportError where the example
     photograph is not installed.
     """
-    own = own_keypoints(manifest.keypoint_set).set
-    read = {*manifest.main.reads, *manifest.auxiliary.reads}
+    target = own_keypoints(manifest.keypoint_set).set
+    reads = {*manifest.main.reads, *manifest.auxiliary.reads}
     persons = [
-        network_inputs(
-            image,
-            seen.view,
-            image_to_crop(seen.xy, seen.view),
-            seen.confidence,
-            source=seen.keypoint_set,
-            own=own,
-            read=read,
-        )
-        for image, seen in real_people()
+        network_inputs(image, observed, target=target, reads=reads)
+        for image, observed in real_people()
     ]
     return {name: np.concatenate([each[name] for each in persons]) for name in persons[0]}
 
 
-def real_people() -> Iterator[tuple[Image, PersonView]]:
-    """Those eight persons: the photograph of each, and how they are seen in it."""
+def real_people() -> Iterator[tuple[Image, ObservedPerson]]:
+    """Those eight persons: the photograph of each, and their keypoints and camera in it."""
     for image, keypoints in _orientations(*example()):
         height, width = image.shape[:2]
         camera = default_focal_length(width, height), image_center(width, height)
-        yield image, see_person(keypoints, 0, *camera)
+        yield image, observe_person(keypoints, 0, *camera)
 
 
 def _orientations(image: Image, keypoints: Keypoints) -> Iterator[tuple[Image, Keypoints]]:

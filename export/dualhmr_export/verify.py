@@ -33,11 +33,12 @@ def adaptation_difference(bundle: Bundle, networks: FrozenNetworks, body: BodyAr
     reference = TorchFitter(bundle, body, device="cpu", scope="head")
     schedule = graph.schedule
     distances, relatives, same_steps = [], [], True
-    for image, view in real_people():
-        seen = run_frozen_networks(image, view, networks, bundle.manifest)
-        known = reference.tensors(seen)
-        course = adapt(reference.parameters, reference.loss_function(known), schedule)
-        expected, found = describe(known, course, view), graph.adapt(seen, schedule)
+    for image, observed in real_people():
+        evidence = run_frozen_networks(image, observed, networks, bundle.manifest)
+        tensors = reference.tensors(evidence)
+        course = adapt(reference.parameters, reference.loss_function(tensors), schedule)
+        expected = describe(tensors, course, observed)
+        found = graph.adapt(evidence, schedule)
         same_steps &= len(found.iterates.losses) == len(expected.iterates.losses)
         vertices = _placed_mm(body, expected)
         away = _placed_mm(body, found) - vertices

@@ -44,8 +44,8 @@ def place_bodies(
     return np.stack(vertices), np.stack(joints)
 
 
-class PersonView(NamedTuple):
-    """One person as given by the user; arrays have a person axis of 1."""
+class ObservedPerson(NamedTuple):
+    """One person's keypoints from the user and the camera; arrays have a person axis of 1."""
 
     keypoint_set: KeypointSet
     xy: FloatArray
@@ -54,13 +54,16 @@ class PersonView(NamedTuple):
     """(1, K)."""
     view: View
 
+    @property
+    def crop_keypoints(self) -> FloatArray:
+        """(1, K, 2) normalised crop coordinates."""
+        return image_to_crop(self.xy, self.view)
+
 
 class PersonEvidence(NamedTuple):
     """All that stays fixed while the head is adapted to one person."""
 
-    seen: PersonView
-    crop_keypoints: FloatArray
-    """(1, K, 2) normalised crop coordinates."""
+    observed: ObservedPerson
     inputs: dict[str, npt.NDArray[np.generic]]
     """What the networks read."""
     features: DLPackArray
@@ -71,7 +74,7 @@ class PersonEvidence(NamedTuple):
     """(1, 10) of the pseudo mesh."""
 
 
-class Iterates(NamedTuple):
+class PersonIterates(NamedTuple):
     """One person at the start and after each of S - 1 steps."""
 
     losses: tuple[float, ...]
@@ -102,21 +105,21 @@ class AdaptedPerson(NamedTuple):
     """(K, 2) image pixels, NaN where the body has no such point."""
     reprojection_px: tuple[float, float]
     """Before and after."""
-    iterates: Iterates
+    iterates: PersonIterates
 
 
-def see_person(
+def observe_person(
     keypoints: Keypoints, person: int, focal_length: float, principal_point: tuple[float, float]
-) -> PersonView:
+) -> ObservedPerson:
     """The box around one person's keypoints, and the camera that sees it."""
     xy = keypoints.xy[person : person + 1]
     confidence = keypoints.confidence[person : person + 1]
     center, height = keypoint_box(xy, confidence)
     camera = np.array([focal_length], np.float32), np.array([principal_point], np.float32)
-    return PersonView(keypoints.set, xy, confidence, View(center, height, *camera))
+    return ObservedPerson(keypoints.set, xy, confidence, View(center, height, *camera))
 
 
-def best_of(iterates: Iterates, seen: PersonView) -> AdaptedPerson:
+def best_of(iterates: PersonIterates, observed: ObservedPerson) -> AdaptedPerson:
     """The best iterate, and how far it and the first are from the keypoints given."""
     best, trace = iterates.best_step, iterates.trace
     keypoints_2d = iterates.keypoints_2d
@@ -127,38 +130,44 @@ def best_of(iterates: Iterates, seen: PersonView) -> AdaptedPerson:
         focal_length=float(iterates.focal_length[best]),
         principal_point=iterates.principal_point[best],
         keypoints_2d=keypoints_2d[best],
-        reprojection_px=(_distance(seen, keypoints_2d[0]), _distance(seen, keypoints_2d[best])),
+        reprojection_px=(
+            _distance(observed, keypoints_2d[0]),
+            _distance(observed, keypoints_2d[best]),
+        ),
         iterates=iterates,
     )
 
 
-def _distance(seen: PersonView, keypoints_2d: FloatArray) -> float:
+def _distance(observed: ObservedPerson, keypoints_2d: FloatArray) -> float:
     """Mean distance in pixels to the labelled keypoints that the body has."""
-    counted = (seen.confidence[0] > 0) & np.isfinite(keypoints_2d).all(-1)
-    return float(np.linalg.norm(keypoints_2d - seen.xy[0], axis=-1)[counted].mean())
+    counted = (observed.confidence[0] > 0) & np.isfinite(keypoints_2d).all(-1)
+    return float(np.linalg.norm(keypoints_2d - observed.xy[0], axis=-1)[counted].mean())
 
 
 def network_inputs(
     image: npt.NDArray[np.uint8],
-    view: View,
-    keypoints: npt.NDArray[np.float32],
-    confidence: npt.NDArray[np.float32],
+    observed: ObservedPerson,
     *,
-    source: KeypointSet,
-    own: KeypointSet,
-    read: Collection[str],
+    target: KeypointSet,
+    reads: Collection[str],
 ) -> dict[str, npt.NDArray[Any]]:
-    """What networks that read the inputs named in `read` are given of one person of `image`.
+    """The inputs named in `reads` for one person of `image` (H, W, 3), by name.
 
-    `keypoints` (1, K, 2) in normalised crop coordinates and `confidence` (1, K) are of the set
-    `source`; networks read them as of their `own` set. `box_info` is there always: heads read it.
+    `keypoints` are in the order of the set `target`, which the networks were trained with.
+    `box_info` is always included because heads read it.
     """
-    arrays: dict[str, npt.NDArray[Any]] = {"box_info": box_info(view)}
-    if "keypoints" in read:
-        arrays["keypoints"] = keypoints_input(keypoints, confidence, source=source, target=own)
-    if "image" in read:
-        arrays["image"] = crop_person(image, view.box_center[0], float(view.box_height[0]))[None]
-    return arrays
+    view = observed.view
+    inputs: dict[str, npt.NDArray[Any]] = {"box_info": box_info(view)}
+    if "keypoints" in reads:
+        inputs["keypoints"] = keypoints_input(
+            observed.crop_keypoints,
+            observed.confidence,
+            source=observed.keypoint_set,
+            target=target,
+        )
+    if "image" in reads:
+        inputs["image"] = crop_person(image, view.box_center[0], float(view.box_height[0]))[None]
+    return inputs
 
 
 def keypoints_input(
@@ -187,21 +196,20 @@ def keypoints_input(
 
 
 def run_frozen_networks(
-    image: npt.NDArray[np.uint8], seen: PersonView, networks: FrozenNetworks, manifest: Manifest
+    image: npt.NDArray[np.uint8],
+    observed: ObservedPerson,
+    networks: FrozenNetworks,
+    manifest: Manifest,
 ) -> PersonEvidence:
     """Runs both frozen networks, which `manifest` describes, on one person of `image` (H, W, 3)."""
-    crop_keypoints = image_to_crop(seen.xy, seen.view)
     inputs = network_inputs(
         image,
-        seen.view,
-        crop_keypoints,
-        seen.confidence,
-        source=seen.keypoint_set,
-        own=own_keypoints(manifest.keypoint_set).set,
-        read={*networks.backbone.reads, *networks.auxiliary.reads},
+        observed,
+        target=own_keypoints(manifest.keypoint_set).set,
+        reads={*networks.backbone.reads, *networks.auxiliary.reads},
     )
     features = networks.backbone(inputs)["features"]
-    pseudo = networks.auxiliary(inputs)
+    pseudo_mesh = networks.auxiliary(inputs)
     return PersonEvidence(
-        seen, crop_keypoints, inputs, features, pseudo["rotations"], pseudo["betas"]
+        observed, inputs, features, pseudo_mesh["rotations"], pseudo_mesh["betas"]
     )

@@ -17,7 +17,7 @@ from dualhmr.camera import default_focal_length, image_center
 from dualhmr.engines import AUTO, EngineOptions, open_networks
 from dualhmr.images import load_image
 from dualhmr.keypoints import Keypoints, KeypointSet, as_keypoints, person_problem
-from dualhmr.person import AdaptedPerson, place_bodies, run_frozen_networks, see_person
+from dualhmr.person import AdaptedPerson, observe_person, place_bodies, run_frozen_networks
 from dualhmr.person_fitting import choose_adaptation, open_person_fitter
 from dualhmr.recovery import Recovery, SkippedPerson
 
@@ -108,7 +108,7 @@ class Recoverer:
             backend = _backend_for_all(backend)
         self._networks = open_networks(self.bundle, backend, device=device, options=options)
         self.backend, self.engine = self._networks.backend, self._networks.runs_on
-        self._adapter = open_person_fitter(
+        self._fitter = open_person_fitter(
             self.adaptation, self.bundle, self.body, device=device, scope=scope, options=options
         )
 
@@ -133,7 +133,7 @@ class Recoverer:
             chosen, skipped = sort_out(given, (width, height))
             camera = image_camera(width, height, focal_length, principal_point)
             plan = self._schedule(schedule, max_steps)
-            views = [see_person(given, person, *camera) for person in chosen]
+            views = [observe_person(given, person, *camera) for person in chosen]
         people = []
         for view in views:
             with _timed(timings, "networks"):
@@ -141,7 +141,7 @@ class Recoverer:
                     photograph, view, self._networks, self.bundle.manifest
                 )
             with _timed(timings, "adaptation"):
-                people.append(self._adapter.adapt(evidence, plan))
+                people.append(self._fitter.adapt(evidence, plan))
         with _timed(timings, "mesh"):
             return self._collect(given.select(chosen), chosen, skipped, people, timings)
 
@@ -186,7 +186,7 @@ class Recoverer:
             reprojection_px=np.array([person.reprojection_px for person in people], np.float32),
             timings_ms=timings,
             engine=self.engine,
-            adaptation=self._adapter.runs_on,
+            adaptation=self._fitter.runs_on,
             keypoints=keypoints,
             traces=tuple(person.iterates.trace for person in people),
             body=self.body,

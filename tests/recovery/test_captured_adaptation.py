@@ -9,7 +9,7 @@ from dualhmr.camera import default_focal_length, image_center
 from dualhmr.engines import open_networks
 from dualhmr.example import example
 from dualhmr.keypoints import Keypoints
-from dualhmr.person import PersonEvidence, run_frozen_networks, see_person
+from dualhmr.person import PersonEvidence, observe_person, run_frozen_networks
 from dualhmr.person_fitting.torch_fitter import TorchFitter
 
 
@@ -22,7 +22,7 @@ def people() -> list[PersonEvidence]:
     camera = default_focal_length(512, 512), image_center(512, 512)
     moved = Keypoints(keypoints.set, keypoints.xy * np.float32(0.9), keypoints.confidence)
     return [
-        run_frozen_networks(image, see_person(each, 0, *camera), networks, bundle.manifest)
+        run_frozen_networks(image, observe_person(each, 0, *camera), networks, bundle.manifest)
         for each in (keypoints, moved)
     ]
 

@@ -26,7 +26,7 @@ def least_bytes(way: str, problem: ExampleProblem) -> int:
 
     Activations are not counted, and of the body only its blend shapes, where vertices count.
     """
-    manifest, body = problem.bundle.manifest, problem.known.objective.body
+    manifest, body = problem.bundle.manifest, problem.tensors.objective.body
     network = manifest.main.build()
     if way == PAPER:
         moved = parameters(network) * (_ADAM_PASSES + _GRADIENT_PASSES + _NETWORK_PASSES)

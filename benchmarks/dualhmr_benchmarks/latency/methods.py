@@ -14,7 +14,7 @@ from dualhmr.body.files import read_body
 from dualhmr.bundle import ADAPTATION_GRAPH, Bundle
 from dualhmr.engines import EngineOptions
 from dualhmr.engines.torch_networks import torch_main_network
-from dualhmr.person import Iterates
+from dualhmr.person import PersonIterates
 from dualhmr.person_fitting.onnx_fitter import OnnxFitter
 from dualhmr.person_fitting.torch_fitter import TorchFitter, few_threads
 from dualhmr_benchmarks.latency.networks import ExampleProblem
@@ -48,10 +48,10 @@ class PapersFormulation:
     """
 
     def __init__(self, problem: ExampleProblem) -> None:
-        device = problem.known.features.device
+        device = problem.tensors.features.device
         self._start = torch_main_network(problem.bundle).to(device)
         self._network = copy.deepcopy(self._start).requires_grad_(True)
-        self._known = problem.known
+        self._known = problem.tensors
         self._rate = problem.bundle.manifest.schedule.adam_rate
 
     def __call__(self, steps: int) -> Tensor:
@@ -77,7 +77,7 @@ class PapersFormulation:
 def methods(problem: ExampleProblem) -> Mapping[str, Method]:
     """Those that can be had here, by name, the paper's first."""
     rate = problem.bundle.manifest.schedule.adam_rate
-    adapter, known = problem.adapter, problem.known
+    adapter, known = problem.adapter, problem.tensors
     device = str(known.features.device)
 
     def autograd(steps: int) -> AdaptationResult:
@@ -117,7 +117,7 @@ def _captured(problem: ExampleProblem, device: str, rate: float) -> Method:
     adapter = TorchFitter(problem.bundle, read_body(), device=device, scope="head", cuda_graph=True)
 
     def captured(steps: int) -> AdaptationResult:
-        return adapter.course(problem.known, schedule_of(steps, rate))
+        return adapter.course(problem.tensors, schedule_of(steps, rate))
 
     return captured
 
@@ -126,8 +126,8 @@ def _graph(problem: ExampleProblem) -> Method:
     options = EngineOptions(threads=torch.get_num_threads())
     adapter = OnnxFitter(problem.bundle, device="cpu", options=options)
 
-    def onnx(steps: int) -> Iterates:
-        return adapter.adapt(problem.seen, adapter.schedule.limited_to(steps)).iterates
+    def onnx(steps: int) -> PersonIterates:
+        return adapter.adapt(problem.evidence, adapter.schedule.limited_to(steps)).iterates
 
     return onnx
 
@@ -137,7 +137,7 @@ def check(taking: Mapping[str, Method], steps: int) -> None:
     histories = {}
     for way, take in taking.items():
         taken = take(steps)
-        if isinstance(taken, AdaptationResult | Iterates):
+        if isinstance(taken, AdaptationResult | PersonIterates):
             losses = taken.loss_history if isinstance(taken, AdaptationResult) else taken.losses
             histories[way] = np.array(losses)
             if len(losses) != steps + 1:

@@ -18,7 +18,7 @@ from dualhmr.engines.torch_networks import torch_auxiliary_network, torch_main_n
 from dualhmr.example import example
 from dualhmr.keypoints import SPIN_49
 from dualhmr.objective.weights import LossWeights
-from dualhmr.person import PersonEvidence, run_frozen_networks, see_person
+from dualhmr.person import PersonEvidence, observe_person, run_frozen_networks
 from dualhmr.person_fitting.torch_fitter import PersonTensors, TorchFitter
 from dualhmr_export.write_bundle import write_bundle
 
@@ -91,9 +91,9 @@ class ExampleProblem(NamedTuple):
 
     bundle: Bundle
     adapter: TorchFitter
-    seen: PersonEvidence
-    known: PersonTensors
-    """`seen` on the device."""
+    evidence: PersonEvidence
+    tensors: PersonTensors
+    """`evidence` on the device."""
 
 
 def example_problem(bundle: Bundle, *, device: str) -> ExampleProblem:
@@ -101,9 +101,9 @@ def example_problem(bundle: Bundle, *, device: str) -> ExampleProblem:
     adapter = TorchFitter(bundle, read_body(), device=device, scope="head")
     image, keypoints = example()
     height, width = image.shape[:2]
-    view = see_person(
+    observed = observe_person(
         keypoints, 0, default_focal_length(width, height), image_center(width, height)
     )
     networks = open_networks(bundle, "torch", device=device)
-    seen = run_frozen_networks(image, view, networks, bundle.manifest)
-    return ExampleProblem(bundle, adapter, seen, adapter.tensors(seen))
+    evidence = run_frozen_networks(image, observed, networks, bundle.manifest)
+    return ExampleProblem(bundle, adapter, evidence, adapter.tensors(evidence))

@@ -18,8 +18,8 @@ from dualhmr.keypoints import KeypointSet
 from dualhmr.person import (
     AdaptedPerson,
     FloatArray,
-    Iterates,
     PersonEvidence,
+    PersonIterates,
     StepTrace,
     best_of,
     keypoints_input,
@@ -124,14 +124,14 @@ class OnnxFitter:
         """The one that the graph follows, at the bundle's rates."""
         return self._bundle.manifest.schedule.schedule(self._graph.schedule)
 
-    def adapt(self, known: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
+    def adapt(self, evidence: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         """Adapts the head to one person; see `dualhmr.adaptation.adapt`."""
         self._check_schedule(schedule)
-        outputs = self._graph(self._inputs(known, schedule.max_steps))
+        outputs = self._graph(self._inputs(evidence, schedule.max_steps))
         start = float(outputs.losses[0])
         if not math.isfinite(start):
             raise ValueError(f"the loss or its gradient is {start} before the first step")
-        return best_of(self._iterates(outputs, known.seen.keypoint_set), known.seen)
+        return best_of(self._iterates(outputs, evidence.observed.keypoint_set), evidence.observed)
 
     def _check_schedule(self, schedule: Schedule) -> None:
         own = self.schedule
@@ -143,27 +143,29 @@ class OnnxFitter:
                 f"--schedule, or {INSTALL_TORCH}"
             )
 
-    def _inputs(self, known: PersonEvidence, max_steps: int) -> dict[str, npt.NDArray[np.generic]]:
+    def _inputs(
+        self, evidence: PersonEvidence, max_steps: int
+    ) -> dict[str, npt.NDArray[np.generic]]:
         """All that a graph may read."""
         keypoints = keypoints_input(
-            known.crop_keypoints,
-            known.seen.confidence,
-            source=known.seen.keypoint_set,
+            evidence.observed.crop_keypoints,
+            evidence.observed.confidence,
+            source=evidence.observed.keypoint_set,
             target=self._graph.keypoint_set,
         )
         return {
-            "features": to_numpy(known.features),
-            "box_info": known.inputs["box_info"],
+            "features": to_numpy(evidence.features),
+            "box_info": evidence.inputs["box_info"],
             "keypoints": keypoints[..., :2],
             "confidence": keypoints[..., 2],
-            "rotations": to_numpy(known.rotations),
-            "betas": to_numpy(known.betas),
+            "rotations": to_numpy(evidence.rotations),
+            "betas": to_numpy(evidence.betas),
             "max_steps": np.array(max_steps, np.int64),
-            **known.seen.view._asdict(),
+            **evidence.observed.view._asdict(),
         }
 
-    def _iterates(self, outputs: GraphOutputs, names: KeypointSet) -> Iterates:
-        return Iterates(
+    def _iterates(self, outputs: GraphOutputs, names: KeypointSet) -> PersonIterates:
+        return PersonIterates(
             losses=tuple(outputs.losses.tolist()),
             trace=StepTrace(outputs.step_rotations, outputs.step_betas, outputs.step_translation),
             keypoints_2d=self._named(outputs.step_keypoints, names),

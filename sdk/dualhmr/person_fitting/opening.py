@@ -22,7 +22,7 @@ class Adapter(Protocol):
         """The library and the device that are really used, for people to read."""
         ...
 
-    def adapt(self, known: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
+    def adapt(self, evidence: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         """The best body for one person.
 
         Raises ValueError for a schedule that it cannot run, or when the loss at the start is not

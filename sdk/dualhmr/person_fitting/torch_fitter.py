@@ -28,9 +28,9 @@ from dualhmr.objective.objective import Evidence, Objective, own_objective
 from dualhmr.person import (
     AdaptedPerson,
     FloatArray,
-    Iterates,
+    ObservedPerson,
     PersonEvidence,
-    PersonView,
+    PersonIterates,
     StepTrace,
     best_of,
 )
@@ -75,11 +75,11 @@ class TorchFitter:
         """PyTorch, its version and the device."""
         return f"torch {torch.__version__} {self._device}"
 
-    def adapt(self, known: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
+    def adapt(self, evidence: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         """Adapts the network to one person; see `dualhmr.adaptation.adapt`."""
         with few_threads(self._device, self._scope):
-            tensors = self.tensors(known)
-            return describe(tensors, self.course(tensors, schedule), known.seen)
+            tensors = self.tensors(evidence)
+            return describe(tensors, self.course(tensors, schedule), evidence.observed)
 
     def course(self, known: PersonTensors, schedule: Schedule) -> AdaptationResult:
         """How that goes: of the head by the structured step, of the whole network by autograd."""
@@ -127,21 +127,21 @@ class TorchFitter:
         )
 
     @torch.no_grad()
-    def tensors(self, known: PersonEvidence) -> PersonTensors:
-        """What is known of a person, on the device."""
+    def tensors(self, evidence: PersonEvidence) -> PersonTensors:
+        """A person's evidence as tensors on the device."""
 
         def moved(array: Any) -> Tensor:
             return as_tensor(array, self._device)
 
-        objective = self._objective(known.seen.keypoint_set)
-        evidence = Evidence(
-            moved(known.crop_keypoints),
-            moved(known.seen.confidence),
-            View(*map(moved, known.seen.view)),
-            objective.target(moved(known.rotations), moved(known.betas)),
+        objective = self._objective(evidence.observed.keypoint_set)
+        tensors = Evidence(
+            moved(evidence.observed.crop_keypoints),
+            moved(evidence.observed.confidence),
+            View(*map(moved, evidence.observed.view)),
+            objective.target(moved(evidence.rotations), moved(evidence.betas)),
         )
-        inputs = {name: moved(array) for name, array in known.inputs.items()}
-        return PersonTensors(objective, evidence, inputs, moved(known.features))
+        inputs = {name: moved(array) for name, array in evidence.inputs.items()}
+        return PersonTensors(objective, tensors, inputs, moved(evidence.features))
 
     def loss_function(self, known: PersonTensors) -> LossFunction:
         """The person's losses as a function of `parameters`, for autograd."""
@@ -176,13 +176,15 @@ def few_threads(device: str, scope: str) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def describe(known: PersonTensors, course: AdaptationResult, seen: PersonView) -> AdaptedPerson:
+def describe(
+    known: PersonTensors, course: AdaptationResult, observed: ObservedPerson
+) -> AdaptedPerson:
     """The best iterate in NumPy, its camera and keypoints, and the way there."""
-    return best_of(_iterates(known, course), seen)
+    return best_of(_iterates(known, course), observed)
 
 
 @torch.no_grad()
-def _iterates(known: PersonTensors, adaptation: AdaptationResult) -> Iterates:
+def _iterates(known: PersonTensors, adaptation: AdaptationResult) -> PersonIterates:
     """Every iterate in NumPy, with its camera and keypoints."""
     outputs = [output for output in adaptation.outputs if isinstance(output, HeadOutput)]
     iterates = HeadOutput(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
@@ -190,7 +192,7 @@ def _iterates(known: PersonTensors, adaptation: AdaptationResult) -> Iterates:
     camera = objective.camera(iterates.camera, known.evidence.view)
     skeleton = pose_skeleton(objective.body, rotations, iterates.betas)
     keypoints = project(objective.points(skeleton)[0], camera)
-    return Iterates(
+    return PersonIterates(
         losses=adaptation.loss_history,
         trace=StepTrace(
             *(_array(part) for part in (rotations, iterates.betas, camera.translation))
