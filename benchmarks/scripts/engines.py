@@ -16,7 +16,7 @@ import torch
 
 from dualhmr.bundle import Bundle
 from dualhmr.engines import EngineOptions, open_networks
-from dualhmr_benchmarks.latency.measure import interleaved, milliseconds
+from dualhmr_benchmarks.latency.measure import interleaved, median_milliseconds
 from dualhmr_benchmarks.latency.networks import NETWORKS, networks
 from dualhmr_export.parity import real_crops
 
@@ -48,7 +48,7 @@ def timed(bundle: Bundle, threads: int, repeats: int) -> Iterator[Timed]:
     ):
         runs = {engine.backend: partial(getattr(engine, role), inputs) for engine in engines}
         seconds = interleaved(runs, repeats)
-        yield Timed(f"{role}, {spec.backbone}", *map(milliseconds, seconds.values()))
+        yield Timed(f"{role}, {spec.backbone}", *map(median_milliseconds, seconds.values()))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

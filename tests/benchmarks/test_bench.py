@@ -13,11 +13,17 @@ from dualhmr_benchmarks.latency.methods import (
     PAPER,
     STRUCTURED,
     PapersFormulation,
-    check,
+    check_agreement,
     methods,
 )
 from dualhmr_benchmarks.latency.networks import ExampleProblem, example_problem
-from dualhmr_benchmarks.latency.report import EndToEnd, LatencyReport, Measured, tables, write_json
+from dualhmr_benchmarks.latency.report import (
+    EndToEnd,
+    LatencyReport,
+    MethodLatency,
+    latency_tables,
+    write_latency_json,
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +39,8 @@ def report() -> LatencyReport:
         rounds=3,
         bytes_per_second=1e9,
         measured=(
-            Measured("small", PAPER, {1: 110.0, 3: 310.0}, 50_000_000, 12.0),
-            Measured("small", STRUCTURED, {1: 5.0, 2: 7.0, 5: 13.0}, 1_000_000, None),
+            MethodLatency("small", PAPER, {1: 110.0, 3: 310.0}, 50_000_000, 12.0),
+            MethodLatency("small", STRUCTURED, {1: 5.0, 2: 7.0, 5: 13.0}, 1_000_000, None),
         ),
         end_to_end=(EndToEnd("small", "engine", 14, {"networks": 1.5}),),
         cold_start={"import": 1000.0},
@@ -48,10 +54,10 @@ def test_hand_worked_figures(tmp_path: Path) -> None:
     assert made.ratio(structured) == 50.0
     # A million bytes at a thousand million a second are a millisecond of the two.
     assert made.roofline_share(structured) == pytest.approx(0.5)
-    text = tables(made)
+    text = latency_tables(made)
     assert "| small | structured | 2.00 | 50.0 | 1.0 | 50% |  |" in text
     assert "1: 110.0, 3: 310.0" in text
-    write_json(made, tmp_path / "b.json")
+    write_latency_json(made, tmp_path / "b.json")
     rows = json.loads((tmp_path / "b.json").read_text())["measured"]
     assert [row["ratio_to_paper"] for row in rows] == [1.0, 50.0]
 
@@ -68,7 +74,7 @@ def test_taking_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = timing.interleaved({"a": lambda: run("a", 1), "b": lambda: run("b", 2)}, 2)
     assert order == ["a", "b"] * 3
     assert seconds == {"a": [1, 1], "b": [2, 2]}
-    assert timing.milliseconds([3.0, 1.0, 2.0]) == 2000
+    assert timing.median_milliseconds([3.0, 1.0, 2.0]) == 2000
 
 
 def test_least_bytes_count_what_moves(problem: ExampleProblem) -> None:
@@ -97,16 +103,16 @@ def test_the_papers_formulation_is_that_of_scope_all(problem: ExampleProblem) ->
     )
 
 
-def test_ways_agree_and_disagreement_is_an_error(problem: ExampleProblem) -> None:
-    known = {way: take for way, take in methods(problem).items() if way != PAPER}
-    check(known, 14)
-    other = dict(known)
-    other[STRUCTURED] = lambda steps: known[STRUCTURED](steps - 1)
+def test_methods_agree_and_disagreement_is_an_error(problem: ExampleProblem) -> None:
+    timed = {name: take for name, take in methods(problem).items() if name != PAPER}
+    check_agreement(timed, 14)
+    other = dict(timed)
+    other[STRUCTURED] = lambda steps: timed[STRUCTURED](steps - 1)
     with pytest.raises(RuntimeError, match="structured took 13 of 14 steps"):
-        check(other, 14)
+        check_agreement(other, 14)
     other[STRUCTURED] = methods(problem)["structured, 2D only"]
     with pytest.raises(RuntimeError, match="losses of structured are off"):
-        check(other, 14)
+        check_agreement(other, 14)
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,11 @@ from dualhmr_benchmarks.claims.pictures import SHOWN, write_strips
 from dualhmr_benchmarks.claims.reports.curves_plot import write_curves, write_joints
 from dualhmr_benchmarks.claims.reports.report import paired
 from dualhmr_benchmarks.latency.measure import measure
-from dualhmr_benchmarks.latency.report import tables, write_json, write_plot
+from dualhmr_benchmarks.latency.report import (
+    latency_tables,
+    write_latency_json,
+    write_latency_plot,
+)
 
 _MANY = 30
 _METHODS = {
@@ -124,11 +128,11 @@ def _latency(setting: Setting, out: Path) -> Mapping[str, str]:
             device=setting.device,
         )
     with atomic_path(out / "latency.md") as path:
-        path.write_text(tables(report) + "\n", encoding="utf-8")
-    write_json(report, out / "latency.json")
-    write_plot(report, out / "latency.png")
+        path.write_text(latency_tables(report) + "\n", encoding="utf-8")
+    write_latency_json(report, out / "latency.json")
+    write_latency_plot(report, out / "latency.png")
     measured = {
-        f"{each.networks}, {each.way}": (
+        f"{each.networks}, {each.method}": (
             f"{each.ms_per_iteration:.2f} ms an iteration, {report.ratio(each):.1f} times as fast "
             "as the paper's formulation here"
         )

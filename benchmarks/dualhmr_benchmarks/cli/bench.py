@@ -1,7 +1,7 @@
 """Measure how long a test-time step takes, against the paper's formulation.
 
-Every way to take steps, on the default networks and on the paper's architectures with random
-weights; the ways take turns, and medians are printed with their ratio to the paper's formulation.
+Times every method of taking steps, on the default networks and on the paper's architectures with
+random weights. Methods take turns; medians are printed with their ratio to the paper's formulation.
 """
 
 import argparse
@@ -28,7 +28,11 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from dualhmr_benchmarks.latency.measure import measure
-    from dualhmr_benchmarks.latency.report import tables, write_json, write_plot
+    from dualhmr_benchmarks.latency.report import (
+        latency_tables,
+        write_latency_json,
+        write_latency_plot,
+    )
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -40,9 +44,9 @@ def run(options: argparse.Namespace) -> int:
             device=options.device,
             say=lambda message: print(message, file=sys.stderr, flush=True),
         )
-    print(tables(report))
+    print(latency_tables(report))
     if options.json:
-        write_json(report, options.json)
+        write_latency_json(report, options.json)
     if options.plot:
-        write_plot(report, options.plot)
+        write_latency_plot(report, options.plot)
     return 0

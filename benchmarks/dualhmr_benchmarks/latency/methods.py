@@ -1,4 +1,4 @@
-"""Ways to take test-time steps: all compute Eq. 9 with Adam, on the same person."""
+"""Methods of taking test-time steps: all compute Eq. 9 with Adam, on the same person."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from dualhmr.person_fitting.torch_fitter import TorchFitter, few_threads
 from dualhmr_benchmarks.latency.networks import ExampleProblem
 
 Method = Callable[[int], object]
-"""Takes that many steps from the network as it was trained, and waits for them."""
+"""Takes so many steps, beginning at the trained weights; returns when the device has finished."""
 
 PAPER = "paper"
 AUTOGRAD = "autograd, head"
@@ -29,120 +29,112 @@ KEYPOINTS_ONLY = "structured, 2D only"
 ONNX = "onnx"
 CUDA = "cuda graph"
 METHODS = (PAPER, AUTOGRAD, STRUCTURED, KEYPOINTS_ONLY, ONNX, CUDA)
-"""All of them; which can be had depends on the machine and the bundle."""
+"""All of them; machine and bundle decide which ones `methods` returns."""
 
-
-_AGREE = 1e-3
-"""Relative; in float32, after some steps of Adam on a sum of absolute values."""
+_TOLERANCE = 1e-3
+"""Of losses, relatively. Float32, and Adam on a sum of absolute values: where a residual changes
+its sign, rounding decides the direction of a step."""
 
 
 def schedule_of(steps: int, rate: float, losses: tuple[str, ...] | None = None) -> Schedule:
-    """The paper's Algorithm 1, or EFT on `losses`; never stops early."""
+    """The paper's Algorithm 1, or with `losses` a schedule of those alone; never stops early."""
     return Schedule("paper", (Phase(Adam(rate), steps, losses),), tolerance=0.0)
 
 
 class PapersFormulation:
-    """As the paper does it: all parameters, backbone included, by autograd and torch's Adam.
+    """The paper's own method: all parameters, backbone included, by autograd and torch's Adam.
 
-    Every step runs the whole main network on the image. Batch norms are in evaluation mode.
+    Every step runs the whole main network on the image, with batch norms in evaluation mode.
     """
 
     def __init__(self, problem: ExampleProblem) -> None:
         device = problem.tensors.features.device
         self._start = torch_main_network(problem.bundle).to(device)
         self._network = copy.deepcopy(self._start).requires_grad_(True)
-        self._known = problem.tensors
+        self._tensors = problem.tensors
         self._rate = problem.bundle.manifest.schedule.adam_rate
 
     def __call__(self, steps: int) -> Tensor:
         """The losses (steps,) before every step."""
+        tensors = self._tensors
         self._network.load_state_dict(self._start.state_dict())
         optimiser = torch.optim.Adam(self._network.parameters(), lr=self._rate)
         losses = []
         for _ in range(steps):
             optimiser.zero_grad(set_to_none=True)
-            loss = self.loss()
+            values = tensors.objective.losses(self._network(tensors.inputs), tensors.evidence)
+            loss = torch.stack(list(values.values())).sum()
             loss.backward()
             optimiser.step()
             losses.append(loss.detach())
         return torch.stack(losses).cpu()
 
-    def loss(self) -> Tensor:
-        """Of the network as it is now."""
-        objective, evidence = self._known.objective, self._known.evidence
-        values = objective.losses(self._network(self._known.inputs), evidence)
-        return torch.stack(list(values.values())).sum()
-
 
 def methods(problem: ExampleProblem) -> Mapping[str, Method]:
-    """Those that can be had here, by name, the paper's first."""
+    """The methods that run here, by name, the paper's first."""
     rate = problem.bundle.manifest.schedule.adam_rate
-    adapter, known = problem.adapter, problem.tensors
-    device = str(known.features.device)
+    fitter, tensors = problem.fitter, problem.tensors
+    device = str(tensors.features.device)
 
     def autograd(steps: int) -> AdaptationResult:
         schedule = schedule_of(steps, rate)
-        return adapt(adapter.parameters, adapter.loss_function(known), schedule)
+        return adapt(fitter.parameters, fitter.loss_function(tensors), schedule)
 
     def structured(steps: int) -> AdaptationResult:
         with few_threads(device, "head"):
-            return adapter.course(known, schedule_of(steps, rate))
+            return fitter.course(tensors, schedule_of(steps, rate))
 
     def keypoints_only(steps: int) -> AdaptationResult:
         with few_threads(device, "head"):
-            return adapter.course(known, schedule_of(steps, rate, ("keypoints_2d",)))
+            return fitter.course(tensors, schedule_of(steps, rate, ("keypoints_2d",)))
 
-    taking: dict[str, Method] = {
+    found: dict[str, Method] = {
         PAPER: PapersFormulation(problem),
         AUTOGRAD: autograd,
         STRUCTURED: structured,
         KEYPOINTS_ONLY: keypoints_only,
     }
-    if never_stops_early(problem.bundle):
-        taking[ONNX] = _graph(problem)
+    if _graph_takes_all_steps(problem.bundle):
+        found[ONNX] = _adaptation_graph(problem)
     if device.startswith("cuda"):
-        taking[CUDA] = _captured(problem, device, rate)
-    return taking
+        found[CUDA] = _cuda_graph(problem, device, rate)
+    return found
 
 
-def never_stops_early(bundle: Bundle) -> bool:
-    """Whether its graph takes all the steps that it is asked for, by the paper's schedule."""
+def _graph_takes_all_steps(bundle: Bundle) -> bool:
+    """Whether it implements `schedule_of`: the schedule is fixed when a graph is exported."""
     schedule = bundle.manifest.schedule
     has_graph = ADAPTATION_GRAPH in bundle.manifest.files
     return has_graph and (schedule.name, schedule.tolerance) == ("paper", 0.0)
 
 
-def _captured(problem: ExampleProblem, device: str, rate: float) -> Method:
-    """Has not run on a GPU yet."""
-    adapter = TorchFitter(problem.bundle, read_body(), device=device, scope="head", cuda_graph=True)
-
-    def captured(steps: int) -> AdaptationResult:
-        return adapter.course(problem.tensors, schedule_of(steps, rate))
-
-    return captured
-
-
-def _graph(problem: ExampleProblem) -> Method:
+def _adaptation_graph(problem: ExampleProblem) -> Method:
     options = EngineOptions(threads=torch.get_num_threads())
-    adapter = OnnxFitter(problem.bundle, device="cpu", options=options)
+    fitter = OnnxFitter(problem.bundle, device="cpu", options=options)
 
     def onnx(steps: int) -> PersonIterates:
-        return adapter.adapt(problem.evidence, adapter.schedule.limited_to(steps)).iterates
+        return fitter.adapt(problem.evidence, fitter.schedule.limited_to(steps)).iterates
 
     return onnx
 
 
-def check(taking: Mapping[str, Method], steps: int) -> None:
-    """Raises RuntimeError where a way does not take all steps, or those on one loss disagree."""
+def _cuda_graph(problem: ExampleProblem, device: str, rate: float) -> Method:
+    """Has not run on a GPU yet."""
+    fitter = TorchFitter(problem.bundle, read_body(), device=device, scope="head", cuda_graph=True)
+    return lambda steps: fitter.course(problem.tensors, schedule_of(steps, rate))
+
+
+def check_agreement(methods: Mapping[str, Method], steps: int) -> None:
+    """Raises RuntimeError where one takes fewer steps, or losses are off from autograd's."""
     histories = {}
-    for way, take in taking.items():
-        taken = take(steps)
-        if isinstance(taken, AdaptationResult | PersonIterates):
-            losses = taken.loss_history if isinstance(taken, AdaptationResult) else taken.losses
-            histories[way] = np.array(losses)
+    for name, take_steps in methods.items():
+        result = take_steps(steps)
+        if isinstance(result, AdaptationResult | PersonIterates):
+            losses = result.loss_history if isinstance(result, AdaptationResult) else result.losses
+            histories[name] = np.array(losses)
             if len(losses) != steps + 1:
-                raise RuntimeError(f"{way} took {len(losses) - 1} of {steps} steps")
-    for way in set(histories) - {AUTOGRAD, KEYPOINTS_ONLY}:
-        off = np.abs(histories[way] / histories[AUTOGRAD] - 1).max()
-        if off > _AGREE:
-            raise RuntimeError(f"losses of {way} are off from autograd's by {off:.1e}")
+                raise RuntimeError(f"{name} took {len(losses) - 1} of {steps} steps")
+    for name in set(histories) - {AUTOGRAD, KEYPOINTS_ONLY}:
+        off = np.abs(histories[name] / histories[AUTOGRAD] - 1).max()
+        if off > _TOLERANCE:
+            raise RuntimeError(f"losses of {name} are off from autograd's by {off:.1e}")

@@ -10,7 +10,6 @@ from torch import nn
 
 from dualhmr import load_body, open_bundle
 from dualhmr.body.files import FREE_BODY, read_body
-from dualhmr.body.model import Body
 from dualhmr.bundle import Bundle, Manifest, NetworkSpec, ScheduleDefaults
 from dualhmr.camera import default_focal_length, image_center
 from dualhmr.engines import open_networks
@@ -30,19 +29,25 @@ RELEASES: Mapping[str, tuple[str, str]] = {
 """Backbones of the main network and of the auxiliary one, by the name of a pair."""
 NETWORKS = (DEFAULT, *RELEASES)
 _RATE = 1e-5
-# The estimate before the first round: upright before the camera.
+# The first guess of the pelvis' rotation, in 6D: half a turn about x, diag(1, -1, -1). SMPL has y
+# upwards and faces +z; a camera has y downwards, and +z leads away from it.
 _UPRIGHT = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)
 
 
 def networks(name: str, folder: Path, *, adaptation: bool = True) -> Bundle:
-    """One of `NETWORKS`; exported into `folder`/`name`, which is new.
+    """Exports one of `NETWORKS` into `folder`/`name`, which must not exist yet.
 
-    They are adapted by the paper's schedule and never stop early. Their meshes are those of the
-    free body, which is as large as SMPL. Without `adaptation`, they come without its graph.
+    Their schedule is the paper's and never stops early. Their meshes are those of the free body,
+    which has as many vertices as SMPL. Without `adaptation` the bundle has no adaptation graph.
     """
     body = load_body() if adaptation else None
     if name == DEFAULT:
-        return _never_stopping(open_bundle(), folder / name, body)
+        bundle = open_bundle()
+        schedule = replace(bundle.manifest.schedule, name="paper", tolerance=0.0)
+        manifest = replace(bundle.manifest, schedule=schedule)
+        main, auxiliary = torch_main_network(bundle), torch_auxiliary_network(bundle)
+        write_bundle(folder / name, main, auxiliary, manifest, body=body)
+        return open_bundle(folder / name)
     specs = [
         NetworkSpec(backbone, {}, ("image", "box_info"), 1024, iterations, True)
         for backbone, iterations in zip(RELEASES[name], (10, 3), strict=True)
@@ -51,7 +56,7 @@ def networks(name: str, folder: Path, *, adaptation: bool = True) -> Bundle:
     main, auxiliary = (spec.build() for spec in specs)
     for network in (main, auxiliary):
         network.head.init_pose[0, :6] = torch.tensor(_UPRIGHT)
-        _calm(network)
+        _reduce_gain(network)
     manifest = Manifest(
         name=name,
         description="the paper's architecture with random weights",
@@ -70,27 +75,18 @@ def networks(name: str, folder: Path, *, adaptation: bool = True) -> Bundle:
     return open_bundle(folder / name)
 
 
-def _never_stopping(bundle: Bundle, folder: Path, body: Body | None) -> Bundle:
-    """The same networks, by the paper's schedule."""
-    schedule = replace(bundle.manifest.schedule, name="paper", tolerance=0.0)
-    manifest = replace(bundle.manifest, schedule=schedule)
-    main, auxiliary = torch_main_network(bundle), torch_auxiliary_network(bundle)
-    write_bundle(folder, main, auxiliary, manifest, body=body)
-    return open_bundle(folder)
-
-
-def _calm(network: nn.Module) -> None:
-    """Residual branches add up: untrained, at full gain, features reach a billion."""
+def _reduce_gain(network: nn.Module) -> None:
+    """Residual branches add up: in an untrained network at full gain features reach 1e9."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.constant_(module.weight, 0.5)
 
 
 class ExampleProblem(NamedTuple):
-    """Who is adapted to, and with what."""
+    """The person of the example photograph, ready to be adapted to."""
 
     bundle: Bundle
-    adapter: TorchFitter
+    fitter: TorchFitter
     evidence: PersonEvidence
     tensors: PersonTensors
     """`evidence` on the device."""
@@ -98,7 +94,7 @@ class ExampleProblem(NamedTuple):
 
 def example_problem(bundle: Bundle, *, device: str) -> ExampleProblem:
     """Runs both frozen networks once; `bundle` is one of networks for the free body."""
-    adapter = TorchFitter(bundle, read_body(), device=device, scope="head")
+    fitter = TorchFitter(bundle, read_body(), device=device, scope="head")
     image, keypoints = example()
     height, width = image.shape[:2]
     observed = observe_person(
@@ -106,4 +102,4 @@ def example_problem(bundle: Bundle, *, device: str) -> ExampleProblem:
     )
     networks = open_networks(bundle, "torch", device=device)
     evidence = run_frozen_networks(image, observed, networks, bundle.manifest)
-    return ExampleProblem(bundle, adapter, evidence, adapter.tensors(evidence))
+    return ExampleProblem(bundle, fitter, evidence, fitter.tensors(evidence))

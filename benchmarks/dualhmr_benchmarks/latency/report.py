@@ -1,28 +1,30 @@
-"""Results of the latency benchmark, as data, for people and as a file."""
+"""Results of the latency benchmark: as data, as tables, as a JSON file, as a plot."""
 
-import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dualhmr_benchmarks.latency.methods import PAPER
+from dualhmr.files import markdown_table, write_json
+from dualhmr_benchmarks.latency.methods import AUTOGRAD, PAPER, STRUCTURED
+from dualhmr_training.plotting import new_figure, save_figure
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One way to take steps, on one pair of networks."""
+class MethodLatency:
+    """One method of taking steps, on one pair of networks."""
 
     networks: str
-    way: str
+    method: str
     ms_by_steps: dict[int, float]
     """Medians of whole adaptations of one person, by their number of steps."""
     least_bytes: int
-    """Moved by a step, see `least_bytes`."""
+    """Moved by a step, see `memory.least_bytes`."""
     peak_mb: float | None
-    """Memory that adapting adds."""
+    """Memory that adaptation adds; None where it was not measured."""
 
     @property
     def ms_per_iteration(self) -> float:
-        """What a further step costs."""
+        """What a further step costs: without what the first one or the last one adds."""
         few, many = min(self.ms_by_steps), max(self.ms_by_steps)
         return (self.ms_by_steps[many] - self.ms_by_steps[few]) / (many - few)
 
@@ -48,97 +50,110 @@ class LatencyReport:
     rounds: int
     bytes_per_second: float
     """Of a large copy."""
-    measured: tuple[Measured, ...]
+    measured: tuple[MethodLatency, ...]
     end_to_end: tuple[EndToEnd, ...]
     cold_start: dict[str, float]
     """Milliseconds of a fresh process with the default networks, by stage."""
 
-    def ratio(self, each: Measured) -> float:
+    def ratio(self, latency: MethodLatency) -> float:
         """How many times as fast as the paper's formulation on the same networks."""
         (paper,) = (
-            one for one in self.measured if (one.networks, one.way) == (each.networks, PAPER)
+            each
+            for each in self.measured
+            if (each.networks, each.method) == (latency.networks, PAPER)
         )
-        return paper.ms_per_iteration / each.ms_per_iteration
+        return paper.ms_per_iteration / latency.ms_per_iteration
 
-    def roofline_share(self, each: Measured) -> float:
+    def roofline_share(self, latency: MethodLatency) -> float:
         """The time that moving the least bytes takes, over the time taken."""
-        return 1000 * each.least_bytes / self.bytes_per_second / each.ms_per_iteration
+        return 1000 * latency.least_bytes / self.bytes_per_second / latency.ms_per_iteration
 
 
-def tables(report: LatencyReport) -> str:
+def latency_tables(report: LatencyReport) -> str:
     """In Markdown."""
-    lines = [
-        f"{report.machine}; {report.versions}; {report.threads} thread(s); medians of "
-        f"{report.rounds} interleaved rounds; a large copy moves "
-        f"{report.bytes_per_second / 1e9:.1f} GB/s",
-        "",
-        "| networks | way | ms an iteration | paper's / this | least MB moved | of the roofline "
-        "| memory, MB |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {each.networks} | {each.way} | {each.ms_per_iteration:.2f} | {report.ratio(each):.1f} "
-        f"| {each.least_bytes / 1e6:.1f} | {report.roofline_share(each):.0%} "
-        f"| {'' if each.peak_mb is None else f'{each.peak_mb:.0f}'} |"
-        for each in report.measured
-    ]
-    lines += ["", "| networks | way | ms in all after steps |", "| --- | --- | --- |"]
-    lines += [
-        f"| {each.networks} | {each.way} | "
-        + ", ".join(f"{steps}: {ms:.1f}" for steps, ms in sorted(each.ms_by_steps.items()))
-        + " |"
-        for each in report.measured
-    ]
-    lines += ["", "| `recover`, warm | steps | ms by stage |", "| --- | --- | --- |"]
-    lines += [
-        f"| {each.networks} ({each.engine}) | {each.steps} | {_stages(each.warm)} |"
-        for each in report.end_to_end
-    ]
-    lines += ["", f"Cold start of the default networks, ms: {_stages(report.cold_start)}"]
-    return "\n".join(lines)
+    return "\n\n".join(
+        [
+            f"{report.machine}; {report.versions}; {report.threads} thread(s); medians of "
+            f"{report.rounds} interleaved rounds; a large copy moves "
+            f"{report.bytes_per_second / 1e9:.1f} GB/s",
+            markdown_table(_per_iteration(report)),
+            markdown_table(_per_step_count(report)),
+            markdown_table(_per_stage(report)),
+            f"Cold start of the default networks, ms: {_stages(report.cold_start)}",
+        ]
+    )
+
+
+def _per_iteration(report: LatencyReport) -> Iterator[list[str]]:
+    titles = "networks", "way", "ms an iteration", "paper's / this", "least MB moved"
+    yield [*titles, "of the roofline", "memory, MB"]
+    for each in report.measured:
+        yield [
+            each.networks,
+            each.method,
+            f"{each.ms_per_iteration:.2f}",
+            f"{report.ratio(each):.1f}",
+            f"{each.least_bytes / 1e6:.1f}",
+            f"{report.roofline_share(each):.0%}",
+            "" if each.peak_mb is None else f"{each.peak_mb:.0f}",
+        ]
+
+
+def _per_step_count(report: LatencyReport) -> Iterator[list[str]]:
+    yield ["networks", "way", "ms in all after steps"]
+    for each in report.measured:
+        milliseconds = (f"{steps}: {ms:.1f}" for steps, ms in sorted(each.ms_by_steps.items()))
+        yield [each.networks, each.method, ", ".join(milliseconds)]
+
+
+def _per_stage(report: LatencyReport) -> Iterator[list[str]]:
+    yield ["`recover`, warm", "steps", "ms by stage"]
+    for each in report.end_to_end:
+        yield [f"{each.networks} ({each.engine})", str(each.steps), _stages(each.warm)]
 
 
 def _stages(milliseconds: dict[str, float]) -> str:
     return ", ".join(f"{stage} {ms:.1f}" for stage, ms in milliseconds.items())
 
 
-def write_json(report: LatencyReport, path: Path) -> None:
-    """All of it, with ratios."""
+def write_latency_json(report: LatencyReport, path: Path) -> None:
+    """All of it, with ratios; the method is under the key `way`."""
     plain = asdict(report)
-    for each, row in zip(report.measured, plain["measured"], strict=True):
-        row["ms_per_iteration"] = each.ms_per_iteration
-        row["ratio_to_paper"] = report.ratio(each)
-        row["roofline_share"] = report.roofline_share(each)
-    path.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    plain["measured"] = [
+        {"way" if name == "method" else name: value for name, value in asdict(each).items()}
+        | {
+            "ms_per_iteration": each.ms_per_iteration,
+            "ratio_to_paper": report.ratio(each),
+            "roofline_share": report.roofline_share(each),
+        }
+        for each in report.measured
+    ]
+    write_json(path, plain)
 
 
-_COLOURS = {"paper": "#b0413e", "autograd, head": "#e0a458", "structured": "#2a6f97"}
-_OTHER = "#61a5c2"
+_COLOURS = {PAPER: "#b0413e", AUTOGRAD: "#e0a458", STRUCTURED: "#2a6f97"}
+_OTHER_COLOUR = "#61a5c2"
 
 
-def write_plot(report: LatencyReport, path: Path) -> None:
-    """A bar for each way on each pair of networks; ImportError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('plots need matplotlib: pip install "dualhmr[plot]"') from error
+def write_latency_plot(report: LatencyReport, path: Path) -> None:
+    """A bar for each method on each pair of networks; ImportError without matplotlib."""
+    figure = new_figure()
+    figure.set_size_inches(8, 0.5 + 0.36 * len(report.measured))
     names = list(dict.fromkeys(each.networks for each in report.measured))
-    figure = Figure(figsize=(8, 0.5 + 0.36 * len(report.measured)), layout="constrained")
     panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
     for panel, name in zip(panels, names, strict=True):
         rows = [each for each in report.measured if each.networks == name][::-1]
-        times = [each.ms_per_iteration for each in rows]
-        colours = [_COLOURS.get(each.way, _OTHER) for each in rows]
-        panel.barh([each.way for each in rows], times, color=colours)
         for number, each in enumerate(rows):
             milliseconds = each.ms_per_iteration
+            colour = _COLOURS.get(each.method, _OTHER_COLOUR)
+            panel.barh(each.method, milliseconds, color=colour)
             label = f" {milliseconds:,.0f} ms" if milliseconds > 100 else f" {milliseconds:.3g} ms"
-            if each.way != "paper":
+            if each.method != PAPER:
                 label += f", {report.ratio(each):.0f}x"
-            panel.text(each.ms_per_iteration, number, label, va="center", fontsize=9)
+            panel.text(milliseconds, number, label, va="center", fontsize=9)
         panel.set_xscale("log")
         panel.set_title(name, loc="left", fontsize=10)
         panel.spines[["top", "right"]].set_visible(False)
         panel.margins(x=0.25)
     panels[-1].set_xlabel("milliseconds per test-time iteration, one person")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)

@@ -20,7 +20,7 @@ from dualhmr_benchmarks.claims.names import ARTEFACT_NAMES, BUDGET_NAMES, EVERYT
 from dualhmr_benchmarks.claims.reports.report import Line, Report
 from dualhmr_benchmarks.claims.reports.report_text import markdown, read_report
 from dualhmr_benchmarks.latency.methods import PAPER, STRUCTURED
-from dualhmr_benchmarks.latency.report import LatencyReport, Measured
+from dualhmr_benchmarks.latency.report import LatencyReport, MethodLatency
 
 FURTHER_FILES = {
     "table1": {"people.png"},
@@ -52,8 +52,8 @@ def latencies(*_arguments: object, **_options: object) -> LatencyReport:
         rounds=1,
         bytes_per_second=1e9,
         measured=(
-            Measured("small", PAPER, {1: 110.0, 3: 310.0}, 50_000_000, 12.0),
-            Measured("small", STRUCTURED, {1: 5.0, 2: 7.0}, 1_000_000, None),
+            MethodLatency("small", PAPER, {1: 110.0, 3: 310.0}, 50_000_000, 12.0),
+            MethodLatency("small", STRUCTURED, {1: 5.0, 2: 7.0}, 1_000_000, None),
         ),
         end_to_end=(),
         cold_start={"import": 1000.0},
