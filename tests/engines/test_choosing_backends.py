@@ -199,10 +199,10 @@ def test_tensorrt_gets_the_files_and_the_options(
 
 
 def test_networks_give_arrays_that_speak_dlpack(bundle: Bundle) -> None:
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     inputs = {
-        "keypoints": dice.uniform(0, 1, (2, 23, 3)).astype(np.float32),
-        "box_info": dice.normal(size=(2, 3)).astype(np.float32),
+        "keypoints": rng.uniform(0, 1, (2, 23, 3)).astype(np.float32),
+        "box_info": rng.normal(size=(2, 3)).astype(np.float32),
     }
     for name in ("onnxruntime", "torch"):
         output = open_networks(bundle, name).auxiliary(inputs)["rotations"]

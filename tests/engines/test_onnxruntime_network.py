@@ -45,10 +45,10 @@ def test_bound_buffers_hold_what_the_session_gives(
 def test_the_default_bundle_too() -> None:
     path = open_bundle().path("auxiliary.onnx")
     network = OnnxRuntimeNetwork(path)
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     inputs = {
-        "keypoints": dice.uniform(0, 1, (3, 23, 3)).astype(np.float32),
-        "box_info": dice.normal(size=(3, 3)).astype(np.float32),
+        "keypoints": rng.uniform(0, 1, (3, 23, 3)).astype(np.float32),
+        "box_info": rng.normal(size=(3, 3)).astype(np.float32),
     }
     outputs = network(inputs)
     expected = session(network).run(list(outputs), inputs)

@@ -9,13 +9,13 @@ from dualhmr_export.onnx_files import with_folded_norms
 
 def lively(backbone: Backbone) -> Backbone:
     """Norms as after a training, not the identity."""
-    dice = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor in (module.running_mean, module.bias.data):
-                tensor.normal_(0, 0.1, generator=dice)
+                tensor.normal_(0, 0.1, generator=rng)
             for tensor in (module.running_var, module.weight.data):
-                tensor.uniform_(0.5, 1.5, generator=dice)
+                tensor.uniform_(0.5, 1.5, generator=rng)
     return backbone.eval()
 
 

@@ -21,11 +21,11 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def random_inputs(persons: int) -> dict[str, np.ndarray]:
-    dice = np.random.default_rng(persons)
+    rng = np.random.default_rng(persons)
     return {
-        "image": dice.integers(0, 256, (persons, 256, 192, 3), dtype=np.uint8),
-        "keypoints": dice.uniform(0, 1, (persons, 23, 3)).astype(np.float32),
-        "box_info": dice.normal(size=(persons, 3)).astype(np.float32),
+        "image": rng.integers(0, 256, (persons, 256, 192, 3), dtype=np.uint8),
+        "keypoints": rng.uniform(0, 1, (persons, 23, 3)).astype(np.float32),
+        "box_info": rng.normal(size=(persons, 3)).astype(np.float32),
     }
 
 
@@ -65,9 +65,9 @@ def test_inputs_and_outputs_are_named(bundle: Path) -> None:
 
 
 def test_both_kinds_of_network_recover(bundle: Path) -> None:
-    dice = np.random.default_rng(0)
-    image = dice.integers(0, 256, (300, 200, 3), dtype=np.uint8)
-    keypoints = dice.uniform(50, 150, (17, 2))
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (300, 200, 3), dtype=np.uint8)
+    keypoints = rng.uniform(50, 150, (17, 2))
     recovery = Recoverer(bundle).recover(image, keypoints, max_steps=5)
     assert np.isfinite(recovery.vertices).all()
     assert min(recovery.loss_history[0]) < recovery.loss_history[0][0]

@@ -80,10 +80,10 @@ class Person:
 
     @staticmethod
     def of(seed: int, names: KeypointSet = COCO_17) -> "Person":
-        dice = torch.Generator().manual_seed(seed)
+        rng = torch.Generator().manual_seed(seed)
 
         def normal(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=dice)
+            return torch.randn(*shape, generator=rng)
 
         view = View(
             torch.tensor([[310.0, 240.0]]),
@@ -93,7 +93,7 @@ class Person:
         )
         upright = torch.tensor([1.0, 0, 0, -1, 0, 0]) + 0.1 * normal(1, 1, 6)
         limbs = torch.tensor([1.0, 0, 0, 1, 0, 0]) + 0.3 * normal(1, 23, 6)
-        confidence = torch.rand(1, len(names), generator=dice)
+        confidence = torch.rand(1, len(names), generator=rng)
         xy = view.box_center + 100 * normal(1, len(names), 2)
         missing = torch.arange(len(names)) % 4 == 3
         return Person(

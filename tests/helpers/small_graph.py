@@ -42,8 +42,8 @@ def write_graph(path: Path, *, persons: str | int = "N", bfloat16: bool = False)
 
 def small_inputs(persons: int) -> dict[str, np.ndarray]:
     """What such a graph reads."""
-    dice = np.random.default_rng(persons)
+    rng = np.random.default_rng(persons)
     return {
-        "image": dice.integers(0, 256, (persons, 4, 3, 3), dtype=np.uint8),
-        "box_info": dice.normal(size=(persons, 3)).astype(np.float32),
+        "image": rng.integers(0, 256, (persons, 4, 3, 3), dtype=np.uint8),
+        "box_info": rng.normal(size=(persons, 3)).astype(np.float32),
     }

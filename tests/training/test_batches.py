@@ -49,22 +49,24 @@ def test_networks_read_what_was_detected(people: People, objective: Objective) -
     assert not inputs["keypoints"][~seen].any()
 
 
-def test_networks_read_the_look_where_there_is_one(objective: Objective) -> None:
+def test_networks_read_observed_keypoints_where_the_population_has_them(
+    objective: Objective,
+) -> None:
     population = Population(look=noise_only(0.05))
     people = PeopleSampler(small_body(), make_poses().rotvecs, population, seed=0).sample(COUNT)
     batch = batch_of_people(people, objective)
-    looked = people.seen_confidence > 0
-    assert torch.equal(batch.inputs["keypoints"][looked][:, :2], people.seen[looked])
-    assert batch.known.keypoints is people.detected
-    assert not torch.equal(people.seen, people.detected)
+    observed = people.observed_confidence > 0
+    assert torch.equal(batch.inputs["keypoints"][observed][:, :2], people.observed[observed])
+    assert batch.evidence.keypoints is people.detected
+    assert not torch.equal(people.observed, people.detected)
 
 
 def test_what_is_known_is_detected_and_what_is_learnt_is_true(
     people: People, objective: Objective
 ) -> None:
     batch = batch_of_people(people, objective)
-    assert batch.known.target is None
-    assert batch.known.keypoints is people.detected
+    assert batch.evidence.target is None
+    assert batch.evidence.keypoints is people.detected
     assert batch.truth.keypoints is people.keypoints
     assert batch.truth.target is not None
     assert torch.equal(batch.truth.target.rotations, people.rotations)
@@ -100,4 +102,4 @@ def test_moving_keeps_everything(batches: SyntheticBatches) -> None:
     moved = to_device(batch, torch.device("meta"))
     assert isinstance(moved, Batch)
     assert {tensor.device.type for tensor in tensors(moved)} == {"meta"}
-    assert moved.known.target is None
+    assert moved.evidence.target is None

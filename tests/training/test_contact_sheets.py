@@ -37,13 +37,13 @@ def seen(objective: Objective) -> tuple[HeadOutput, Batch]:
     points = objective.points(pose_skeleton(objective.body, people.rotations, people.betas))[0]
     camera = objective.camera(output.camera, people.view)
     keypoints = project_to_crop(points, camera, people.view)
-    known = batch.known._replace(keypoints=keypoints, confidence=torch.ones(keypoints.shape[:2]))
-    return output, batch._replace(known=known)
+    known = batch.evidence._replace(keypoints=keypoints, confidence=torch.ones(keypoints.shape[:2]))
+    return output, batch._replace(evidence=known)
 
 
 def without_dots(batch: Batch) -> Batch:
-    confidence = torch.zeros_like(batch.known.confidence)
-    return batch._replace(known=batch.known._replace(confidence=confidence))
+    confidence = torch.zeros_like(batch.evidence.confidence)
+    return batch._replace(evidence=batch.evidence._replace(confidence=confidence))
 
 
 def panels(sheet: Picture) -> list[Picture]:
@@ -52,7 +52,7 @@ def panels(sheet: Picture) -> list[Picture]:
 
 def pixels(batch: Batch, person: int) -> list[tuple[int, int]]:
     """Row and column of the keypoints that fall into the crop; a crop spans -1 to 1."""
-    x, y = ((batch.known.keypoints[person] + 1) / 2 * torch.tensor([CROP_WIDTH, CROP_HEIGHT])).mT
+    x, y = ((batch.evidence.keypoints[person] + 1) / 2 * torch.tensor([CROP_WIDTH, CROP_HEIGHT])).mT
     found = zip(y.floor().int().tolist(), x.floor().int().tolist(), strict=True)
     return [(y, x) for y, x in found if 0 <= y < CROP_HEIGHT and 0 <= x < CROP_WIDTH]
 
@@ -87,7 +87,7 @@ def test_keypoints_out_of_the_crop_leave_it_alone(
     seen: tuple[HeadOutput, Batch], objective: Objective
 ) -> None:
     output, batch = seen
-    far = batch._replace(known=batch.known._replace(keypoints=batch.known.keypoints - 30))
+    far = batch._replace(evidence=batch.evidence._replace(keypoints=batch.evidence.keypoints - 30))
     expected = contact_sheet([output], objective, without_dots(batch))
     assert np.array_equal(contact_sheet([output], objective, far), expected)
 

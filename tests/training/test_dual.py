@@ -90,7 +90,7 @@ def test_the_main_network_is_under_the_loss_after_a_step_on_keypoints_and_pseudo
     second = torch.nn.functional.normalize(second, dim=-1)
     matrices = torch.stack([first, second, torch.linalg.cross(first, second)], dim=-1)
     target = objective.target(matrices.detach(), guessed.betas.detach())
-    known = batch.known._replace(target=target)
+    known = batch.evidence._replace(target=target)
     expected = adapted_output(networks.main, batch.inputs, objective, known, TINY.inner)
     assert close(networks.adapted(batch), expected)
     assert not close(networks.adapted(batch), networks.main(batch.inputs))
@@ -112,7 +112,7 @@ def test_without_an_auxiliary_network() -> None:
     networks, batch = set_up(ALONE)
     assert set(networks(batch)) == {f"main/{loss}" for loss in LOSSES}
     assert [name for name, _ in networks.named_children()] == ["main"]
-    known = batch.known._replace(target=None)
+    known = batch.evidence._replace(target=None)
     objective = networks._objective
     expected = adapted_output(networks.main, batch.inputs, objective, known, ALONE.inner)
     assert close(networks.adapted(batch), expected)

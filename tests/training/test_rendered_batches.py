@@ -48,10 +48,10 @@ def test_a_batch_has_pictures_besides_what_keypoint_networks_get() -> None:
     assert batch.inputs["image"].dtype == torch.uint8
     assert torch.equal(batch.inputs["image"], images)
     # What is known at test time is what was detected; what is learnt is the truth.
-    assert torch.equal(batch.known.keypoints, people.detected)
-    assert torch.equal(batch.known.confidence, people.confidence)
+    assert torch.equal(batch.evidence.keypoints, people.detected)
+    assert torch.equal(batch.evidence.confidence, people.confidence)
     assert torch.equal(batch.truth.keypoints, people.keypoints)
-    assert batch.known.target is None
+    assert batch.evidence.target is None
     without = batch_of_people(people, synthetic_objective(small_body(), CONFIG.supervision))
     del batch.inputs["image"]
     assert equal(batch, without)
@@ -97,10 +97,10 @@ def test_workers_take_turns() -> None:
         assert not torch.equal(one.images, other.images)
 
 
-def test_the_look_of_people_changes_nothing_else() -> None:
+def test_appearance_changes_nothing_but_the_images() -> None:
     usual, bare = (
-        next(iter(SyntheticImages(small_body(), POOL, appearance=look, seed=7, batch=4)))
-        for look in (None, BARE)
+        next(iter(SyntheticImages(small_body(), POOL, appearance=appearance, seed=7, batch=4)))
+        for appearance in (None, BARE)
     )
     assert not torch.equal(bare.images, usual.images)
     assert equal(bare.people, usual.people)

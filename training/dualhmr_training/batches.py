@@ -102,7 +102,7 @@ class Batch(NamedTuple):
 
     inputs: dict[str, Tensor]
     """What the networks read, by name."""
-    known: Evidence
+    evidence: Evidence
     """What would be known at test time, the pseudo mesh apart: keypoints as detected."""
     truth: Evidence
     """What is to be learnt."""
@@ -114,13 +114,15 @@ class Batch(NamedTuple):
 
 def batch_of_people(people: People, objective: Objective, images: Tensor | None = None) -> Batch:
     """Synthetic people; with their pictures (N, 256, 192, 3) for networks that read the image."""
-    keypoints = keypoints_input(people.seen, people.seen_confidence, source=BODY_23, target=BODY_23)
+    keypoints = keypoints_input(
+        people.observed, people.observed_confidence, source=BODY_23, target=BODY_23
+    )
     with torch.no_grad():
         target = objective.target(people.rotations, people.betas)
     inputs = {"keypoints": keypoints, "box_info": box_info(people.view)}
     return Batch(
         inputs=inputs if images is None else inputs | {"image": images},
-        known=Evidence(people.detected, people.confidence, people.view, None),
+        evidence=Evidence(people.detected, people.confidence, people.view, None),
         truth=Evidence(people.keypoints, people.in_view.float(), people.view, target),
     )
 
@@ -154,7 +156,7 @@ def batch_of_samples(
         annotated = _with_mesh_of(annotated, of_gender, whose)
     return Batch(
         inputs={"image": samples.image, "box_info": box_info(samples.view)},
-        known=evidence,
+        evidence=evidence,
         truth=evidence._replace(target=annotated),
     )
 

@@ -41,7 +41,7 @@ def contact_sheet(outputs: Sequence[HeadOutput], objective: Objective, batch: Ba
     rows = []
     for output in outputs:
         crops = []
-        for person, body in enumerate(_bodies(output, objective, batch.known.view)):
+        for person, body in enumerate(_bodies(output, objective, batch.evidence.view)):
             crop = render_meshes(
                 body.vertices[None],
                 faces,
@@ -49,8 +49,8 @@ def contact_sheet(outputs: Sequence[HeadOutput], objective: Objective, batch: Ba
                 principal_point=body.principal_point,
                 background=_background(seen, person),
             )
-            detected = seen.known.confidence[person] > 0
-            draw_dots(crop, seen.known.keypoints[person][detected])
+            detected = seen.evidence.confidence[person] > 0
+            draw_dots(crop, seen.evidence.keypoints[person][detected])
             crops.append(crop)
         rows.append(np.concatenate(crops, axis=1))
     return np.concatenate(rows, axis=0)

@@ -108,7 +108,7 @@ class DualNetworks(nn.Module):
     def _outputs(self, batch: Batch, inner: InnerLoop) -> tuple[HeadOutput, HeadOutput | None]:
         """Of the adapted main network and of the auxiliary one."""
         guessed = None if self.auxiliary is None else self.auxiliary(batch.inputs)
-        known: Evidence = batch.known
+        known: Evidence = batch.evidence
         if guessed is not None and inner.steps:
             known = known._replace(target=self._pseudo_mesh(guessed))
         adapted = adapted_output(self.main, batch.inputs, self._objective, known, inner)

@@ -177,9 +177,9 @@ def upright_pose_6d() -> Tensor:
 
 def mean_pose_6d(pool: Tensor) -> Tensor:
     """The mean rotation of every joint over varied poses, (144,); upright and facing the camera."""
-    dice = SeededRandom(5)
-    poses = sample_poses(pool, 4096, PoseVariation(), dice)
-    mean = nearest_rotation(orient(poses, Viewpoints(), dice).mean(0))
+    rng = SeededRandom(5)
+    poses = sample_poses(pool, 4096, PoseVariation(), rng)
+    mean = nearest_rotation(orient(poses, Viewpoints(), rng).mean(0))
     mean[0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     return rotmat_to_rot6d(mean).flatten()
 

@@ -65,9 +65,9 @@ _RENDERED_AT_ONCE = 64
 
 def held_out_images(body: Body, people: People, appearance: Appearance) -> Tensor:
     """Pictures (N, 256, 192, 3) of people, always the same ones. All on the CPU."""
-    dice = SeededRandom(1001)
+    rng = SeededRandom(1001)
     parts = in_parts(people, _RENDERED_AT_ONCE)
-    return torch.cat([render_people(body, part, appearance, dice) for part in parts])
+    return torch.cat([render_people(body, part, appearance, rng).images for part in parts])
 
 
 class PeopleValidation:

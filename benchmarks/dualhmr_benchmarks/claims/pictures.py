@@ -84,7 +84,7 @@ def _returned_after(steps: int, courses: Sequence[AdaptationResult]) -> HeadOutp
 
 def _as_batch(subjects: Subjects) -> Batch:
     assert subjects.image is not None
-    return Batch({"image": subjects.image}, subjects.known, subjects.known)
+    return Batch({"image": subjects.image}, subjects.evidence, subjects.evidence)
 
 
 def _columns(subjects: Subjects, sheet: Picture) -> list[list[Picture]]:
@@ -105,10 +105,10 @@ def write_population_picture(setting: Setting, trial: Trial, out: Path) -> Mappi
     """
     people = {quality: _people(setting, replace(trial, quality=quality)) for quality in QUALITIES}
     first = next(iter(people.values()))
-    assert first.seen is not None
-    columns = {"look": _crops(first, *first.seen)}
+    assert first.observed is not None
+    columns = {"look": _crops(first, *first.observed)}
     for quality, each in people.items():
-        known = each.known
+        known = each.evidence
         columns[f"keypoints: {quality}"] = _crops(each, known.keypoints, known.confidence)
     write_png(out / "people.png", side_by_side(columns))
     return {"people.png": "white: true keypoints; orange: what is seen, or given"}

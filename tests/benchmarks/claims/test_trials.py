@@ -92,12 +92,19 @@ def test_qualities_differ_in_what_the_detector_reports_alone(style: str) -> None
     assert missing["openpose"] > missing["rsn"] > missing["truth"]
     first, *others = people.values()
     for other in others:
-        for name in ("rotations", "betas", "keypoints", "seen", "seen_confidence", "translation"):
+        for name in (
+            "rotations",
+            "betas",
+            "keypoints",
+            "observed",
+            "observed_confidence",
+            "translation",
+        ):
             assert torch.equal(getattr(first, name), getattr(other, name)), name
         assert all(map(torch.equal, first.view, other.view))
-    # The look's errors have nothing to do with the detector's.
-    both = (first.confidence > 0) & (first.seen_confidence > 0)
-    signs = [(each - first.keypoints)[both].sign() for each in (first.detected, first.seen)]
+    # The errors of the observed keypoints have nothing to do with the detector's.
+    both = (first.confidence > 0) & (first.observed_confidence > 0)
+    signs = [(each - first.keypoints)[both].sign() for each in (first.detected, first.observed)]
     assert abs((signs[0] * signs[1]).mean()) < 0.03
 
 

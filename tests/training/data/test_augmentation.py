@@ -10,9 +10,9 @@ COUNT = 20_000
 
 @pytest.fixture(scope="module")
 def changes() -> list[Change]:
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     augmentation = Augmentation()
-    return [augmentation.draw(dice) for _ in range(COUNT)]
+    return [augmentation.draw(rng) for _ in range(COUNT)]
 
 
 def test_half_are_mirrored(changes: list[Change]) -> None:
@@ -46,7 +46,7 @@ def test_channels_are_tinted_independently_and_evenly(changes: list[Change]) -> 
     np.testing.assert_allclose(np.corrcoef(colours.T), np.eye(3), atol=0.03)
 
 
-def test_the_same_dice_give_the_same_change() -> None:
+def test_the_same_seed_give_the_same_change() -> None:
     first, second = (Augmentation().draw(np.random.default_rng(3)) for _ in range(2))
     assert first == second
     assert first != Augmentation().draw(np.random.default_rng(4))

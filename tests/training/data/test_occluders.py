@@ -27,7 +27,7 @@ def test_occluders_can_be_anywhere() -> None:
     assert quarters.min() > 4
 
 
-def test_the_same_dice_hide_the_same() -> None:
+def test_the_same_seed_hide_the_same() -> None:
     first, second = (occlude(CROP, np.random.default_rng(7)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert (first != occlude(CROP, np.random.default_rng(8))).any()

@@ -182,31 +182,31 @@ def test_an_empty_pool_is_an_error(body: Body) -> None:
         sampler.sample(1)
 
 
-WITH_LOOK = replace(UPRIGHT, look=noise_only(0.05))
+WITH_OBSERVED = replace(UPRIGHT, look=noise_only(0.05))
 
 
-def test_without_a_look_networks_see_what_the_detector_reports(people: People) -> None:
-    assert torch.equal(people.seen, people.detected)
-    assert torch.equal(people.seen_confidence, people.confidence)
+def test_observed_keypoints_are_the_detected_ones_by_default(people: People) -> None:
+    assert torch.equal(people.observed, people.detected)
+    assert torch.equal(people.observed_confidence, people.confidence)
 
 
 @pytest.mark.parametrize("detector", [noise_only(0), DetectorErrors()])
-def test_a_look_is_the_same_whatever_the_detector_gets_wrong(
+def test_observed_keypoints_do_not_depend_on_the_detector(
     body: Body, detector: DetectorErrors
 ) -> None:
-    people = sample(body, replace(WITH_LOOK, detector=detector))
-    other = sample(body, replace(WITH_LOOK, detector=noise_only(0.03)))
-    assert torch.equal(people.seen, other.seen)
+    people = sample(body, replace(WITH_OBSERVED, detector=detector))
+    other = sample(body, replace(WITH_OBSERVED, detector=noise_only(0.03)))
+    assert torch.equal(people.observed, other.observed)
     assert torch.equal(people.view.box_center, other.view.box_center)
     assert torch.equal(people.rotations, other.rotations)
     assert not torch.equal(people.detected, other.detected)
 
 
-def test_errors_of_look_and_detector_are_unrelated(body: Body) -> None:
-    people = sample(body, replace(WITH_LOOK, detector=noise_only(0.05)))
-    known = (people.confidence > 0) & (people.seen_confidence > 0)
+def test_errors_of_observed_and_detected_keypoints_are_unrelated(body: Body) -> None:
+    people = sample(body, replace(WITH_OBSERVED, detector=noise_only(0.05)))
+    known = (people.confidence > 0) & (people.observed_confidence > 0)
     errors = [
         (reported - people.keypoints)[known].flatten()
-        for reported in (people.seen, people.detected)
+        for reported in (people.observed, people.detected)
     ]
     assert abs(torch.corrcoef(torch.stack(errors))[0, 1]) < 0.03

@@ -85,12 +85,12 @@ def test_other_shapes(tmp_path: Path, poses: np.ndarray, clips: np.ndarray) -> N
 
 
 def test_the_same_seed_gives_the_same_numbers() -> None:
-    def draw(dice: SeededRandom) -> Tensor:
+    def draw(rng: SeededRandom) -> Tensor:
         parts = [
-            dice.uniform(3, 2).flatten(),
-            dice.normal(4),
-            dice.happens(0.5, 5).float(),
-            dice.integers(100, 6).float(),
+            rng.uniform(3, 2).flatten(),
+            rng.normal(4),
+            rng.happens(0.5, 5).float(),
+            rng.integers(100, 6).float(),
         ]
         return torch.cat(parts)
 
@@ -99,7 +99,7 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     assert not torch.equal(first, other)
 
 
-def test_dice_neither_read_nor_change_the_global_generator() -> None:
+def test_seeded_numbers_neither_read_nor_change_the_global_generator() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
     first = SeededRandom(1).normal(3)

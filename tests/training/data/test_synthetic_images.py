@@ -17,7 +17,7 @@ from dualhmr.rendering.scene import vertex_normals
 from dualhmr_training.data.synthetic.degradations import Appearance, Degradation, degrade
 from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.data.synthetic.poses import SeededRandom
-from dualhmr_training.data.synthetic.rendering import Crops, draw_crops, render_people
+from dualhmr_training.data.synthetic.rendering import Crops, render_people
 from dualhmr_training.data.synthetic.surfaces import VisibleSurfaces, _normals
 from dualhmr_training.data.synthetic.surroundings import occluder
 from dualhmr_training.data.synthetic.textures import (
@@ -55,7 +55,7 @@ def people(body: Body) -> People:
 
 @pytest.fixture(scope="module")
 def crops(body: Body, people: People) -> Crops:
-    return draw_crops(body, people, Appearance(), SeededRandom(1))
+    return render_people(body, people, Appearance(), SeededRandom(1))
 
 
 def to_pixels(points: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ def test_nobody_to_hide() -> None:
 
 def test_people_are_occluded_as_often_and_as_much_as_stated(body: Body, people: People) -> None:
     def hidden(appearance: Appearance) -> Tensor:
-        drawn = draw_crops(body, people, appearance, SeededRandom(2))
+        drawn = render_people(body, people, appearance, SeededRandom(2))
         both = (drawn.occluded & drawn.person).flatten(1).sum(1)
         return both / drawn.person.flatten(1).sum(1).clamp(min=1)
 
@@ -173,9 +173,11 @@ def test_people_are_occluded_as_often_and_as_much_as_stated(body: Body, people: 
     assert 0.25 < (hidden(replace(BARE, occluded=0.5)) > 0).double().mean() < 0.75
 
 
-def test_the_same_dice_draw_the_same_pictures(body: Body, people: People) -> None:
+def test_the_same_seed_draw_the_same_pictures(body: Body, people: People) -> None:
     few: People = pytree.tree_map_only(Tensor, lambda part: part[:4], people)
-    one, again, other = (render_people(body, few, Appearance(), SeededRandom(s)) for s in (1, 1, 2))
+    one, again, other = (
+        render_people(body, few, Appearance(), SeededRandom(s)).images for s in (1, 1, 2)
+    )
     assert torch.equal(one, again)
     differs = (one != other).any(-1).flatten(1).double().mean(1)
     assert (differs > 0.3).all()
@@ -183,7 +185,7 @@ def test_the_same_dice_draw_the_same_pictures(body: Body, people: People) -> Non
 
 def test_some_people_look_as_they_do_among_all(body: Body, people: People, crops: Crops) -> None:
     for only in (slice(1, None, 3), slice(7, 8)):
-        some = draw_crops(body, people, Appearance(), SeededRandom(1), only=only)
+        some = render_people(body, people, Appearance(), SeededRandom(1), only=only)
         for found, expected in zip(some, crops, strict=True):
             assert torch.equal(found, expected[only])
 

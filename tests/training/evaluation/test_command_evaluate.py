@@ -191,9 +191,9 @@ def test_nobody_to_evaluate_on(adapter: PeopleAdapter, networks: Networks, group
 def test_who_cannot_be_adapted_to_is_named(
     adapter: PeopleAdapter, networks: Networks, group: Group, subjects: Subjects
 ) -> None:
-    keypoints = subjects.known.keypoints.clone()
+    keypoints = subjects.evidence.keypoints.clone()
     keypoints[1] = torch.nan
-    blurred = subjects._replace(known=subjects.known._replace(keypoints=keypoints))
+    blurred = subjects._replace(evidence=subjects.evidence._replace(keypoints=keypoints))
     schedule = networks.facts.schedule.schedule().limited_to(1)
     message = "of the people from number 3 on, person 1: the loss or its gradient is nan"
     with pytest.raises(ValueError, match=message):

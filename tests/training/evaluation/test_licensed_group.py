@@ -148,10 +148,10 @@ def test_which_keypoints_are_given(tmp_path: Path) -> None:
         assert subjects.image is not None
         for person in range(3):
             sample = samples[person]
-            assert torch.equal(subjects.known.keypoints[person], sample.keypoints[part])
-            assert torch.equal(subjects.known.confidence[person], sample.confidence[part])
+            assert torch.equal(subjects.evidence.keypoints[person], sample.keypoints[part])
+            assert torch.equal(subjects.evidence.confidence[person], sample.confidence[part])
             assert torch.equal(subjects.image[person], sample.image)
-            for got, expected in zip(subjects.known.view, sample.view, strict=True):
+            for got, expected in zip(subjects.evidence.view, sample.view, strict=True):
                 assert torch.equal(got[person], expected)
 
 

@@ -28,11 +28,11 @@ def recovered(
     recoverer: Recoverer, subjects: Subjects, person: int, schedule: Schedule
 ) -> Recovery:
     """The same keypoints in a photograph, whose camera is known."""
-    view = subjects.known.view
+    view = subjects.evidence.view
     half = half_crop(view.box_height[person])
-    in_focal_lengths = subjects.known.keypoints[person] * half + view.box_center[person]
+    in_focal_lengths = subjects.evidence.keypoints[person] * half + view.box_center[person]
     pixels = in_focal_lengths * FOCAL_LENGTH_PX + torch.tensor(CENTER)
-    given = torch.cat([pixels, subjects.known.confidence[person, :, None]], dim=1)
+    given = torch.cat([pixels, subjects.evidence.confidence[person, :, None]], dim=1)
     return recoverer.recover(
         np.zeros((2000, 2000, 3), np.uint8),
         given.numpy(),
@@ -82,7 +82,7 @@ def test_errors_are_those_of_what_recover_gives(
         np.testing.assert_allclose(
             courses[person].loss_history, recovery.loss_history[0], rtol=1e-3
         )
-        box_px = FOCAL_LENGTH_PX * subjects.known.view.box_height[person].item()
+        box_px = FOCAL_LENGTH_PX * subjects.evidence.view.box_height[person].item()
         given_px = errors.measures["given_2d_percent"][[0, -1]] * box_px / 100
         np.testing.assert_allclose(given_px, recovery.reprojection_px[0], rtol=1e-3)
 

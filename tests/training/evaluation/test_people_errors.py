@@ -59,7 +59,7 @@ def projected(body: Body, subjects: Subjects, output: HeadOutput) -> Tensor:
     points = keypoint_regressor(body, COCO_17).from_mesh(*posed).double()
     seen = []
     for i, (scale, x, y) in enumerate(output.camera.double().tolist()):
-        center, height, focal, principal = (part[i].double() for part in subjects.known.view)
+        center, height, focal, principal = (part[i].double() for part in subjects.evidence.view)
         size = height * scale
         place = torch.tensor([x, y, 0.0]).double()
         place[:2] += 2 * (center - principal) / size
@@ -173,9 +173,9 @@ def test_2d_errors_the_long_way(
 ) -> None:
     seen = projected(body, subjects, best_outputs(courses)).numpy()
     assert subjects.truth.keypoints is not None
-    given, true = subjects.known.keypoints.numpy(), subjects.truth.keypoints.numpy()
+    given, true = subjects.evidence.keypoints.numpy(), subjects.truth.keypoints.numpy()
     for i, errors in enumerate(errors_of(courses, subjects, adapter, joints)):
-        known = subjects.known.confidence[i].numpy() > 0
+        known = subjects.evidence.confidence[i].numpy() > 0
         # In boxes of height 1 and width 3/4.
         from_given = (seen[i] - given[i])[known] * (0.375, 0.5)
         from_true = (seen[i] - true[i])[known] * (0.375, 0.5)
@@ -193,9 +193,9 @@ def test_keypoints_that_were_not_given_do_not_count(
     adapter: PeopleAdapter,
     joints: ComparedJoints,
 ) -> None:
-    confidence = subjects.known.confidence.clone()
+    confidence = subjects.evidence.confidence.clone()
     confidence[1, 3] = 0
-    partly = subjects._replace(known=subjects.known._replace(confidence=confidence))
+    partly = subjects._replace(evidence=subjects.evidence._replace(confidence=confidence))
     assert subjects.truth.keypoints is not None
     odd = subjects.truth.keypoints.clone()
     odd[1, 3] = torch.nan
@@ -213,9 +213,9 @@ def test_who_was_given_no_keypoints_has_no_errors_of_them(
     adapter: PeopleAdapter,
     joints: ComparedJoints,
 ) -> None:
-    confidence = subjects.known.confidence.clone()
+    confidence = subjects.evidence.confidence.clone()
     confidence[2] = 0
-    unseen = subjects._replace(known=subjects.known._replace(confidence=confidence))
+    unseen = subjects._replace(evidence=subjects.evidence._replace(confidence=confidence))
     first, _, last = errors_of(courses, unseen, adapter, joints)
     for name in ("given_2d_percent", "true_2d_percent"):
         assert np.isnan(last.measures[name]).all()

@@ -28,7 +28,7 @@ def all_of(group: Group) -> Subjects:
 
 
 def in_focal_lengths(subjects: Subjects, crop: torch.Tensor) -> torch.Tensor:
-    view = subjects.known.view
+    view = subjects.evidence.view
     half = torch.stack([0.375 * view.box_height, 0.5 * view.box_height], dim=1)
     return crop * half[:, None] + view.box_center[:, None]
 
@@ -37,9 +37,9 @@ def test_a_subject_is_what_a_user_would_have(subjects: Subjects, group: Group) -
     assert (group.count, group.keypoint_set) == (3, COCO_17)
     assert group.keypoints == "noise 0.02"
     assert subjects.image is None
-    assert subjects.known.target is None
-    assert subjects.known.keypoints.shape == (3, 17, 2)
-    assert subjects.known.confidence.shape == (3, 17)
+    assert subjects.evidence.target is None
+    assert subjects.evidence.keypoints.shape == (3, 17, 2)
+    assert subjects.evidence.confidence.shape == (3, 17)
     assert subjects.truth.joints.shape == (3, 24, 3)
 
 
@@ -52,11 +52,11 @@ def test_noise_is_all_that_a_level_changes(
     true = in_focal_lengths(exact, exact.truth.keypoints)
     same = in_focal_lengths(subjects, subjects.truth.keypoints)
     np.testing.assert_allclose(same, true, rtol=0, atol=1e-5)
-    shown = in_focal_lengths(exact, exact.known.keypoints)
-    seen = exact.known.confidence > 0
+    shown = in_focal_lengths(exact, exact.evidence.keypoints)
+    seen = exact.evidence.confidence > 0
     np.testing.assert_allclose(shown[seen], true[seen], rtol=0, atol=1e-5)
     assert torch.equal(exact.truth.joints, subjects.truth.joints)
-    noisy = in_focal_lengths(subjects, subjects.known.keypoints)
+    noisy = in_focal_lengths(subjects, subjects.evidence.keypoints)
     for person in range(3):
         size = (true[person].amax(0) - true[person].amin(0)).max()
         far = (noisy[person] - true[person])[seen[person]].abs().max() / size
@@ -91,7 +91,7 @@ def test_people_are_those_of_the_seed_in_however_many_batches(
         expected = skin(body, people.rotations[part], people.betas[part])
         torch.testing.assert_close(batch.truth.joints, expected.joints)
         torch.testing.assert_close(batch.truth.vertices, expected.vertices)
-        assert torch.equal(batch.known.keypoints, people.detected[part, :17])
+        assert torch.equal(batch.evidence.keypoints, people.detected[part, :17])
 
 
 def test_pictures_are_of_the_same_people_and_always_the_same(
@@ -105,7 +105,7 @@ def test_pictures_are_of_the_same_people_and_always_the_same(
     assert with_pictures.image is not None
     assert with_pictures.image.shape == (3, 256, 192, 3)
     assert with_pictures.image.dtype == torch.uint8
-    assert torch.equal(with_pictures.known.keypoints, subjects.known.keypoints)
+    assert torch.equal(with_pictures.evidence.keypoints, subjects.evidence.keypoints)
     again, other = pictured(7).image, pictured(8).image
     assert again is not None
     assert other is not None
@@ -121,17 +121,17 @@ def test_held_out_poses_are_those_that_training_leaves_out(pose_file: Path) -> N
     assert 0 < len(held_out) < len(poses.rotvecs)
 
 
-def test_a_look_of_their_own_is_what_networks_see(
+def test_networks_read_the_observed_keypoints(
     adapter: PeopleAdapter, body: Body, poses: torch.Tensor
 ) -> None:
-    def people(noise: float, *, look: float) -> Subjects:
-        population = Population(detector=noise_only(noise), look=noise_only(look))
+    def people(noise: float, *, observed: float) -> Subjects:
+        population = Population(detector=noise_only(noise), look=noise_only(observed))
         return all_of(population_group(body, poses, population, keypoints="any", count=3, seed=7))
 
     def first_guess(subjects: Subjects) -> torch.Tensor:
         (courses,) = adapter.adapt(subjects, [named_schedule("paper").limited_to(0)])
         return torch.cat([course.outputs[0].rotations for course in courses])
 
-    exact = first_guess(people(0, look=0.04))
-    assert torch.equal(exact, first_guess(people(0.05, look=0.04)))
-    assert not torch.equal(exact, first_guess(people(0, look=0.05)))
+    exact = first_guess(people(0, observed=0.04))
+    assert torch.equal(exact, first_guess(people(0.05, observed=0.04)))
+    assert not torch.equal(exact, first_guess(people(0, observed=0.05)))

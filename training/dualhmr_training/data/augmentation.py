@@ -58,11 +58,11 @@ class Augmentation:
     occlusion: float = 0.5
     """Probability of pasted occluders, on data sets that are recorded indoors."""
 
-    def draw(self, dice: np.random.Generator) -> Change:
-        """One change at random; always takes the same number of draws from `dice`."""
-        mirror, upright = dice.random(2) < (self.mirror, self.upright)
-        red, green, blue = 1 + self.colour * dice.uniform(-1, 1, 3)
-        angle_normal, scale_normal = dice.standard_normal(2)
+    def draw(self, rng: np.random.Generator) -> Change:
+        """One change at random; always takes the same number of draws from `rng`."""
+        mirror, upright = rng.random(2) < (self.mirror, self.upright)
+        red, green, blue = 1 + self.colour * rng.uniform(-1, 1, 3)
+        angle_normal, scale_normal = rng.standard_normal(2)
         limit = self.angle_limit_degrees
         angle = np.clip(angle_normal * self.angle_sigma_degrees, -limit, limit)
         scale = np.clip(scale_normal * self.scale_sigma, -self.scale_limit, self.scale_limit)
@@ -198,34 +198,34 @@ _PATCHES = 6
 """A texture has this many patches of colour along each side."""
 
 
-def occlude(crop: NDArray[np.uint8], dice: np.random.Generator) -> NDArray[np.uint8]:
+def occlude(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """A copy of `crop` (H, W, 3) with one to four occluders anywhere on it."""
     height, width = crop.shape[:2]
     picture = Image.fromarray(crop)
-    for _ in range(dice.integers(1, _MOST + 1)):
-        center = dice.random(2) * (width, height)
-        half_size = dice.uniform(*_HALF_SIZE, 2) * height
-        outline = center + _outline(dice) * half_size @ _rotation(dice)
+    for _ in range(rng.integers(1, _MOST + 1)):
+        center = rng.random(2) * (width, height)
+        half_size = rng.uniform(*_HALF_SIZE, 2) * height
+        outline = center + _outline(rng) * half_size @ _rotation(rng)
         mask = Image.new("L", (width, height))
         ImageDraw.Draw(mask).polygon([(x, y) for x, y in outline.tolist()], fill=255)
-        picture.paste(_texture(width, height, dice), mask=mask)
+        picture.paste(_texture(width, height, rng), mask=mask)
     return np.array(picture)
 
 
-def _outline(dice: np.random.Generator) -> NDArray[np.float64]:
+def _outline(rng: np.random.Generator) -> NDArray[np.float64]:
     """Corners (C, 2) on the unit circle: of a rhombus, a hexagon or nearly an ellipse."""
-    angles = np.linspace(0, 2 * math.pi, dice.choice(_CORNERS), endpoint=False)
+    angles = np.linspace(0, 2 * math.pi, rng.choice(_CORNERS), endpoint=False)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def _rotation(dice: np.random.Generator) -> NDArray[np.float64]:
-    angle = dice.uniform(0, 2 * math.pi)
+def _rotation(rng: np.random.Generator) -> NDArray[np.float64]:
+    angle = rng.uniform(0, 2 * math.pi)
     return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
-def _texture(width: int, height: int, dice: np.random.Generator) -> Image.Image:
+def _texture(width: int, height: int, rng: np.random.Generator) -> Image.Image:
     """Patches of colours around a common one, from plain to mottled."""
-    contrast = dice.uniform(0, 80)
-    patches = dice.uniform(0, 255, 3) + contrast * dice.standard_normal((_PATCHES, _PATCHES, 3))
+    contrast = rng.uniform(0, 80)
+    patches = rng.uniform(0, 255, 3) + contrast * rng.standard_normal((_PATCHES, _PATCHES, 3))
     small = Image.fromarray(patches.clip(0, 255).astype(np.uint8))
     return small.resize((width, height), Image.Resampling.BICUBIC)

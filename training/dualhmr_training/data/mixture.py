@@ -122,11 +122,11 @@ class MixtureSampler(Sampler[Draw]):
                     yield Draw(index, number)
 
     def _block(self, block: int) -> list[int]:
-        dice = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(block,)))
-        pool = dice.choice(len(self._pools), _BLOCK, p=self._shares / self._shares.sum())
+        rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(block,)))
+        pool = rng.choice(len(self._pools), _BLOCK, p=self._shares / self._shares.sum())
         first = np.array([pool.start for pool in self._pools])[pool]
         size = np.array([len(pool) for pool in self._pools])[pool]
-        return (first + dice.integers(size)).tolist()
+        return (first + rng.integers(size)).tolist()
 
 
 class MixtureBatches:

@@ -195,10 +195,10 @@ class PersonDataset(Dataset[Sample]):
         """
         draw = which if isinstance(which, Draw) else Draw(which, 0)
         index = range(len(self))[draw.person]
-        dice = np.random.default_rng(
+        rng = np.random.default_rng(
             np.random.SeedSequence(self._seed, spawn_key=(draw.number, index))
         )
-        change = self._augmentation.draw(dice) if self._augmentation else UNCHANGED
+        change = self._augmentation.draw(rng) if self._augmentation else UNCHANGED
         path = self.image_path(index)
         if not path.exists():
             raise self.spec.missing_image(path)
@@ -212,8 +212,8 @@ class PersonDataset(Dataset[Sample]):
         )
         crop = crop_changed(image, view.box_center.numpy(), float(view.box_height), change)
         if self._augmentation:
-            if self.spec.indoor and dice.random() < self._augmentation.occlusion:
-                crop = occlude(crop, dice)
+            if self.spec.indoor and rng.random() < self._augmentation.occlusion:
+                crop = occlude(crop, rng)
             crop = np.rint(crop * np.array(change.colour)).clip(0, 255).astype(np.uint8)
         return self._sample(index, crop, view, change)
 

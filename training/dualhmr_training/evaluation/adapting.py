@@ -59,14 +59,14 @@ class Observer:
     @torch.no_grad()
     def observe(self, subjects: Subjects) -> Observation:
         """What is known of people; their keypoints must be of the set given."""
-        given = subjects.known
+        given = subjects.evidence
         inputs = {"box_info": box_info(given.view)}
         if "keypoints" in self._read:
-            seen, source = (given.keypoints, given.confidence), self._given
-            if subjects.seen is not None:
-                seen, source = subjects.seen, BODY_23
+            observed, source = (given.keypoints, given.confidence), self._given
+            if subjects.observed is not None:
+                observed, source = subjects.observed, BODY_23
             target = own_keypoints(self._own).set
-            inputs["keypoints"] = keypoints_input(*seen, source=source, target=target)
+            inputs["keypoints"] = keypoints_input(*observed, source=source, target=target)
         if subjects.image is not None:
             inputs["image"] = subjects.image
         if self._auxiliary is not None:

@@ -79,7 +79,7 @@ def people_errors(
     # Everybody's iterates, one after the other, and whose they are.
     output = _outputs(courses, returned)
     person = torch.arange(len(courses)).repeat_interleave(torch.tensor([*map(len, returned)]))
-    known, truth = some_of((subjects.known, subjects.truth), person)
+    known, truth = some_of((subjects.evidence, subjects.truth), person)
     pose = pose_skeleton(objective.body, output.rotations, output.betas)
     errors = _errors_3d(pose, objective, truth, joints)
     errors |= _errors_2d(pose, output.camera, objective, known, truth)

@@ -140,7 +140,7 @@ def _batches(
         genders = [dataset.gender(person) for person in persons]
         yield Subjects(
             image=samples.image,
-            known=Evidence(
+            evidence=Evidence(
                 samples.keypoints[:, part], samples.confidence[:, part], samples.view, None
             ),
             truth=truth_of(dataset.spec.name, samples, genders, bodies),

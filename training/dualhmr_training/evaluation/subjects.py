@@ -58,8 +58,8 @@ class Truth(NamedTuple):
     """(N, K, 2) normalised crop coordinates: where the keypoints given ought to be."""
 
 
-class Seen(NamedTuple):
-    """What keypoint-reading networks see of N people in place of a picture."""
+class ObservedKeypoints(NamedTuple):
+    """What keypoint-reading networks see of N people instead of an image."""
 
     keypoints: Tensor
     """(N, 23, 2) normalised crop coordinates, `BODY_23`."""
@@ -72,11 +72,11 @@ class Subjects(NamedTuple):
 
     image: Tensor | None
     """(N, 256, 192, 3) uint8 RGB crops, where networks read them."""
-    known: Evidence
+    evidence: Evidence
     """Keypoints as they were given, without a target."""
     truth: Truth
-    seen: Seen | None = None
-    """None where keypoint-reading networks see the keypoints given."""
+    observed: ObservedKeypoints | None = None
+    """None where keypoint-reading networks read the keypoints of `evidence`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,21 +149,23 @@ def population_group(
         joints=skeleton_joints(body),
         count=count,
         batches=_batches(
-            body, people, appearance, SeededRandom(seed), look=population.look is not None
+            body, people, appearance, SeededRandom(seed), observed=population.look is not None
         ),
     )
 
 
 @torch.no_grad()
 def _batches(
-    body: Body, people: People, appearance: Appearance | None, dice: SeededRandom, *, look: bool
+    body: Body, people: People, appearance: Appearance | None, rng: SeededRandom, *, observed: bool
 ) -> Iterator[Subjects]:
     for part in in_parts(people, AT_ONCE):
-        image = None if appearance is None else render_people(body, part, appearance, dice)
+        image = None if appearance is None else render_people(body, part, appearance, rng).images
         vertices, skeleton = skin(body, part.rotations, part.betas)
         yield Subjects(
             image=image,
-            known=Evidence(part.detected[:, _COCO], part.confidence[:, _COCO], part.view, None),
+            evidence=Evidence(part.detected[:, _COCO], part.confidence[:, _COCO], part.view, None),
             truth=Truth(skeleton, vertices, part.keypoints[:, _COCO]),
-            seen=Seen(part.seen, part.seen_confidence) if look else None,
+            observed=ObservedKeypoints(part.observed, part.observed_confidence)
+            if observed
+            else None,
         )

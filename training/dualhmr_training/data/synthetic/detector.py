@@ -65,10 +65,10 @@ _BELOW = [
 class Detector:
     """Applies `DetectorErrors` to true keypoints."""
 
-    def __init__(self, errors: DetectorErrors, dice: SeededRandom) -> None:
-        """Draws from `dice`."""
+    def __init__(self, errors: DetectorErrors, rng: SeededRandom) -> None:
+        """Draws from `rng`."""
         self._errors = errors
-        self._dice = dice
+        self._rng = rng
 
     def detect(self, seen: Tensor, points: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         """What is reported of keypoints `seen` (N, 23, 2) in the image.
@@ -86,22 +86,22 @@ class Detector:
         enough = known[:, : _FEET.start].sum(1) >= _MIN_DETECTED
         known[:, : _FEET.start] |= ~enough[:, None]
         sure = torch.where(
-            self._dice.happens(0.5, len(seen), 1), 1.0, 0.4 + 0.6 * self._dice.uniform(*known.shape)
+            self._rng.happens(0.5, len(seen), 1), 1.0, 0.4 + 0.6 * self._rng.uniform(*known.shape)
         )
         return positions, known * sure
 
     def _displacement(self, seen: Tensor) -> Tensor:
-        dice, errors, count = self._dice, self._errors, len(seen)
-        level = dice.uniform(count, 1, 1) * errors.max_noise
+        rng, errors, count = self._rng, self._errors, len(seen)
+        level = rng.uniform(count, 1, 1) * errors.max_noise
         if errors.fixed_noise is not None:
             level = torch.full_like(level, errors.fixed_noise)
-        outliers = dice.happens(errors.outlier, *seen.shape[:2], 1)
-        far = dice.normal(*seen.shape) * errors.outlier_noise * outliers
-        return dice.normal(*seen.shape) * level + far
+        outliers = rng.happens(errors.outlier, *seen.shape[:2], 1)
+        far = rng.normal(*seen.shape) * errors.outlier_noise * outliers
+        return rng.normal(*seen.shape) * level + far
 
     def _swapped(self, positions: Tensor) -> Tensor:
         for pairs in (_ARM_PAIRS, _LEG_PAIRS):
-            swap = self._dice.happens(self._errors.swap, len(positions))[:, None, None]
+            swap = self._rng.happens(self._errors.swap, len(positions))[:, None, None]
             forward = [side for pair in pairs for side in pair]
             backward = [side for pair in pairs for side in reversed(pair)]
             exchanged = positions.clone()
@@ -110,14 +110,14 @@ class Detector:
         return positions
 
     def _kept(self, count: int) -> Tensor:
-        dice, errors = self._dice, self._errors
-        rate = errors.dropout * dice.uniform(count, 1) * dice.happens(0.7, count, 1)
-        kept = ~dice.happens(rate, count, len(BODY_23))
-        kept[:, _FEET] &= ~dice.happens(errors.without_feet, count, 1)
-        cut = dice.happens(errors.cut_legs, count)
+        rng, errors = self._rng, self._errors
+        rate = errors.dropout * rng.uniform(count, 1) * rng.happens(0.7, count, 1)
+        kept = ~rng.happens(rate, count, len(BODY_23))
+        kept[:, _FEET] &= ~rng.happens(errors.without_feet, count, 1)
+        cut = rng.happens(errors.cut_legs, count)
         kept[:, _FEET] &= ~cut[:, None]
         # Half of the cuts are at the knees, a third at the ankles, the rest at the hips.
-        height = dice.uniform(count)
+        height = rng.uniform(count)
         for joints, (low, high) in zip(_BELOW, ((0.5, 0.83), (0.0, 0.5), (0.83, 1.0)), strict=True):
             hidden = cut & (height >= low) & (height < high)
             kept[:, joints] &= ~hidden[:, None]
@@ -125,13 +125,13 @@ class Detector:
 
     def _facing(self, points: Tensor) -> Tensor:
         """False for face keypoints on the far side of the head, most of the time."""
-        dice, depth = self._dice, points[..., 2]
+        rng, depth = self._rng, points[..., 2]
         known = torch.ones_like(depth, dtype=torch.bool)
         ears = (depth[:, _LEFT_EAR] + depth[:, _RIGHT_EAR]) / 2
-        away = (depth[:, _NOSE] - ears > 0.03) & dice.happens(0.75, len(points))
+        away = (depth[:, _NOSE] - ears > 0.03) & rng.happens(0.75, len(points))
         known[:, [_NOSE, _LEFT_EYE, _RIGHT_EYE]] &= ~away[:, None]
         left_behind = depth[:, _LEFT_EAR] - depth[:, _RIGHT_EAR]
-        noticed = dice.happens(0.7, len(points))
+        noticed = rng.happens(0.7, len(points))
         known[:, _LEFT_EAR] &= ~((left_behind > 0.08) & noticed)
         known[:, _RIGHT_EAR] &= ~((left_behind < -0.08) & noticed)
         return known

@@ -72,9 +72,9 @@ class SyntheticImages(IterableDataset[PicturedPeople]):
             seeds = np.random.SeedSequence([self._seed, number]).generate_state(2, np.uint64)
             of_people, of_pictures = (seeds >> np.uint64(1)).tolist()
             sampler.reseed(of_people)
-            people, dice = sampler.sample(self._batch), SeededRandom(of_pictures)
-            images = render_people(self._body, people, self._appearance, dice, only=self._only)
-            yield PicturedPeople(some_of(people, self._only), images)
+            people, rng = sampler.sample(self._batch), SeededRandom(of_pictures)
+            crops = render_people(self._body, people, self._appearance, rng, only=self._only)
+            yield PicturedPeople(some_of(people, self._only), crops.images)
 
 
 class RenderedBatches:

@@ -26,19 +26,19 @@ class Viewpoints:
     """Share of people tilted any way: lying, falling, turning cartwheels."""
 
 
-def orient(rotvecs: Tensor, viewpoints: Viewpoints, dice: SeededRandom) -> Tensor:
+def orient(rotvecs: Tensor, viewpoints: Viewpoints, rng: SeededRandom) -> Tensor:
     """Rotation vectors (N, 24, 3) -> matrices (N, 24, 3, 3), seen from random sides.
 
     The global orientation goes from the y-up world to the camera's frame (y down, z forward).
     Pitch and roll have mean zero: a mean other than zero makes standing people lean.
     """
     count = len(rotvecs)
-    tilted = dice.happens(viewpoints.tilted, count)
+    tilted = rng.happens(viewpoints.tilted, count)
     angles = torch.stack(
         [
-            torch.where(tilted, dice.normal(count), viewpoints.pitch * dice.normal(count)),
-            2 * math.pi * dice.uniform(count),
-            torch.where(tilted, dice.normal(count), viewpoints.roll * dice.normal(count)),
+            torch.where(tilted, rng.normal(count), viewpoints.pitch * rng.normal(count)),
+            2 * math.pi * rng.uniform(count),
+            torch.where(tilted, rng.normal(count), viewpoints.roll * rng.normal(count)),
         ],
         dim=1,
     )
@@ -63,9 +63,10 @@ class Population:
     viewpoints: Viewpoints = field(default_factory=Viewpoints)
     detector: DetectorErrors = field(default_factory=DetectorErrors)
     look: DetectorErrors | None = None
-    """What keypoint-reading networks see of people in place of a picture; None: what the detector
-    reports. With it, what adaptation fits is evidence of its own, as keypoints beside a picture
-    are, and boxes are those of the look."""
+    """Errors of the observed keypoints, the input of keypoint-reading networks. None: the input is
+    what `detector` reports. Otherwise the observed keypoints stand for the image: their errors are
+    independent of the detector's, as they are for networks that read pixels, and boxes are drawn
+    around them. (The field keeps its name because training folders store it.)"""
     beta_scale: float = 1.0
 
 
@@ -86,9 +87,10 @@ class People(NamedTuple):
     """(N, 23, 2) what a detector reports, normalised crop coordinates."""
     confidence: Tensor
     """(N, 23), zero where it reports nothing."""
-    seen: Tensor
-    """(N, 23, 2) what keypoint-reading networks see, normalised crop coordinates: see `look`."""
-    seen_confidence: Tensor
+    observed: Tensor
+    """(N, 23, 2) input of keypoint-reading networks, normalised crop coordinates; see
+    `Population.look`."""
+    observed_confidence: Tensor
     """(N, 23)."""
     translation: Tensor
     """(N, 3) metres, added to the body to place it before the camera."""
@@ -105,32 +107,32 @@ class PeopleSampler:
         self._points = BodyPoints(body, keypoint_regressor(body, BODY_23))
         self._pool = pool
         self._population = population
-        self._dice = SeededRandom(seed)
-        self._detector = Detector(population.detector, self._dice)
-        self._look = population.look and Detector(population.look, self._dice)
+        self._rng = SeededRandom(seed)
+        self._detector = Detector(population.detector, self._rng)
+        self._observer = population.look and Detector(population.look, self._rng)
 
     def reseed(self, seed: int) -> None:
         """Goes on as a sampler made with `seed` would begin."""
-        self._dice.reseed(seed)
+        self._rng.reseed(seed)
 
     @torch.no_grad()
     def sample(self, count: int) -> People:
         """The next `count` people."""
-        dice, population = self._dice, self._population
-        poses = sample_poses(self._pool, count, population.poses, dice)
-        rotations = orient(poses, population.viewpoints, dice)
-        betas = dice.normal(count, self._body.beta_count) * population.beta_scale
+        rng, population = self._rng, self._population
+        poses = sample_poses(self._pool, count, population.poses, rng)
+        rotations = orient(poses, population.viewpoints, rng)
+        betas = rng.normal(count, self._body.beta_count) * population.beta_scale
         points = self._points(pose_skeleton(self._body, rotations, betas))
-        half_size = _half_image(dice, count)
-        translation = _place(points, half_size, dice)
+        half_size = _half_image(rng, count)
+        translation = _place(points, half_size, rng)
         placed = points + translation[:, None]
         true = placed[..., :2] / placed[..., 2:]
         inside = (true.abs() < half_size[:, None]).all(-1)
-        # The look comes first, so that it is the same whatever the detector gets wrong.
-        look = self._look and self._look.detect(true, placed, inside)
+        # Observed keypoints are drawn first, so that they do not depend on the detector's errors.
+        drawn = self._observer and self._observer.detect(true, placed, inside)
         detected, confidence = self._detector.detect(true, placed, inside)
-        seen, seen_confidence = look or (detected, confidence)
-        view = _view(seen, seen_confidence)
+        observed, observed_confidence = drawn or (detected, confidence)
+        view = _view(observed, observed_confidence)
         true_keypoints = image_to_crop(true, view)
         return People(
             rotations=rotations,
@@ -140,21 +142,21 @@ class PeopleSampler:
             in_view=(true_keypoints.abs() < 2.5).all(-1),
             detected=image_to_crop(detected, view),
             confidence=confidence,
-            seen=image_to_crop(seen, view),
-            seen_confidence=seen_confidence,
+            observed=image_to_crop(observed, view),
+            observed_confidence=observed_confidence,
             translation=translation,
             half_image=half_size,
         )
 
 
-def _half_image(dice: SeededRandom, count: int) -> Tensor:
+def _half_image(rng: SeededRandom, count: int) -> Tensor:
     """Half the width and height (count, 2) of images of random shape with diagonal 1."""
-    aspect = torch.exp(1.2 * (dice.uniform(count) - 0.5))
+    aspect = torch.exp(1.2 * (rng.uniform(count) - 0.5))
     height = (1 + aspect.square()).rsqrt()
     return torch.stack([aspect * height, height], dim=1) / 2
 
 
-def _place(points: Tensor, half_size: Tensor, dice: SeededRandom) -> Tensor:
+def _place(points: Tensor, half_size: Tensor, rng: SeededRandom) -> Tensor:
     """Where people stand, (N, 3) metres: at a random size and place in the image.
 
     They take up 15% to 115% of the image's smaller side, log-uniform; now and then they are far
@@ -163,12 +165,12 @@ def _place(points: Tensor, half_size: Tensor, dice: SeededRandom) -> Tensor:
     count = len(points)
     low, high = points.amin(1), points.amax(1)
     extent = (high - low)[:, :2].amax(1)
-    share = torch.exp(math.log(0.15) + dice.uniform(count) * math.log(1.15 / 0.15))
+    share = torch.exp(math.log(0.15) + rng.uniform(count) * math.log(1.15 / 0.15))
     size = share * 2 * half_size.amin(1)
     depth = (extent / size).clamp(1.2, 40.0) - (low + high)[:, 2] / 2
     depth = torch.maximum(depth, 0.5 - low[:, 2])
-    reach = torch.where(dice.happens(0.15, count), 1.0, 0.65)
-    offset = (2 * dice.uniform(count, 2) - 1) * half_size * reach[:, None]
+    reach = torch.where(rng.happens(0.15, count), 1.0, 0.65)
+    offset = (2 * rng.uniform(count, 2) - 1) * half_size * reach[:, None]
     in_plane = offset * depth[:, None] - (low + high)[:, :2] / 2
     return torch.cat([in_plane, depth[:, None]], dim=1)
 

@@ -115,39 +115,39 @@ def read_poses(path: str | os.PathLike[str]) -> PoseFile:
     return PoseFile(rotvecs, tuple(str(clip) for clip in clips))
 
 
-def sample_poses(pool: Tensor, count: int, variation: PoseVariation, dice: SeededRandom) -> Tensor:
+def sample_poses(pool: Tensor, count: int, variation: PoseVariation, rng: SeededRandom) -> Tensor:
     """`count` varied poses from the rotation vectors `pool` (M, 24, 3) -> (count, 24, 3).
 
     Raises ValueError for an empty pool.
     """
     if not len(pool):
         raise ValueError("there are no poses to draw from; do the chosen clips exist?")
-    poses = pool[dice.integers(len(pool), count)].clone()
+    poses = pool[rng.integers(len(pool), count)].clone()
     for joints, probability in (
         (_LEGS, variation.other_legs),
         (_ARMS[0], variation.other_arm),
         (_ARMS[1], variation.other_arm),
     ):
-        other = pool[dice.integers(len(pool), count)]
-        _replace(poses, joints, other[:, joints], dice.happens(probability, count))
-    _replace(poses, _LEGS, _sitting_legs(poses, dice), dice.happens(variation.sitting, count))
-    noisy = dice.happens(variation.noisy, count)[:, None, None]
-    poses = poses + dice.normal(*poses.shape) * variation.joint_noise * noisy
+        other = pool[rng.integers(len(pool), count)]
+        _replace(poses, joints, other[:, joints], rng.happens(probability, count))
+    _replace(poses, _LEGS, _sitting_legs(poses, rng), rng.happens(variation.sitting, count))
+    noisy = rng.happens(variation.noisy, count)[:, None, None]
+    poses = poses + rng.normal(*poses.shape) * variation.joint_noise * noisy
     mirrored = poses[:, MIRRORED] * torch.tensor([1.0, -1.0, -1.0])
-    return torch.where(dice.happens(variation.mirrored, count)[:, None, None], mirrored, poses)
+    return torch.where(rng.happens(variation.mirrored, count)[:, None, None], mirrored, poses)
 
 
 def _replace(poses: Tensor, joints: list[int], by: Tensor, where: Tensor) -> None:
     poses[:, joints] = torch.where(where[:, None, None], by, poses[:, joints])
 
 
-def _sitting_legs(poses: Tensor, dice: SeededRandom) -> Tensor:
+def _sitting_legs(poses: Tensor, rng: SeededRandom) -> Tensor:
     """Legs (count, 8, 3) bent at hips and knees, mostly both alike: sitting, squatting."""
     count = len(poses)
     legs = poses * 0.3
-    hips = _alike_pair(0.6 + 1.3 * dice.uniform(count, 2), 0.15, dice)
-    knees = _alike_pair(0.3 + 1.7 * dice.uniform(count, 2), 0.2, dice)
-    spread = 0.5 * dice.uniform(count)
+    hips = _alike_pair(0.6 + 1.3 * rng.uniform(count, 2), 0.15, rng)
+    knees = _alike_pair(0.3 + 1.7 * rng.uniform(count, 2), 0.2, rng)
+    spread = 0.5 * rng.uniform(count)
     for side, (hip, knee) in enumerate(((_LEFT_HIP, _LEFT_KNEE), (_RIGHT_HIP, _RIGHT_KNEE))):
         legs[:, hip, 0] -= hips[:, side]
         legs[:, hip, 2] += spread if side == 0 else -spread
@@ -155,9 +155,9 @@ def _sitting_legs(poses: Tensor, dice: SeededRandom) -> Tensor:
     return legs[:, _LEGS]
 
 
-def _alike_pair(angles: Tensor, difference: float, dice: SeededRandom) -> Tensor:
+def _alike_pair(angles: Tensor, difference: float, rng: SeededRandom) -> Tensor:
     """Angles (count, 2); seven times in ten the second follows the first."""
     count = len(angles)
-    alike = angles[:, 0] + difference * dice.normal(count)
-    second = torch.where(dice.happens(0.7, count), alike, angles[:, 1])
+    alike = angles[:, 0] + difference * rng.normal(count)
+    second = torch.where(rng.happens(0.7, count), alike, angles[:, 1])
     return torch.stack([angles[:, 0], second], dim=1)

@@ -1,4 +1,4 @@
-"""Pictures of synthetic people, drawn straight into their crops."""
+"""Images of synthetic people, drawn directly into their crops."""
 
 from functools import cache
 from typing import Any, NamedTuple
@@ -25,14 +25,14 @@ from dualhmr_training.data.synthetic.textures import texture, to_bytes
 
 
 class Crops(NamedTuple):
-    """N pictures, and what is where in them."""
+    """N crops of 256 x 192 pixels, and where the person and an occluder are in each."""
 
     images: Tensor
     """(N, 256, 192, 3) uint8 sRGB, black outside of the photograph."""
     person: Tensor
-    """(N, 256, 192) bool: where the person is, also behind an occluder."""
+    """(N, 256, 192) bool: the person's pixels, also those behind an occluder."""
     occluded: Tensor
-    """(N, 256, 192) bool: where an occluder is, also beside the person."""
+    """(N, 256, 192) bool: the occluder's pixels, also those beside the person."""
 
 
 class _Figure(NamedTuple):
@@ -46,29 +46,18 @@ def render_people(
     body: Body,
     people: People,
     appearance: Appearance,
-    dice: SeededRandom,
-    *,
-    only: slice = slice(None),
-) -> Tensor:
-    """Crops (n, 256, 192, 3) uint8 of the people in their views; see `draw_crops`."""
-    return draw_crops(body, people, appearance, dice, only=only).images
-
-
-def draw_crops(
-    body: Body,
-    people: People,
-    appearance: Appearance,
-    dice: SeededRandom,
+    rng: SeededRandom,
     *,
     only: slice = slice(None),
 ) -> Crops:
-    """Draws the people as `people.view` sees them, each before a background of their own.
+    """Draws each person as `people.view` sees them, in front of their own background.
 
-    Everything random comes from `dice`, so the same dice draw the same crops. Of a part of the
-    people, `only`, the crops are those that they have among all.
+    All random numbers come from `rng`. `only` draws some of the people; their crops are the same
+    as if everybody were drawn.
     """
     everybody = range(len(people.betas))
-    rngs = [np.random.default_rng(seed) for seed in dice.integers(2**62, len(everybody)).tolist()]
+    # One generator per person: a crop does not depend on which other crops are drawn.
+    rngs = [np.random.default_rng(seed) for seed in rng.integers(2**62, len(everybody)).tolist()]
     landmarks, windows = Landmarks.of(body), _image_windows(people)
     surfaces = VisibleSurfaces(body, people)
 
@@ -86,16 +75,18 @@ def draw_crops(
     images = np.empty((len(drawn), *size, 3), np.uint8)
     person, occluded = (np.zeros((len(drawn), *size), np.bool_) for _ in range(2))
     for row, i in enumerate(drawn):
-        # Whoever is drawn first, a person's own numbers begin with clothes and light.
-        rng, own = rngs[i], figure(i)
-        picture = background(rng, clutter=appearance.clutter)
-        if rng.random() < appearance.bystander and (other := bystander(i)):
-            picture = with_bystander(rng, picture, *other)
+        # `figure` comes first: it may already have been called for a bystander, so a person's
+        # generator must begin with clothes and light in every case.
+        own_rng, own = rngs[i], figure(i)
+        picture = background(own_rng, clutter=appearance.clutter)
+        if own_rng.random() < appearance.bystander and (other := bystander(i)):
+            picture = with_bystander(own_rng, picture, *other)
         person[row] = _only_in(windows[i], _painted(picture, *own))
-        if rng.random() < appearance.occluded:
-            occluded[row] = occluder(rng, person[row], rng.uniform(0, appearance.max_hidden))
-            _cover(rng, picture, occluded[row])
-        images[row] = _only_in(windows[i], degrade(rng, picture, appearance.degradation))
+        if own_rng.random() < appearance.occluded:
+            hidden = own_rng.uniform(0, appearance.max_hidden)
+            occluded[row] = occluder(own_rng, person[row], hidden)
+            _cover(own_rng, picture, occluded[row])
+        images[row] = _only_in(windows[i], degrade(own_rng, picture, appearance.degradation))
     return Crops(*map(torch.from_numpy, (images, person, occluded)))
 
 
