@@ -1,7 +1,8 @@
 """Human mesh recovery with test-time optimisation of the regressor head.
 
-recovery = dualhmr.recover("photo.jpg", keypoints)
-recovery.save("bodies.glb")
+>>> import dualhmr
+>>> recovery = dualhmr.recover("photo.jpg", keypoints)
+>>> recovery.save("bodies.glb")
 """
 
 import importlib
@@ -19,13 +20,16 @@ from dualhmr.recoverer import Recoverer as Recoverer
 from dualhmr.recoverer import recover as recover
 from dualhmr.recovery import Recovery as Recovery
 
+# The build backend reads this line, so an editable install always reports the checked-out version.
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from dualhmr.body.model import Body as Body
     from dualhmr.body.model import load_body as load_body
 
 
 def __getattr__(name: str) -> Any:
-    """Loads what needs PyTorch when it is first asked for."""
+    """Imports what needs PyTorch on first use: `import dualhmr` works without it."""
     if name not in ("Body", "load_body"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     _check_torch(f"{__name__}.{name}")

@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import dualhmr
 from dualhmr.cli import main
 from dualhmr.example import example
 
@@ -124,7 +126,7 @@ def test_folder_without_permission(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # Told rather than made, since root, as whom CI may run, can write anywhere.
+    # Simulated, because CI may run as root, who can write anywhere.
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
     out = tmp_path / "locked"
     assert main(["recover", str(photo), "--keypoints", str(keypoints), "--out", str(out)]) == 1
@@ -148,6 +150,14 @@ def test_sizes_that_contradict_the_keypoint_file(
     out = tmp_path / "out"
     assert main(["recover", str(photo), "--keypoints", str(path), "--out", str(out)]) == 1
     assert "640x480" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"dualhmr {dualhmr.__version__}\n"
+    assert dualhmr.__version__ == importlib.metadata.version("dualhmr")
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:

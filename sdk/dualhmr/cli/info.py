@@ -1,4 +1,4 @@
-"""Say what a bundle is: its networks, what they read, and where they come from."""
+"""Describe a bundle: its networks, their inputs, and where they come from."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints what the bundle is."""
+    """Prints the description."""
     print(describe(open_bundle(options.bundle)))
     return 0
 
