@@ -4,20 +4,15 @@ Pixel (0, 0) has its centre at the coordinate (0, 0); x points right and y point
 The drawing is aliased: one sample at each pixel's centre, so that ids and depths stay exact.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-Kernel: TypeAlias = Callable[..., None]
+from dualhmr.compiling import compiled_loop
 
 NOTHING = -1
-
-# Everything that fastmath allows except assuming that NaN and infinity never come.
-NAN_SAFE_FASTMATH = {"contract", "arcp", "nsz", "reassoc", "afn"}
 
 # Nearer than this, one over the depth overflows.
 NEAREST = 1e-30
@@ -132,21 +127,7 @@ def draw_mesh(
     )
 
 
-def _compiled(function: Kernel) -> Kernel:
-    """Compile at the first call and cache on disk, or without where no folder is writable."""
-    try:
-        return _njit(function, cache=True)
-    except RuntimeError:
-        return _njit(function, cache=False)
-
-
-def _njit(function: Kernel, *, cache: bool) -> Kernel:
-    compiler = numba.njit(cache=cache, nogil=True, fastmath=NAN_SAFE_FASTMATH, error_model="numpy")
-    kernel: Kernel = compiler(function)
-    return kernel
-
-
-@_compiled
+@compiled_loop
 def _draw(  # type: ignore[no-untyped-def]
     corners, triangles, values, person, near, rounding, colour, depth, face_id, person_id
 ):

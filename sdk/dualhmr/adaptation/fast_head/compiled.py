@@ -5,10 +5,9 @@ All arrays are of one type, float32 or float64, row by row in memory, and must n
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,30 +27,12 @@ from dualhmr.adaptation.fast_head.arithmetic import (
     Moments,
     Outer,
 )
-
-Kernel: TypeAlias = Callable[..., None]
-
-# Everything that fastmath allows except assuming that NaN and infinity never come.
-_NAN_SAFE_FASTMATH = {"contract", "arcp", "nsz", "reassoc", "afn"}
+from dualhmr.compiling import compiled_loop
 
 _PADDING = 80
 
 
-def _compiled(function: Kernel) -> Kernel:
-    """Compile at the first call and cache on disk, or without where no folder is writable."""
-    try:
-        return _njit(function, cache=True)
-    except RuntimeError:
-        return _njit(function, cache=False)
-
-
-def _njit(function: Kernel, *, cache: bool) -> Kernel:
-    compiler = numba.njit(cache=cache, nogil=True, fastmath=_NAN_SAFE_FASTMATH, error_model="numpy")
-    kernel: Kernel = compiler(function)
-    return kernel
-
-
-@_compiled
+@compiled_loop
 def _multiply(matrix: Any, x: Any, offset: Any, out: Any) -> None:
     """out = offset + matrix x."""
     for row in range(matrix.shape[0]):
@@ -62,7 +43,7 @@ def _multiply(matrix: Any, x: Any, offset: Any, out: Any) -> None:
         out[row] = total
 
 
-@_compiled
+@compiled_loop
 def _multiply_transposed(matrix: Any, x: Any, out: Any) -> None:
     """out += matrix^T x, four rows at a time, as `out` is read and written for each of them."""
     rows = matrix.shape[0]
@@ -77,7 +58,7 @@ def _multiply_transposed(matrix: Any, x: Any, out: Any) -> None:
             out[column] += x0 * w0[column]
 
 
-@_compiled
+@compiled_loop
 def _go_forward(matrices: Any, biases: Any, estimates: Any, firsts: Any, seconds: Any) -> None:
     """Fill `estimates` (n + 1, E) after its first row, `firsts` (n, H) and `seconds` (n, H).
 
@@ -92,7 +73,7 @@ def _go_forward(matrices: Any, biases: Any, estimates: Any, firsts: Any, seconds
         _multiply(decode, seconds[i], estimates[i] + decode_bias[0], estimates[i + 1])
 
 
-@_compiled
+@compiled_loop
 def _go_backward(matrices: Any, estimates: Any, firsts: Any, seconds: Any) -> None:
     """Fill `firsts`, `seconds` (n, H), both zero before, and `estimates` (n, E) but its last."""
     first, second, decode = matrices
@@ -103,7 +84,7 @@ def _go_backward(matrices: Any, estimates: Any, firsts: Any, seconds: Any) -> No
             _multiply(first, firsts[i], estimates[i], estimates[i - 1])
 
 
-@_compiled
+@compiled_loop
 def _adam_row(weight: Any, mean: Any, square: Any, gradient: Any, numbers: Any) -> None:
     keep1, new1, keep2, new2, rate, floor, tiny = numbers
     for j in range(weight.size):
@@ -114,7 +95,7 @@ def _adam_row(weight: Any, mean: Any, square: Any, gradient: Any, numbers: Any) 
         weight[j] -= rate * m / (math.sqrt(max(v, tiny)) + floor)
 
 
-@_compiled
+@compiled_loop
 def _adam(
     matrix: Any,
     mean: Any,

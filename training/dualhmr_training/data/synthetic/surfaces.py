@@ -1,9 +1,7 @@
 """What of a synthetic person's surface each pixel of the crop sees."""
 
-from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +10,7 @@ from torch import Tensor
 from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.body.model import Body, skin
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH, image_to_crop
+from dualhmr.compiling import compiled_loop
 from dualhmr.rendering.zbuffer import NOTHING, FrameBuffer, draw_mesh
 from dualhmr_training.data.synthetic.people import People
 
@@ -103,4 +102,4 @@ def _normals_loop(points, faces, normals):  # type: ignore[no-untyped-def]
             normals[vertex] /= length
 
 
-_add_normals: Callable[..., None] = numba.njit(nogil=True)(_normals_loop)
+_add_normals = compiled_loop(_normals_loop, fastmath=())
