@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from dualhmr import compiling
 from dualhmr.rendering import zbuffer
 from dualhmr.rendering.zbuffer import NOTHING, FrameBuffer, draw_mesh
 
@@ -173,15 +174,14 @@ def test_bytes_are_the_rounded_floats() -> None:
 
 def test_a_background_stays_where_nothing_is_drawn() -> None:
     background = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    kept = background.copy()
-    buffer = FrameBuffer.over(background)
+    buffer = FrameBuffer.black(HEIGHT, WIDTH, dtype=np.uint8)
+    buffer.colour[:] = background
     solid = sphere((0, 0, 4))
     corners = project(solid.vertices, FOCAL, CENTRE)
     draw_mesh(buffer, corners, solid.faces, np.zeros((len(corners), 3)))
     outside = buffer.person_id == NOTHING
     np.testing.assert_array_equal(buffer.colour[outside], background[outside])
     assert not buffer.colour[~outside].any()
-    np.testing.assert_array_equal(background, kept)
 
 
 def test_wrong_arrays_are_refused() -> None:
@@ -217,6 +217,8 @@ def test_a_read_only_package_still_compiles(tmp_path: Path, home_is_writable: bo
     package, home = tmp_path / "package", tmp_path / "home"
     package.mkdir()
     shutil.copy(zbuffer.__file__, package / "zbuffer.py")
+    (package / "dualhmr").mkdir()
+    shutil.copy(compiling.__file__, package / "dualhmr" / "compiling.py")
     # A file where a folder should be cannot be written into, not even by root.
     (package / "__pycache__").write_text("")
     if home_is_writable:

@@ -1,7 +1,7 @@
-"""A z-buffer: triangles become pixels on the CPU, without a display.
+"""A z-buffer: rasterises triangles on the CPU, without a display.
 
 Pixel (0, 0) has its centre at the coordinate (0, 0); x points right and y points down.
-The drawing is aliased: one sample at each pixel's centre, so that ids and depths stay exact.
+There is one sample at each pixel's centre and no antialiasing, so that ids and depths are exact.
 """
 
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ EDGE_SLACK = 1e-7
 
 @dataclass(frozen=True)
 class FrameBuffer:
-    """What has been drawn so far; `draw_mesh` writes into the arrays.
+    """The pixels that `draw_mesh` writes, in place.
 
     Attributes:
         colour: (H, W, C) float32 or uint8, the interpolated vertex colours.
         depth: (H, W) float32, infinity where nothing was drawn.
         face_id: (H, W) int32, the row of the mesh's `faces`, `NOTHING` where nothing was drawn.
-        person_id: (H, W) int32, the number that the mesh was drawn with, or `NOTHING`.
+        person_id: (H, W) int32, the `person` of the mesh, or `NOTHING`.
     """
 
     colour: NDArray[Any]
@@ -43,27 +43,18 @@ class FrameBuffer:
             raise ValueError(
                 f"colour must be (H, W, C) of float32 or uint8, got {self.colour.shape} of {dtype}"
             )
-        # The compiled kernel trusts these.
+        # The compiled loop relies on these.
         if {self.depth.shape, self.face_id.shape, self.person_id.shape} != {size}:
             raise ValueError(f"depth, face_id and person_id must be {size} as colour is")
-
-    @classmethod
-    def over(cls, background: NDArray[Any]) -> "FrameBuffer":
-        """Return a buffer with an own copy of a background (H, W, C), float32 or uint8."""
-        return cls._with_colour(np.array(background, order="C"))
 
     @classmethod
     def black(
         cls, height: int, width: int, *, channels: int = 3, dtype: DTypeLike = np.float32
     ) -> "FrameBuffer":
         """Return a buffer that is 0 everywhere, of `dtype` float32 or uint8."""
-        return cls._with_colour(np.zeros((height, width, channels), dtype))
-
-    @classmethod
-    def _with_colour(cls, colour: NDArray[Any]) -> "FrameBuffer":
-        size = colour.shape[:2]
+        size = (height, width)
         return cls(
-            colour=colour,
+            colour=np.zeros((*size, channels), dtype),
             depth=np.full(size, np.inf, np.float32),
             face_id=np.full(size, NOTHING, np.int32),
             person_id=np.full(size, NOTHING, np.int32),
@@ -79,20 +70,20 @@ def draw_mesh(
     person: int = 0,
     near: float = 0.0,
 ) -> None:
-    """Draw a mesh into the buffer, behind what is nearer there and over what is farther.
+    """Draw a mesh into the buffer; at each pixel the nearest surface wins.
 
-    Triangles wound clockwise on the screen face away and are culled (a mesh whose triangles
-    run counter-clockwise seen from outside, such as SMPL, shows its outside). So are those with
-    a vertex at or before `near`, or with one that is not finite.
+    Triangles that are clockwise on the screen face away from the camera and are culled: a mesh
+    whose triangles are counter-clockwise seen from outside, such as SMPL, shows its outside.
+    Triangles with a vertex at or before `near`, or one that is not finite, are left out.
 
     Args:
         buffer: changed in place.
-        vertices_px: (V, 3) x and y in pixels, and depth. Any unit of depth does that is
-            proportional to the distance along the optical axis, if all meshes share it;
-            colours are interpolated with perspective.
+        vertices_px: (V, 3) x and y in pixels, and depth: any number proportional to the distance
+            along the optical axis, in one unit for all meshes. Colours are interpolated with
+            perspective.
         faces: (F, 3) vertex indices.
         colours: (V, C) in the unit of `buffer.colour`, e.g. 0 to 255 for uint8.
-        person: the number to write into `buffer.person_id`.
+        person: written into `buffer.person_id`.
         near: a depth, at least 0.
 
     Raises:
@@ -110,7 +101,7 @@ def draw_mesh(
         raise ValueError(f"colours must be {(len(corners), channels)}, got {values.shape}")
     if not near >= 0:
         raise ValueError(f"near must be at least 0, got {near}")
-    # The kernel does not check indices: a wrong one would read foreign memory.
+    # The compiled loop does not check indices: a wrong one would read out of bounds.
     if triangles.size and not 0 <= triangles.min() <= triangles.max() < len(corners):
         raise ValueError(f"faces must name vertices 0 to {len(corners) - 1}")
     _draw(
@@ -119,6 +110,7 @@ def draw_mesh(
         values,
         int(person),
         max(float(near), NEAREST),
+        # Added to colours: the conversion to uint8 drops the fraction.
         0.5 if buffer.colour.dtype == np.uint8 else 0.0,
         buffer.colour,
         buffer.depth,
@@ -137,8 +129,9 @@ def _draw(  # type: ignore[no-untyped-def]
         xa, ya, za = corners[a, 0], corners[a, 1], corners[a, 2]
         xb, yb, zb = corners[b, 0], corners[b, 1], corners[b, 2]
         xc, yc, zc = corners[c, 0], corners[c, 1], corners[c, 2]
+        # Twice the signed area. As y points down, it is negative for counter-clockwise triangles.
         double_area = (xb - xa) * (yc - ya) - (xc - xa) * (yb - ya)
-        # Every comparison with NaN is false, so these also drop what is not finite.
+        # Every comparison with NaN is false, so these also drop triangles that are not finite.
         if not (-np.inf < double_area < 0.0):
             continue
         if not (near < za < np.inf and near < zb < np.inf and near < zc < np.inf):
@@ -148,7 +141,7 @@ def _draw(  # type: ignore[no-untyped-def]
         right = int(max(min(np.floor(max(xa, xb, xc)), width - 1.0), -1.0))
         top = int(min(max(np.ceil(min(ya, yb, yc)), 0.0), height))
         bottom = int(max(min(np.floor(max(ya, yb, yc)), height - 1.0), -1.0))
-        # Barycentric weights are linear on the screen, and so is one over the depth.
+        # Barycentric weights are linear on the screen, and so is 1 / depth (here "nearness").
         scale = 1.0 / double_area
         step_a, step_b = (yb - yc) * scale, (yc - ya) * scale
         nearness_a, nearness_b, nearness_c = 1.0 / za, 1.0 / zb, 1.0 / zc
@@ -161,6 +154,7 @@ def _draw(  # type: ignore[no-untyped-def]
                 wc = 1.0 - wa - wb
                 if not (wa >= -EDGE_SLACK and wb >= -EDGE_SLACK and wc >= -EDGE_SLACK):
                     continue
+                # Dividing each weight by its depth makes the interpolation perspective-correct.
                 wa = max(wa, 0.0) * nearness_a
                 wb = max(wb, 0.0) * nearness_b
                 wc = max(wc, 0.0) * nearness_c
