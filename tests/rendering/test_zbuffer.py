@@ -218,6 +218,7 @@ def test_a_read_only_package_still_compiles(tmp_path: Path, home_is_writable: bo
     package.mkdir()
     shutil.copy(zbuffer.__file__, package / "zbuffer.py")
     (package / "dualhmr").mkdir()
+    (package / "dualhmr" / "__init__.py").touch()
     shutil.copy(compiling.__file__, package / "dualhmr" / "compiling.py")
     # A file where a folder should be cannot be written into, not even by root.
     (package / "__pycache__").write_text("")
