@@ -194,7 +194,9 @@ print(*(name for name in {NOT_NEEDED_TO_PARSE!r} if name in sys.modules))
     assert result.stdout.split() == []
 
 
-@pytest.mark.parametrize("folder", ["sdk", "training", "export", "benchmarks", "scripts"])
+@pytest.mark.parametrize(
+    "folder", ["sdk", "training", "export", "benchmarks", "scripts", "examples", ".github"]
+)
 def test_no_file_mentions_our_machine(folder: str) -> None:
     found = [
         f"{path.relative_to(ROOT)}: {mention}"
