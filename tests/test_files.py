@@ -1,9 +1,10 @@
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
-from dualhmr.files import atomic_path, markdown_table, write_json
+from dualhmr.files import atomic_path, markdown_table, sha256, write_json
 
 
 def listing(folder: Path) -> list[str]:
@@ -94,3 +95,9 @@ def test_json_that_is_not_finite_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_markdown_tables_escape_what_would_end_a_cell() -> None:
     rows = [["name", "note"], ["a|b", "two\nlines"]]
     assert markdown_table(rows) == "| name | note |\n| --- | --- |\n| a\\|b | two lines |"
+
+
+def test_the_hash_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"abc" * 1_000_000)
+    assert sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()

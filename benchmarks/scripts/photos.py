@@ -19,6 +19,7 @@ import torch
 from dualhmr import Recoverer, Recovery
 from dualhmr.adaptation.schedule import SCHEDULE_NAMES
 from dualhmr.camera import keypoint_box
+from dualhmr.files import markdown_table
 from dualhmr.images import list_images, load_image
 from dualhmr.keypoints import open_keypoint_file
 from dualhmr.recovery import write_outputs
@@ -72,17 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _table(rows: list[Row]) -> str:
-    lines = [
-        "| photo | person | before, % of box | after | steps | stopped |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row.photo} | {row.person} | {row.before:.2f} | {row.after:.2f} | {row.steps} | "
-        f"{row.stop_reason} |"
-        for row in rows
-    ]
+    cells = [("photo", "person", "before, % of box", "after", "steps", "stopped")]
+    for row in rows:
+        errors = (f"{row.before:.2f}", f"{row.after:.2f}")
+        cells.append((row.photo, str(row.person), *errors, str(row.steps), row.stop_reason))
     before, after = (np.median([getattr(row, end) for row in rows]) for end in ("before", "after"))
-    return "\n".join([*lines, f"| median | | {before:.2f} | {after:.2f} | | |"])
+    cells.append(("median", "", f"{before:.2f}", f"{after:.2f}", "", ""))
+    return markdown_table(cells)
 
 
 if __name__ == "__main__":

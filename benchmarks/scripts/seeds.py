@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dualhmr.files import markdown_table
 from dualhmr_training.evaluation.report import Evaluation, Report, read_json
 
 _MEASURES = ("mpjpe_mm", "pa_mpjpe_mm")
@@ -73,13 +74,13 @@ def table(groups: dict[str, Errors]) -> str:
     (first, reference), *others = groups.items()
     titles = ["keypoints", "adapted to", first]
     titles += [title for name, _ in others for title in (name, f"{name} - {first}")]
-    rows = [titles, ["---"] * len(titles)]
+    rows = [titles]
     for row, errors in reference.items():
         cells = [row.keypoints, row.descended_on, _cell(errors)]
         for _, other in others:
             cells += [_cell(other[row]), _cell(other[row] - errors, sign="+")]
         rows.append(cells)
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown_table(rows)
 
 
 def _cell(errors: npt.NDArray[np.float64], *, sign: str = "") -> str:

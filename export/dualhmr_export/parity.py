@@ -14,6 +14,7 @@ from dualhmr.camera import default_focal_length, image_center
 from dualhmr.engines import FrozenNetwork, FrozenNetworks
 from dualhmr.engines.torch_networks import as_tensor
 from dualhmr.example import example
+from dualhmr.files import markdown_table
 from dualhmr.keypoints import Keypoints, own_keypoints
 from dualhmr.person import ObservedPerson, network_inputs, observe_person
 
@@ -149,14 +150,9 @@ def _relative(reference: Tensor, other: Tensor) -> float:
 
 def table(rows: tuple[Difference, ...]) -> str:
     """For people, in Markdown."""
-    lines = [
-        "| graph | what | largest error | relative error | bound | |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {row.graph} | {row.what} | {row.absolute:.2g} | {row.relative:.1e} | "
-        f"{row.bound:g} {'mm' if 'mm' in row.what else 'relative'} | "
-        f"{'holds' if row.holds else 'FAILS'} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+    cells = [("graph", "what", "largest error", "relative error", "bound", "")]
+    for row in rows:
+        bound = f"{row.bound:g} {'mm' if 'mm' in row.what else 'relative'}"
+        errors = (f"{row.absolute:.2g}", f"{row.relative:.1e}")
+        cells.append((row.graph, row.what, *errors, bound, "holds" if row.holds else "FAILS"))
+    return markdown_table(cells)

@@ -16,10 +16,10 @@ from dualhmr.bundle import (
     OPTIONAL_FILES,
     REQUIRED_FILES,
     Manifest,
-    sha256,
     write_manifest,
 )
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
+from dualhmr.files import sha256
 from dualhmr.keypoints import own_keypoints
 from dualhmr.networks import MeshRegressor
 from dualhmr.networks.regressor import (

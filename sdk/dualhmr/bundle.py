@@ -1,6 +1,5 @@
 """A bundle's manifest: what its networks are, how they are adapted, and its files' hashes."""
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dualhmr.adaptation.schedule import Schedule, named_schedule
 from dualhmr.arrays import check_torch
+from dualhmr.files import sha256, write_json
 from dualhmr.objective.weights import LossWeights
 from dualhmr.plain_data import from_plain
 
@@ -139,8 +139,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes `manifest.json`; the last step of an export."""
-    text = json.dumps(asdict(manifest), indent=2) + "\n"
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    write_json(folder / MANIFEST, asdict(manifest))
 
 
 def _check_file_names(path: Path, files: set[str]) -> None:
@@ -199,12 +198,3 @@ def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
                 f"says {expected}; copy the whole bundle again"
             )
     return Bundle(folder, manifest)
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -1,6 +1,7 @@
-"""Writing files so that nobody ever sees half of one; text, JSON and tables in Markdown."""
+"""Writing files so that nobody ever sees half of one; text, JSON and tables in Markdown; hashes."""
 
 import contextlib
+import hashlib
 import json
 import os
 import uuid
@@ -65,3 +66,12 @@ def markdown_table(rows: Iterable[Sequence[str]]) -> str:
         for row in (titles, ["---"] * len(titles), *others)
     )
     return "\n".join(f"| {line} |" for line in lines)
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

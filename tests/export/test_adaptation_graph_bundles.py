@@ -12,8 +12,9 @@ from onnx import numpy_helper
 
 from dualhmr import open_bundle
 from dualhmr.body.model import load_body
-from dualhmr.bundle import ADAPTATION_GRAPH, Bundle, sha256, write_manifest
+from dualhmr.bundle import ADAPTATION_GRAPH, Bundle, write_manifest
 from dualhmr.engines.torch_networks import torch_head
+from dualhmr.files import sha256
 from dualhmr_export.adaptation_graph import (
     GraphProblem,
     adaptation_graph,

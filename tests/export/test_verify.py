@@ -7,7 +7,8 @@ from helpers.small_bundle import IMAGE_SPEC, MANIFEST, SPEC, upright, write_smal
 from onnx import numpy_helper
 
 from dualhmr import open_bundle
-from dualhmr.bundle import Bundle, sha256, write_manifest
+from dualhmr.bundle import Bundle, write_manifest
+from dualhmr.files import sha256
 from dualhmr_export.onnx_files import DTYPES
 from dualhmr_export.parity import real_crops
 from dualhmr_export.verify import verify

@@ -9,8 +9,9 @@ import torch
 from helpers.small_bundle import IMAGE_SPEC, MANIFEST, SPEC, upright, write_small_bundle
 
 from dualhmr import Recoverer, open_bundle
-from dualhmr.bundle import NetworkSpec, sha256
+from dualhmr.bundle import NetworkSpec
 from dualhmr.engines import open_networks
+from dualhmr.files import sha256
 from dualhmr_export.write_bundle import write_bundle
 
 

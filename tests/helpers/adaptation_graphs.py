@@ -9,7 +9,8 @@ import onnx
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
-from dualhmr.bundle import ADAPTATION_GRAPH, MANIFEST, sha256
+from dualhmr.bundle import ADAPTATION_GRAPH, MANIFEST
+from dualhmr.files import sha256
 from dualhmr.keypoints import BODY_23
 
 LOSSES = (3.0, 1.0, 2.0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dualhmr.files import atomic_path
+from dualhmr.files import write_text
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ class History:
         rows = [line for line in written.splitlines() if _is_row_up_to(step, line)]
         kept = "".join(row + "\n" for row in rows)
         if kept != written:
-            with atomic_path(path) as temporary:
-                temporary.write_text(kept, encoding="utf-8")
+            write_text(path, kept)
 
     def append(self, step: int, row: Mapping[str, float]) -> None:
         """Adds a row."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from dualhmr.body.model import Body
 from dualhmr.bundle import MANIFEST, NetworkSpec, ScheduleDefaults, open_bundle
 from dualhmr.engines.torch_networks import torch_auxiliary_network, torch_main_network
-from dualhmr.files import atomic_path
+from dualhmr.files import write_json
 from dualhmr.keypoints import BODY_23, SPIN_49
 from dualhmr.networks import MeshRegressor
 from dualhmr.objective.weights import LossWeights
@@ -39,8 +39,7 @@ def training_record(config: TrainingConfig, body: Body, **data: object) -> dict[
 
 def write_record(out: Path, record: dict[str, Any]) -> None:
     """Writes `training.json` for a training that begins."""
-    with atomic_path(out / RECORD) as path:
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(out / RECORD, record)
 
 
 def check_record(out: Path, record: dict[str, Any]) -> None:

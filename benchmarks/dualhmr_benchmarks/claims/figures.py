@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dualhmr.body.arrays import JOINT_NAMES
-from dualhmr.files import atomic_path
+from dualhmr.files import write_text
 from dualhmr_benchmarks.claims.artefact import MPJPE, PA_MPJPE, Artefact, Contrast, Row
 from dualhmr_benchmarks.claims.experiments.outcomes import Outcome, outcomes
 from dualhmr_benchmarks.claims.experiments.setting import Setting
@@ -127,8 +127,7 @@ def _latency(setting: Setting, out: Path) -> Mapping[str, str]:
             rounds=budget.latency_rounds,
             device=setting.device,
         )
-    with atomic_path(out / "latency.md") as path:
-        path.write_text(latency_tables(report) + "\n", encoding="utf-8")
+    write_text(out / "latency.md", latency_tables(report) + "\n")
     write_latency_json(report, out / "latency.json")
     write_latency_plot(report, out / "latency.png")
     measured = {

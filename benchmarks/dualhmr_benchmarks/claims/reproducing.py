@@ -8,7 +8,7 @@ from dualhmr_benchmarks.claims.experiments.outcomes import measure_all, obstacle
 from dualhmr_benchmarks.claims.experiments.populations import QUALITIES, described
 from dualhmr_benchmarks.claims.experiments.rates import chosen_rate
 from dualhmr_benchmarks.claims.experiments.recipes import RECIPES
-from dualhmr_benchmarks.claims.experiments.setting import Setting, file_digest
+from dualhmr_benchmarks.claims.experiments.setting import Setting, file_sha256
 from dualhmr_benchmarks.claims.experiments.shared_weights import HEAD
 from dualhmr_benchmarks.claims.experiments.trainings import Training, training_folder
 from dualhmr_benchmarks.claims.experiments.trials import Trial, people_count
@@ -83,8 +83,8 @@ def _facts(artefact: Artefact, setting: Setting) -> Mapping[str, str]:
         "budget": setting.budget.name,
         "seeds": ", ".join(map(str, setting.seeds)),
         "people": " or ".join(map(str, counts)),
-        "poses": f"{setting.poses.name} (sha256 {file_digest(setting.poses)[:12]})",
-        "test poses": f"{setting.test_poses.name} (sha256 {file_digest(setting.test_poses)[:12]})",
+        "poses": f"{setting.poses.name} (sha256 {file_sha256(setting.poses)[:12]})",
+        "test poses": f"{setting.test_poses.name} (sha256 {file_sha256(setting.test_poses)[:12]})",
     }
     used = {trial.quality for trial in artefact.trials}
     facts |= {

@@ -1,13 +1,14 @@
 """`benchmarks/scripts/seeds.py`, which is no package."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from dualhmr_training.evaluation.report import Curve, Evaluation, Report, write_json
+from dualhmr.files import write_json
+from dualhmr_training.evaluation.report import Curve, Evaluation, Report
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "scripts" / "seeds.py"
 
@@ -35,7 +36,7 @@ def report(before: float, after: float, schedule: str) -> Report:
 def write(folder: Path, reports: list[Report]) -> list[str]:
     paths = [folder / f"{index}.json" for index in range(len(reports))]
     for path, each in zip(paths, reports, strict=True):
-        write_json(each, path)
+        write_json(path, asdict(each))
     return [str(path) for path in paths]
 
 

@@ -1,10 +1,11 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dualhmr.files import write_json
 from dualhmr_training.evaluation.errors import PersonErrors
 from dualhmr_training.evaluation.report import (
     Evaluation,
@@ -12,7 +13,6 @@ from dualhmr_training.evaluation.report import (
     read_json,
     summarise,
     table,
-    write_json,
 )
 
 JOINTS = ("pelvis", "head")
@@ -111,7 +111,7 @@ def test_json_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     for people in ([person()], [person(), person(offset=1 / 3)]):
         written = report(evaluation(people), evaluation(people, "eft"))
-        write_json(written, path)
+        write_json(path, asdict(written))
         assert read_json(path) == written
     plain = json.loads(path.read_text())
     assert plain["evaluations"][1]["measures"]["mpjpe_mm"]["mean"][0] == pytest.approx(10 + 1 / 6)
@@ -120,7 +120,7 @@ def test_json_round_trip(tmp_path: Path) -> None:
 def test_not_a_number_is_never_written(tmp_path: Path) -> None:
     unmeasured = report(evaluation([person(offset=float("nan"))]))
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(unmeasured, tmp_path / "report.json")
+        write_json(tmp_path / "report.json", asdict(unmeasured))
     assert not list(tmp_path.iterdir())
 
 

@@ -4,13 +4,13 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from dualhmr.files import atomic_path
+from dualhmr.files import markdown_table
 from dualhmr.plain_data import from_plain
 from dualhmr_training.evaluation.errors import Errors, PersonErrors
 
@@ -147,7 +147,7 @@ def table(report: Report, *, every_step: bool = False) -> str:
     shown = [name for name in MEASURES if name in report.evaluations[0].measures]
     titles = ["keypoints", "schedule", "Adam's rate", "steps"]
     titles += [MEASURES[name].title for name in shown]
-    rows = [titles, ["---"] * len(titles)]
+    rows = [titles]
     before: set[str] = set()
     for evaluation in report.evaluations:
         if every_step:
@@ -161,18 +161,11 @@ def table(report: Report, *, every_step: bool = False) -> str:
         rows.append(
             [*_names(evaluation), f"{evaluation.mean_steps:.1f}", *_cells(evaluation, shown, -1)]
         )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def write_json(report: Report, path: str | os.PathLike[str]) -> None:
-    """Writes everything, every step and every joint; whole, or not at all."""
-    text = json.dumps(asdict(report), indent=2, allow_nan=False) + "\n"
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    return markdown_table(rows)
 
 
 def read_json(path: str | os.PathLike[str]) -> Report:
-    """What `write_json` wrote. ValueError where it is not that."""
+    """What `dualhmr evaluate --json` wrote. ValueError where it is not that."""
     try:
         plain = json.loads(Path(path).read_text(encoding="utf-8"))
         return from_plain(Report, plain)

@@ -3,10 +3,12 @@
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 
 import torch
 
 from dualhmr.body.model import fitting_body
+from dualhmr.files import write_json
 from dualhmr_training.evaluation.adapting import PeopleAdapter, evaluate
 from dualhmr_training.evaluation.options import (
     check_options,
@@ -17,7 +19,7 @@ from dualhmr_training.evaluation.options import (
     described,
 )
 from dualhmr_training.evaluation.plot import write_plot
-from dualhmr_training.evaluation.report import Report, table, write_json
+from dualhmr_training.evaluation.report import Report, table
 from dualhmr_training.evaluation.subjects import Group
 from dualhmr_training.spin_joints import read_extra_joints
 from dualhmr_training.training_folder import open_networks
@@ -53,7 +55,7 @@ def run_evaluation(options: argparse.Namespace) -> None:
     )
     print(table(report, every_step=options.every_step))
     if options.json:
-        write_json(report, options.json)
+        write_json(options.json, asdict(report))
     if options.plot:
         write_plot(report, options.plot)
 

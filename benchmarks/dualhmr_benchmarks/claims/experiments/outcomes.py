@@ -12,7 +12,7 @@ import numpy.typing as npt
 from dualhmr.files import atomic_path
 from dualhmr_benchmarks.claims.experiments.parallel import run_all
 from dualhmr_benchmarks.claims.experiments.rates import choose_rates, chosen_rate
-from dualhmr_benchmarks.claims.experiments.setting import Setting, file_digest, key_of
+from dualhmr_benchmarks.claims.experiments.setting import Setting, file_sha256, key_of
 from dualhmr_benchmarks.claims.experiments.trainings import (
     Training,
     obstacle,
@@ -117,6 +117,6 @@ def _path(setting: Setting, task: _Task) -> Path:
         rates=setting.budget.adam_rates,
         rate_people=setting.budget.rate_people,
         people=people_count(setting, task.trial),
-        poses=file_digest(setting.test_poses),
+        poses=file_sha256(setting.test_poses),
     )
     return setting.cache / "evaluations" / f"{key}.npz"

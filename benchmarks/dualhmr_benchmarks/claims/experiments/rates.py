@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dualhmr.files import atomic_path
+from dualhmr.files import write_json
 from dualhmr_benchmarks.claims.experiments.parallel import run_all
 from dualhmr_benchmarks.claims.experiments.populations import VARIED
 from dualhmr_benchmarks.claims.experiments.setting import Setting, key_of
@@ -56,8 +56,7 @@ def _choose(setting: Setting, trial: Trial) -> None:
     }
     path = _path(setting, trial)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_json(path, found)
 
 
 def _training(setting: Setting, trial: Trial) -> Training:

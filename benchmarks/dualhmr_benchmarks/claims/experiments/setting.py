@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from dualhmr.body.model import Body, load_body
+from dualhmr.files import sha256
 from dualhmr_benchmarks.claims.experiments.populations import NARROW, training_poses
 from dualhmr_benchmarks.claims.experiments.recipes import Budget
 from dualhmr_training.data.synthetic.poses import PoseFile, read_poses
@@ -55,10 +56,8 @@ def free_body() -> Body:
     return load_body()
 
 
-@lru_cache(maxsize=4)
-def file_digest(path: Path) -> str:
-    """The sha256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+file_sha256 = lru_cache(maxsize=4)(sha256)
+"""Hashed once in a process."""
 
 
 def key_of(**facts: object) -> str:

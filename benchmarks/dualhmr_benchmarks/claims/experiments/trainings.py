@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from dualhmr.files import atomic_path
+from dualhmr.files import write_json
 from dualhmr_benchmarks.claims.experiments.parallel import run_all
 from dualhmr_benchmarks.claims.experiments.populations import training_poses
 from dualhmr_benchmarks.claims.experiments.recipes import CLIFF, RECIPES
 from dualhmr_benchmarks.claims.experiments.setting import (
     Setting,
-    file_digest,
+    file_sha256,
     free_body,
     key_of,
     poses_of,
@@ -51,7 +51,7 @@ def training_key(setting: Setting, training: Training) -> str:
     return key_of(
         config=asdict(recipe.configuration(setting.budget, training.seed)),
         style=recipe.style,
-        poses=file_digest(setting.poses),
+        poses=file_sha256(setting.poses),
         starts_from=before,
     )
 
@@ -132,8 +132,7 @@ def train(setting: Setting, training: Training) -> None:
             workers=renderers,
         )
     except FloatingPointError as error:
-        with atomic_path(folder / _UNSTABLE) as path:
-            path.write_text(json.dumps({"message": str(error)}) + "\n", encoding="utf-8")
+        write_json(folder / _UNSTABLE, {"message": str(error)})
 
 
 _ROUNDS, _STEPS = 7, 4

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from dualhmr.files import atomic_path
+from dualhmr.files import markdown_table, write_json, write_text
 from dualhmr.plain_data import from_plain
 from dualhmr_benchmarks.claims.reports.report import (
     Difference,
@@ -26,11 +26,10 @@ def write_report(report: Report, folder: str | os.PathLike[str]) -> None:
 
     ValueError where a number is not finite: then neither is written.
     """
-    data = json.dumps(asdict(report), indent=2, allow_nan=False) + "\n"
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for name, text in ((TABLE, markdown(report)), (DATA, data)):
-        with atomic_path(Path(folder) / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    # First what may be refused.
+    write_json(Path(folder) / DATA, asdict(report))
+    write_text(Path(folder) / TABLE, markdown(report))
 
 
 def read_report(path: str | os.PathLike[str]) -> Report:
@@ -58,13 +57,16 @@ def markdown(report: Report) -> str:
     """All of it: the paper's claim, lines, differences, and what it takes to run it again."""
     parts = [f"# {report.name}: {report.title}", f"The paper: {report.says}"]
     if report.lines:
-        parts += [_table(_of_lines(report.lines)), _what_lines_are(report)]
+        parts += [markdown_table(_of_lines(report.lines)), _what_lines_are(report)]
     if report.differences:
-        parts += [_table(_of_differences(report.differences)), _what_differences_are(report)]
+        parts += [
+            markdown_table(_of_differences(report.differences)),
+            _what_differences_are(report),
+        ]
     parts.append(report.comparable)
     parts.append("\n".join(f"- {name}: {fact}" for name, fact in report.facts.items()))
     if report.trainings:
-        parts.append(_table(_of_trainings(report.trainings)))
+        parts.append(markdown_table(_of_trainings(report.trainings)))
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -139,14 +141,3 @@ def _of_trainings(trainings: Sequence[dict[str, str]]) -> Iterator[Sequence[str]
     yield titles
     for each in trainings:
         yield [each.get(title, "") for title in titles]
-
-
-def _table(rows: Iterable[Sequence[str]]) -> str:
-    titles, *others = rows
-    return "\n".join(_row(cells) for cells in (titles, ["---"] * len(titles), *others))
-
-
-def _row(cells: Iterable[str]) -> str:
-    # A line break, as errors have them, would end the table, a bar the cell.
-    plain = (" ".join(cell.split()).replace("|", r"\|") for cell in cells)
-    return f"| {' | '.join(plain)} |"
