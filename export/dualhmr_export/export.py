@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from dualhmr.body.files import FREE_BODY
-from dualhmr.body.model import Body, fitting_body
+from dualhmr.body.model import Body, matching_body
 from dualhmr.bundle import ADAPTATION_GRAPH, FROZEN_GRAPHS, Manifest, open_bundle
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.engines import tensorrt
@@ -119,7 +119,7 @@ def _body_for(manifest: Manifest, body: Body | None, progress: Progress) -> Body
             "you downloaded (--body)"
         )
         return None
-    return fitting_body(body, needed=manifest.body, networks=f"bundle {manifest.name!r}")
+    return matching_body(body, needed=manifest.body, networks=f"bundle {manifest.name!r}")
 
 
 def _build_engines(folder: Path, max_batch: int, engines: EngineTarget, progress: Progress) -> None:

@@ -15,7 +15,7 @@ from dualhmr.engines import FrozenNetwork, FrozenNetworks
 from dualhmr.engines.torch_networks import as_tensor
 from dualhmr.example import example
 from dualhmr.files import markdown_table
-from dualhmr.keypoints import Keypoints, own_keypoints
+from dualhmr.keypoints import Keypoints, network_keypoints
 from dualhmr.person import ObservedPerson, network_inputs, observe_person
 
 Image = npt.NDArray[np.uint8]
@@ -27,7 +27,7 @@ def real_crops(manifest: Manifest) -> dict[str, npt.NDArray[Any]]:
     Turning by right angles keeps every pixel as it was taken. Raises ImportError where the example
     photograph is not installed.
     """
-    target = own_keypoints(manifest.keypoint_set).set
+    target = network_keypoints(manifest.keypoint_set).set
     reads = {*manifest.main.reads, *manifest.auxiliary.reads}
     persons = [
         network_inputs(image, observed, target=target, reads=reads)

@@ -9,7 +9,7 @@ import numpy as np
 from dualhmr.adaptation.adapt import adapt
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.files import FREE_BODY
-from dualhmr.body.model import Body, fitting_body, load_body
+from dualhmr.body.model import Body, load_body, matching_body
 from dualhmr.bundle import ADAPTATION_GRAPH, FROZEN_GRAPHS, Bundle
 from dualhmr.engines import EngineOptions, FrozenNetworks, OnnxRuntimeNetwork, open_networks
 from dualhmr.person import AdaptedPerson, FloatArray, place_bodies, run_frozen_networks
@@ -136,8 +136,8 @@ def _adaptations(
         return (), ""
     if not given and needed != FREE_BODY:
         return (), f"{ADAPTATION_GRAPH} was not compared: that takes the body {needed!r} (--body)"
-    fitting = fitting_body(body, needed=needed, networks=f"bundle {bundle.folder}")
-    return (adaptation_difference(bundle, reference, fitting.arrays()),), ""
+    matching = matching_body(body, needed=needed, networks=f"bundle {bundle.folder}")
+    return (adaptation_difference(bundle, reference, matching.arrays()),), ""
 
 
 def _emulated(bundle: Bundle) -> FrozenNetworks:

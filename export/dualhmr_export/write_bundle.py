@@ -20,7 +20,7 @@ from dualhmr.bundle import (
 )
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.files import sha256
-from dualhmr.keypoints import own_keypoints
+from dualhmr.keypoints import network_keypoints
 from dualhmr.networks import MeshRegressor
 from dualhmr.networks.regressor import (
     AUXILIARY_OUTPUTS,
@@ -113,7 +113,7 @@ def _write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def example_inputs(manifest: Manifest) -> dict[str, Tensor]:
     """Two persons' worth of every input that networks read, by name."""
-    keypoints = len(own_keypoints(manifest.keypoint_set).set)
+    keypoints = len(network_keypoints(manifest.keypoint_set).set)
     makers: dict[str, Callable[[], Tensor]] = {
         "image": lambda: torch.zeros(2, CROP_HEIGHT, CROP_WIDTH, 3, dtype=torch.uint8),
         "keypoints": lambda: torch.full((2, keypoints, 3), 0.5),

@@ -12,7 +12,7 @@ from dualhmr.bundle import Manifest
 from dualhmr.camera import View, box_info, image_to_crop, keypoint_box
 from dualhmr.crop import crop_person
 from dualhmr.engines import DLPackArray, FrozenNetworks
-from dualhmr.keypoints import Keypoints, KeypointSet, own_keypoints
+from dualhmr.keypoints import Keypoints, KeypointSet, network_keypoints
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -205,7 +205,7 @@ def run_frozen_networks(
     inputs = network_inputs(
         image,
         observed,
-        target=own_keypoints(manifest.keypoint_set).set,
+        target=network_keypoints(manifest.keypoint_set).set,
         reads={*networks.backbone.reads, *networks.auxiliary.reads},
     )
     features = networks.backbone(inputs)["features"]

@@ -105,7 +105,7 @@ def _real(path: Path, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.floa
 
 def _whole(path: Path, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     if array.dtype.kind not in "iu":
-        raise ValueError(f"{path}: {name} holds {array.dtype}, expected whole numbers")
+        raise ValueError(f"{path}: {name} holds {array.dtype}, expected integers")
     return array.astype(np.int64)
 
 
@@ -118,7 +118,7 @@ def _parents(kintree_table: npt.NDArray[np.int64]) -> tuple[int, ...]:
     return (-1, *(int(parent) for parent in kintree_table[0, 1:]))
 
 
-def fitting_arrays(
+def matching_arrays(
     body: str | os.PathLike[str] | BodyArrays | None, *, needed: str, networks: str
 ) -> BodyArrays:
     """`body`, read if it is a file, or the free body for None; for networks trained on `needed`.
@@ -134,11 +134,11 @@ def fitting_arrays(
             )
         return read_body()
     arrays = body if isinstance(body, BodyArrays) else read_body(Path(body))
-    check_fits(arrays, needed=needed, networks=networks)
+    check_matching(arrays, needed=needed, networks=networks)
     return arrays
 
 
-def check_fits(body: BodyParts[Any], *, needed: str, networks: str) -> None:
+def check_matching(body: BodyParts[Any], *, needed: str, networks: str) -> None:
     """Raises ValueError unless `body` is of the kind that `networks` were trained on."""
     if (needed == FREE_BODY) != (body.name == FREE_BODY):
         raise ValueError(

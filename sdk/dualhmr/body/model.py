@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.body.arrays import JOINT_COUNT, BodyArrays, BodyParts
-from dualhmr.body.files import check_fits, fitting_arrays, read_body
+from dualhmr.body.files import check_matching, matching_arrays, read_body
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +80,14 @@ def load_body(path: str | os.PathLike[str] | None = None) -> Body:
     return Body.from_arrays(read_body(path))
 
 
-def fitting_body(body: str | os.PathLike[str] | Body | None, *, needed: str, networks: str) -> Body:
-    """As `fitting_arrays`, in PyTorch."""
+def matching_body(
+    body: str | os.PathLike[str] | Body | None, *, needed: str, networks: str
+) -> Body:
+    """As `matching_arrays`, in PyTorch."""
     if isinstance(body, Body):
-        check_fits(body, needed=needed, networks=networks)
+        check_matching(body, needed=needed, networks=networks)
         return body
-    return Body.from_arrays(fitting_arrays(body, needed=needed, networks=networks))
+    return Body.from_arrays(matching_arrays(body, needed=needed, networks=networks))
 
 
 # Linear blend skinning in SMPL's formulation (Loper et al., SIGGRAPH Asia 2015), differentiable.

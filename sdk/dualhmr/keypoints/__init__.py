@@ -19,7 +19,7 @@ from dualhmr.keypoints.sets import KEYPOINT_SETS as KEYPOINT_SETS
 from dualhmr.keypoints.sets import SPIN_24 as SPIN_24
 from dualhmr.keypoints.sets import SPIN_49 as SPIN_49
 from dualhmr.keypoints.sets import KeypointSet as KeypointSet
-from dualhmr.keypoints.sets import OwnKeypoints as OwnKeypoints
+from dualhmr.keypoints.sets import NetworkKeypoints as NetworkKeypoints
 from dualhmr.keypoints.sets import keypoint_set as keypoint_set
 from dualhmr.keypoints.sets import keypoint_set_for_count as keypoint_set_for_count
-from dualhmr.keypoints.sets import own_keypoints as own_keypoints
+from dualhmr.keypoints.sets import network_keypoints as network_keypoints

@@ -169,7 +169,7 @@ SPIN_49 = "spin_49"
 
 
 @dataclass(frozen=True)
-class OwnKeypoints:
+class NetworkKeypoints:
     """What a network's 2D loss was over."""
 
     set: KeypointSet
@@ -177,16 +177,16 @@ class OwnKeypoints:
     """Over how many keypoints the loss is a mean, those that are never there included."""
 
 
-def own_keypoints(name: str) -> OwnKeypoints:
+def network_keypoints(name: str) -> NetworkKeypoints:
     """By the name that manifests and trainings give: a set's, or `SPIN_49`.
 
     Of the 49 the annotated 24 count as the set: the others are the same places seen by a detector.
     Raises ValueError for an unknown name.
     """
     if name == SPIN_49:
-        return OwnKeypoints(SPIN_24, 49)
+        return NetworkKeypoints(SPIN_24, 49)
     if name not in KEYPOINT_SETS:
         known = ", ".join((*KEYPOINT_SETS, SPIN_49))
         raise ValueError(f"unknown keypoints {name!r} for networks; known are {known}")
     named = keypoint_set(name)
-    return OwnKeypoints(named, len(named))
+    return NetworkKeypoints(named, len(named))

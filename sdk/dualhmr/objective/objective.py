@@ -16,7 +16,7 @@ from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.body.model import Body, Pose, pose_skeleton, skin_vertices
 from dualhmr.body.points import BodyPoints, PointRegressor, keypoint_regressor, skeleton_regressor
 from dualhmr.camera import CAMERAS, View, project_to_crop
-from dualhmr.keypoints import own_keypoints
+from dualhmr.keypoints import network_keypoints
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import losses
 from dualhmr.objective.weights import LossWeights
@@ -224,13 +224,13 @@ def own_objective(
     weights: LossWeights,
     keypoints: PointRegressor | None = None,
 ) -> Objective:
-    """That of networks whose own keypoints are those called `own`, see `own_keypoints`.
+    """That of networks whose own keypoints are those called `own`, see `network_keypoints`.
 
     3D joints are the 24 of the skeleton, then the points of `own`. Evidence holds the points
     `keypoints`, or those of `own` if left out. Raises ValueError for an unknown name or camera
     convention, or a body without the vertices that `own` takes.
     """
-    known = own_keypoints(own)
+    known = network_keypoints(own)
     own_points = keypoint_regressor(body, known.set)
     return Objective(
         body,

@@ -12,7 +12,7 @@ from dualhmr.adaptation.schedule import Schedule
 from dualhmr.body.model import Body
 from dualhmr.body.points import PointRegressor, keypoint_regressor
 from dualhmr.camera import box_info
-from dualhmr.keypoints import BODY_23, SPIN_24, SPIN_49, KeypointSet, own_keypoints
+from dualhmr.keypoints import BODY_23, SPIN_24, SPIN_49, KeypointSet, network_keypoints
 from dualhmr.networks import affine_head, as_output
 from dualhmr.objective.gradient import ObjectiveGradient
 from dualhmr.objective.objective import Evidence, Objective, own_objective
@@ -65,7 +65,7 @@ class Observer:
             observed, source = (given.keypoints, given.confidence), self._given
             if subjects.observed is not None:
                 observed, source = subjects.observed, BODY_23
-            target = own_keypoints(self._own).set
+            target = network_keypoints(self._own).set
             inputs["keypoints"] = keypoints_input(*observed, source=source, target=target)
         if subjects.image is not None:
             inputs["image"] = subjects.image

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import torch
 
-from dualhmr.body.model import fitting_body
+from dualhmr.body.model import matching_body
 from dualhmr.files import write_json
 from dualhmr_training.evaluation.adapting import PeopleAdapter, evaluate
 from dualhmr_training.evaluation.options import (
@@ -37,7 +37,7 @@ def run_evaluation(options: argparse.Namespace) -> None:
     weights = chosen_weights(options, networks.facts.weights)
     schedules = chosen_schedules(options, networks.facts.schedule)
     check_schedules(networks, weights, schedules)
-    body = fitting_body(options.body, needed=networks.facts.body, networks=networks.source)
+    body = matching_body(options.body, needed=networks.facts.body, networks=networks.source)
     extra = None if options.extra_joints is None else read_extra_joints(options.extra_joints)
     evaluations = []
     for group in chosen_groups(options, body, pictures="image" in networks.reads):
