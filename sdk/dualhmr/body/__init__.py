@@ -1,4 +1,4 @@
-"""Bodies in SMPL's formulation.
+"""Body models in SMPL's formulation.
 
-`arrays`, `files` and `smpl_pickle` need no PyTorch; `model` and `points` do.
+`arrays`, `files` and `smpl_pickle` work without PyTorch; `model` and `points` need it.
 """

@@ -1,4 +1,7 @@
-"""A body as checked arrays, and linear blend skinning in NumPy for bodies that need no gradient."""
+"""A body model as checked arrays, and linear blend skinning in NumPy, without gradients.
+
+The formulas and conventions are those of `dualhmr.body.model`; a test compares the two.
+"""
 
 import math
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+FloatArray = npt.NDArray[np.float32]
 ArrayT = TypeVar("ArrayT", bound=Any)
 
 JOINT_COUNT = 24
@@ -25,28 +29,29 @@ JOINT_NAMES = (
 class BodyParts(Generic[ArrayT]):
     """SMPL's 24 joints, V vertices and F triangles. Metres; x left, y up, z front.
 
-    `BodyArrays` are those of NumPy, `dualhmr.body.Body` those of PyTorch.
+    `BodyArrays` holds NumPy arrays, `dualhmr.body.model.Body` tensors. Raises ValueError for
+    shapes, indices or kinematic trees that do not fit together, and for NaN or infinite numbers.
     """
 
     name: str
     v_template: ArrayT
-    """(V, 3) the body at rest, with arms out."""
+    """(V, 3) vertices in the rest pose, with arms out."""
     shapedirs: ArrayT
     """(V, 3, B) displacement for each beta."""
     posedirs: ArrayT
-    """(V, 3, 207) displacement for each number of the 23 rotation matrices minus identity."""
+    """(V, 3, 207) displacement for each entry of the 23 rotation matrices minus identity."""
     joint_regressor: ArrayT
-    """(24, V) the rest joints from the rest vertices."""
+    """(24, V) rest vertices -> rest joints."""
     weights: ArrayT
     """(V, 24) skinning weights."""
     faces: ArrayT
     """(F, 3) int64, counter-clockwise from outside."""
     parents: tuple[int, ...]
-    """The parent of each joint, -1 for the root, which is joint 0; parents come before children."""
+    """The parent of each joint. Joint 0 is the root, with parent -1; parents precede children."""
     keypoint_names: tuple[str, ...] = ()
-    """Names of the keypoints that the file itself places on its surface."""
+    """Names of the keypoints that the body file places on the surface."""
     keypoint_regressor: ArrayT | None = None
-    """(len(keypoint_names), V), or None: the keypoints from the posed vertices."""
+    """(len(keypoint_names), V) posed vertices -> keypoints, or None."""
 
     def __post_init__(self) -> None:
         vertices, betas = self.vertex_count, self.beta_count
@@ -66,6 +71,7 @@ class BodyParts(Generic[ArrayT]):
                 raise ValueError(
                     f"body {self.name!r}: {field} has shape {tuple(value.shape)}, expected {shape}"
                 )
+            # Not isfinite, which NumPy and PyTorch spell as functions: this works for both.
             if not (abs(value) < math.inf).all():
                 raise ValueError(f"body {self.name!r}: {field} holds NaN or infinite numbers")
         self._check_indices()
@@ -96,15 +102,7 @@ class BodyParts(Generic[ArrayT]):
 
 @dataclass(frozen=True, eq=False)
 class BodyArrays(BodyParts[npt.NDArray[Any]]):
-    """A body in NumPy: real numbers float32, faces int64. `read_body` reads and checks files."""
-
-
-# Linear blend skinning in NumPy, for bodies that need no gradient.
-#
-# The formulas and their conventions are those of `dualhmr.body.model`, which tests hold this to.
-
-
-FloatArray = npt.NDArray[np.float32]
+    """A body in NumPy: floating-point arrays are float32, faces int64. `read_body` makes one."""
 
 
 def pose_arrays(
@@ -112,14 +110,15 @@ def pose_arrays(
 ) -> tuple[FloatArray, FloatArray]:
     """One person's vertices (V, 3) and joints (24, 3) in metres, before translation.
 
-    `rotations` (24, 3, 3) relative to the parent joint, the first being the global orientation;
+    `rotations` (24, 3, 3) are relative to the parent joint, the first is the global orientation.
     `betas` (B,).
     """
     shaped = body.v_template + _displacement(body.shapedirs, betas)
     rest = body.joint_regressor @ shaped
     world, joints = _chain(body, rotations, rest)
-    feature = (rotations[1:] - np.eye(3, dtype=rotations.dtype)).ravel()
-    at_rest = shaped + _displacement(body.posedirs, feature)
+    pose_feature = (rotations[1:] - np.eye(3, dtype=rotations.dtype)).ravel()
+    at_rest = shaped + _displacement(body.posedirs, pose_feature)
+    # A vertex x moves with joint j to G_j (x - rest_j) + joint_j = G_j x + shift_j.
     shift = joints - (world @ rest[..., None])[..., 0]
     blended = (body.weights @ world.reshape(JOINT_COUNT, 9)).reshape(-1, 3, 3)
     vertices = (blended @ at_rest[..., None])[..., 0] + body.weights @ shift
@@ -128,14 +127,14 @@ def pose_arrays(
 
 def _displacement(directions: FloatArray, weights: FloatArray) -> FloatArray:
     """Directions (V, 3, N) weighted by (N,): (V, 3)."""
-    # As one matrix: NumPy multiplies stacks of small ones several times slower.
+    # As one matrix: NumPy multiplies a stack of small matrices several times slower.
     return (directions.reshape(-1, len(weights)) @ weights).reshape(-1, 3)
 
 
 def _chain(
     body: BodyArrays, rotations: FloatArray, rest: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Each joint's rotation (24, 3, 3) in the body's frame, and where it comes to be (24, 3)."""
+    """Each joint's rotation (24, 3, 3) in the body's frame, and its posed position (24, 3)."""
     world, joints = np.empty_like(rotations), np.empty_like(rest)
     for joint, parent in enumerate(body.parents):
         if parent < 0:

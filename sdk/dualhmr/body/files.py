@@ -1,4 +1,4 @@
-"""Body files -> `BodyArrays`: our own `.npz`, SMPL's `.npz` and `.pkl`. The only reader of them."""
+"""Body files -> `BodyArrays`: our own `.npz`, and SMPL's `.npz` and `.pkl`."""
 
 import os
 import zipfile
@@ -14,20 +14,21 @@ from dualhmr.body.smpl_pickle import read_smpl_pickle
 
 FREE_BODY = "dualhmr-free-body"
 BETA_COUNT = 10
-_REAL = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights")
-_WHOLE = ("kintree_table", "f")
-_OWN = ("name", "keypoint_names", "keypoint_regressor")
+_FLOATS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights")
+_INTEGERS = ("kintree_table", "f")
+_OPTIONAL = ("name", "keypoint_names", "keypoint_regressor")
+"""Only in our own files."""
 _LARGEST_BYTES = 1 << 30
-"""SMPL with 300 betas, all in double precision, has 90 MB."""
+"""Of one array. All of SMPL with 300 betas, in double precision, has 90 MB."""
 
 
 def read_body(path: str | os.PathLike[str] | None = None) -> BodyArrays:
-    """Reads a body file; None is the free body that comes with the package.
+    """Reads a body file; None is the free body in the package.
 
-    `.npz` and `.pkl` in SMPL's layout are understood; of more than 10 betas the first 10 are used.
-    A `.pkl` is read as data: a file that asks to run anything is refused.
+    Reads `.npz` and `.pkl` files in SMPL's layout. Of more than 10 betas the first 10 are used.
+    A `.pkl` is read as data: a file that would run code is refused.
 
-    Raises FileNotFoundError, or ValueError saying what in the file is damaged, missing or refused.
+    Raises FileNotFoundError, or ValueError that says what is damaged, missing or refused.
     """
     if path is None:
         with resources.as_file(resources.files("dualhmr") / "assets" / "free_body.npz") as packaged:
@@ -38,18 +39,18 @@ def read_body(path: str | os.PathLike[str] | None = None) -> BodyArrays:
     if path.suffix.lower() == ".npz":
         return _build(path, _read_npz(path))
     if path.suffix.lower() == ".pkl":
-        return _build(path, read_smpl_pickle(path, _REAL + _WHOLE))
+        return _build(path, read_smpl_pickle(path, _FLOATS + _INTEGERS))
     raise ValueError(f"{path}: a body file ends in .npz or .pkl, not {path.suffix!r}")
 
 
 def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
-            arrays = {}
-            for name in _REAL + _WHOLE + _OWN:
-                if f"{name}.npy" in archive.namelist():
-                    arrays[name] = _read_npy(archive, f"{name}.npy")
-            return arrays
+            return {
+                name: _read_npy(archive, f"{name}.npy")
+                for name in _FLOATS + _INTEGERS + _OPTIONAL
+                if f"{name}.npy" in archive.namelist()
+            }
     except PermissionError:
         raise
     except Exception as error:  # a damaged archive can raise anything
@@ -60,6 +61,7 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _read_npy(archive: zipfile.ZipFile, member: str) -> npt.NDArray[Any]:
+    # A small archive can hold gigabytes of zeros.
     size = archive.getinfo(member).file_size
     if size > _LARGEST_BYTES:
         raise ValueError(f"{member} has {size} bytes, too many for a body")
@@ -71,46 +73,46 @@ def _read_npy(archive: zipfile.ZipFile, member: str) -> npt.NDArray[Any]:
 
 
 def _build(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> BodyArrays:
-    missing = [name for name in _REAL + _WHOLE if name not in arrays]
+    missing = [name for name in _FLOATS + _INTEGERS if name not in arrays]
     if missing:
         raise ValueError(f"{path}: not an SMPL body, it lacks {', '.join(missing)}")
-    real = {name: _real(path, name, arrays[name]) for name in _REAL}
-    whole = {name: _whole(path, name, arrays[name]) for name in _WHOLE}
+    floats = {name: _float32(path, name, arrays[name]) for name in _FLOATS}
+    integers = {name: _int64(path, name, arrays[name]) for name in _INTEGERS}
     keypoints = arrays.get("keypoint_regressor")
     try:
         return BodyArrays(
             name=str(arrays["name"]) if "name" in arrays else path.stem,
-            v_template=real["v_template"],
-            shapedirs=np.ascontiguousarray(real["shapedirs"][..., :BETA_COUNT]),
-            posedirs=real["posedirs"],
-            joint_regressor=real["J_regressor"],
-            weights=real["weights"],
-            faces=whole["f"],
-            parents=_parents(whole["kintree_table"]),
+            v_template=floats["v_template"],
+            shapedirs=np.ascontiguousarray(floats["shapedirs"][..., :BETA_COUNT]),
+            posedirs=floats["posedirs"],
+            joint_regressor=floats["J_regressor"],
+            weights=floats["weights"],
+            faces=integers["f"],
+            parents=_parents(integers["kintree_table"]),
             keypoint_names=tuple(str(name) for name in arrays.get("keypoint_names", ())),
             keypoint_regressor=None
             if keypoints is None
-            else _real(path, "keypoint_regressor", keypoints),
+            else _float32(path, "keypoint_regressor", keypoints),
         )
     except (ValueError, TypeError, IndexError, RuntimeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _real(path: Path, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def _float32(path: Path, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{path}: {name} holds {array.dtype}, expected real numbers")
-    with np.errstate(over="ignore"):  # what is too large becomes infinite: refused later
+    with np.errstate(over="ignore"):  # too large becomes infinite, which `BodyParts` refuses
         return np.array(array, dtype=np.float32, order="C")
 
 
-def _whole(path: Path, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+def _int64(path: Path, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     if array.dtype.kind not in "iu":
         raise ValueError(f"{path}: {name} holds {array.dtype}, expected integers")
     return array.astype(np.int64)
 
 
 def _parents(kintree_table: npt.NDArray[np.int64]) -> tuple[int, ...]:
-    """Row 0 holds parents; the root's is 2^32 - 1, in whichever integer type it was saved."""
+    """Row 0 holds the parents; files write the root's -1 as 2^32 - 1."""
     if kintree_table.shape != (2, JOINT_COUNT):
         raise ValueError(
             f"kintree_table has shape {kintree_table.shape}, expected (2, {JOINT_COUNT})"
@@ -121,10 +123,12 @@ def _parents(kintree_table: npt.NDArray[np.int64]) -> tuple[int, ...]:
 def matching_arrays(
     body: str | os.PathLike[str] | BodyArrays | None, *, needed: str, networks: str
 ) -> BodyArrays:
-    """`body`, read if it is a file, or the free body for None; for networks trained on `needed`.
+    """The body for networks that were trained on the body named `needed`.
 
-    `networks` names them in errors. Raises ValueError for a body that is not of their kind, free or
-    licensed, or for a licensed one that is not given; and what `read_body` does.
+    `body` is read if it is a path; None is the free body. `networks` names the networks in errors.
+
+    Raises ValueError for a body of the other kind (free or licensed), or if the networks need a
+    licensed body and `body` is None, and what `read_body` raises.
     """
     if body is None:
         if needed != FREE_BODY:
@@ -139,7 +143,7 @@ def matching_arrays(
 
 
 def check_matching(body: BodyParts[Any], *, needed: str, networks: str) -> None:
-    """Raises ValueError unless `body` is of the kind that `networks` were trained on."""
+    """Raises ValueError unless `body` is of the kind, free or licensed, that `networks` need."""
     if (needed == FREE_BODY) != (body.name == FREE_BODY):
         raise ValueError(
             f"{networks} was trained on body {needed!r}; its betas mean nothing on body "

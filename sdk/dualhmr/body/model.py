@@ -1,4 +1,9 @@
-"""A body in PyTorch, ready for computing."""
+"""A body model in PyTorch and differentiable linear blend skinning.
+
+SMPL's formulation (Loper et al., SIGGRAPH Asia 2015). Rotations (N, 24, 3, 3) are relative to the
+parent joint, the first is the global orientation. Results are metres in the body's own frame turned
+by the global orientation, before translation.
+"""
 
 import os
 from collections.abc import Callable
@@ -28,7 +33,7 @@ class Body(BodyParts[Tensor]):
         return cls(**_converted(arrays, np.ndarray, torch.from_numpy))
 
     def arrays(self) -> BodyArrays:
-        """The same body in NumPy, real numbers in single precision."""
+        """The same body in NumPy, with floats in single precision."""
         return BodyArrays(**_converted(self, Tensor, _array))
 
     @cached_property
@@ -43,14 +48,14 @@ class Body(BodyParts[Tensor]):
 
     @cached_property
     def blend_shapes(self) -> Tensor:
-        """(1 + B + 207, 3, V) the rest vertices for each of `Pose.blend`: template, betas, pose."""
+        """(1 + B + 207, 3, V) template, `shapedirs` and `posedirs`, weighted by `Pose.blend`."""
         shapes = torch.cat([self.v_template[..., None], self.shapedirs, self.posedirs], dim=-1)
         return shapes.permute(2, 1, 0).contiguous()
 
     def to(
         self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "Body":
-        """The same body with its tensors on `device`, its real ones in `dtype`."""
+        """The same body with its tensors on `device`, and its floating-point ones in `dtype`."""
 
         def moved(tensor: Tensor) -> Tensor:
             return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
@@ -59,7 +64,7 @@ class Body(BodyParts[Tensor]):
 
 
 def _converted(body: BodyParts[Any], kind: type, convert: Callable[[Any], Any]) -> dict[str, Any]:
-    """The fields by name, those that are arrays of `kind` converted."""
+    """The fields by name, those of type `kind` converted."""
     values = [(field.name, getattr(body, field.name)) for field in fields(body)]
     return {name: convert(value) if isinstance(value, kind) else value for name, value in values}
 
@@ -70,12 +75,12 @@ def _array(tensor: Tensor) -> npt.NDArray[Any]:
 
 
 def load_body(path: str | os.PathLike[str] | None = None) -> Body:
-    """Reads a body file; None is the free body that comes with the package.
+    """Reads a body file; None is the free body in the package.
 
-    `.npz` and `.pkl` in SMPL's layout are understood; of more than 10 betas the first 10 are used.
-    A `.pkl` is read as data: a file that asks to run anything is refused.
+    Reads `.npz` and `.pkl` files in SMPL's layout. Of more than 10 betas the first 10 are used.
+    A `.pkl` is read as data: a file that would run code is refused.
 
-    Raises FileNotFoundError, or ValueError saying what in the file is damaged, missing or refused.
+    Raises FileNotFoundError, or ValueError that says what is damaged, missing or refused.
     """
     return Body.from_arrays(read_body(path))
 
@@ -83,32 +88,26 @@ def load_body(path: str | os.PathLike[str] | None = None) -> Body:
 def matching_body(
     body: str | os.PathLike[str] | Body | None, *, needed: str, networks: str
 ) -> Body:
-    """As `matching_arrays`, in PyTorch."""
+    """Like `matching_arrays`, in PyTorch."""
     if isinstance(body, Body):
         check_matching(body, needed=needed, networks=networks)
         return body
     return Body.from_arrays(matching_arrays(body, needed=needed, networks=networks))
 
 
-# Linear blend skinning in SMPL's formulation (Loper et al., SIGGRAPH Asia 2015), differentiable.
-#
-# Rotations are relative to the parent joint, (N, 24, 3, 3), the first being the global orientation.
-# Results are metres in the body's own frame turned by the global orientation, before translation.
-
-
 class Pose(NamedTuple):
-    """A posed skeleton and the numbers that displace its skin."""
+    """A posed skeleton and the weights of its blend shapes."""
 
     joints: Tensor
     """(N, 24, 3) posed joints."""
     transforms: Tensor
-    """(N, 24, 3, 4) rest position -> posed position of what moves with each joint."""
+    """(N, 24, 3, 4) rest position -> posed position of a point that moves with each joint."""
     blend: Tensor
-    """(N, 1 + B + 207): one, the betas and the pose feature; weights of the blend shapes."""
+    """(N, 1 + B + 207): 1, the betas and the pose feature."""
 
 
 class Posed(NamedTuple):
-    """What `skin` returns."""
+    """A posed mesh and skeleton."""
 
     vertices: Tensor
     """(N, V, 3)."""
@@ -127,8 +126,10 @@ def pose_skeleton(body: Body, rotations: Tensor, betas: Tensor) -> Pose:
     offsets = torch.cat([rest[:, :1], rest[:, 1:] - rest[:, parents]], dim=1)
     world = _chain(_affine(rotations, offsets), body.parents)
     world_rotations, joints = world[..., :3, :3], world[..., :3, 3]
+    # A vertex x moves with joint j to G_j (x - rest_j) + joint_j = G_j x + shift_j.
     shift = joints - (world_rotations @ rest[..., None])[..., 0]
     identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
+    # R - I of the 23 joints below the root: zero in the rest pose, which has no pose correction.
     feature = (rotations[:, 1:] - identity).flatten(1)
     blend = torch.cat([torch.ones_like(betas[:, :1]), betas, feature], dim=1)
     return Pose(joints, torch.cat([world_rotations, shift[..., None]], dim=-1), blend)
@@ -181,11 +182,12 @@ def _affine(rotations: Tensor, offsets: Tensor) -> Tensor:
 def _chain(local: Tensor, parents: tuple[int, ...]) -> Tensor:
     """Products of local transforms (N, J, 4, 4) along each joint's path from the root.
 
-    Pointer jumping: a joint's product over 2^k steps up is its own over 2^(k-1) steps, behind its
-    ancestor's; the tree is nine joints deep, so four rounds of products replace a walk over joints.
+    Pointer jumping: the product over 2^k steps up is that of the ancestor 2^(k-1) steps up, times
+    the joint's own over 2^(k-1) steps. SMPL's tree is nine joints deep, so four batched products
+    replace a loop over 24 joints.
     """
     identity = torch.eye(4, dtype=local.dtype, device=local.device)
-    # Not len(), which a tracer takes for a constant.
+    # Not len(local), which a tracer records as a constant.
     identity = identity.expand(local.shape[0], 1, 4, 4)
     world = local
     for ancestors in _ancestor_rounds(parents):

@@ -1,4 +1,4 @@
-"""Named points of a posed body - skeleton joints and keypoints on the skin - without its mesh.
+"""Named points of a posed body: skeleton joints and keypoints on the skin, without its mesh.
 
 A keypoint that is a linear combination of skinned vertices is
 
@@ -7,6 +7,11 @@ A keypoint that is a linear combination of skinned vertices is
 with x_v the displaced rest vertex, G_j and t_j joint j's transform, m_j = sum_v r_v w_vj x_v and
 a_j = sum_v r_v w_vj. As x_v is linear in the blend weights, so is m_j: its basis is computed once
 per body, and a keypoint costs as much as the few joints that move it, exactly.
+
+Which points a 2D keypoint set means depends on the body. The free body places COCO's keypoints,
+toes and heels on its skin. For SMPL there is a public table of vertex ids for face and feet, and
+limb keypoints are skeleton joints, as in SPIN and in the Meta-HMR release. OpenPose's neck and
+mid-hip are midpoints by definition.
 """
 
 from dataclasses import dataclass
@@ -19,13 +24,13 @@ from dualhmr.body.arrays import JOINT_COUNT, JOINT_NAMES
 from dualhmr.body.model import Body, Pose
 from dualhmr.keypoints import KeypointSet
 
-NEGLIGIBLE = 1e-7
-"""Joint shares of a keypoint below this cannot move it by a micrometre."""
+NEGLIGIBLE_SHARE = 1e-7
+"""A joint with a smaller share a_j of a keypoint cannot move it by a micrometre."""
 
 
 @dataclass(frozen=True, eq=False)
 class PointRegressor:
-    """K named points as rows over the posed joints and the posed vertices of one body."""
+    """K named points, each a linear combination of one body's posed joints and vertices."""
 
     names: tuple[str, ...]
     joint_rows: Tensor
@@ -35,11 +40,11 @@ class PointRegressor:
 
     @property
     def available(self) -> Tensor:
-        """(K,) bool: whether this body has the point at all; rows of the others are zero."""
+        """(K,) bool: whether this body has the point. The rows of the others are zero."""
         return self.joint_rows.any(1) | self.vertex_rows.any(1)
 
     def __add__(self, other: "PointRegressor") -> "PointRegressor":
-        """The points of both, in order."""
+        """The points of `self`, then those of `other`."""
         return PointRegressor(
             self.names + other.names,
             torch.cat([self.joint_rows, other.joint_rows]),
@@ -52,17 +57,17 @@ class PointRegressor:
 
 
 class PointPairs(NamedTuple):
-    """K points as sums over P pairs of a point and a joint that moves it: the module's equation.
+    """The constants of the module's equation: K points as sums over P (point, joint) pairs.
 
-    A point is also `joint_rows @ joints`, where it depends on the skeleton's joints themselves.
+    `joint_rows @ joints` is added for points that are skeleton joints.
     """
 
     joint_rows: Tensor
     """(K, 24)."""
     pair_rows: Tensor
-    """(K, P): which pairs a point adds up."""
+    """(K, P): 1 for the pairs that belong to the point."""
     joints: Tensor
-    """(P,) int64."""
+    """(P,) int64, the pair's joint."""
     share: Tensor
     """(P,): a_j."""
     basis: Tensor
@@ -81,7 +86,7 @@ class BodyPoints:
         rows, self._order = torch.unique(rows, dim=0, return_inverse=True)
         self._joint_rows, vertex_rows = rows.tensor_split([JOINT_COUNT], dim=1)
         shares = vertex_rows @ body.weights
-        self._points, self._joints = (shares.abs() > NEGLIGIBLE).nonzero(as_tuple=True)
+        self._points, self._joints = (shares.abs() > NEGLIGIBLE_SHARE).nonzero(as_tuple=True)
         self._share = shares[self._points, self._joints]
         self._basis = self._collapse(body, vertex_rows)
         self._sum_pairs = torch.zeros(len(rows), len(self._points)).to(self._basis)
@@ -97,7 +102,7 @@ class BodyPoints:
         return (on_joints + self._sum_pairs @ moved)[:, self._order]
 
     def pairs(self) -> PointPairs:
-        """The constants that `__call__` computes with, for whoever differentiates it by hand."""
+        """The constants that `__call__` uses, for the closed-form gradient."""
         return PointPairs(
             self._joint_rows[self._order],
             self._sum_pairs[self._order],
@@ -107,7 +112,7 @@ class BodyPoints:
         )
 
     def _collapse(self, body: Body, vertex_rows: Tensor) -> Tensor:
-        """The basis (1 + B + 207, pairs x 3) of m_j, for every (keypoint, joint) pair."""
+        """The basis (1 + B + 207, P x 3) of m_j, for every (point, joint) pair."""
         blend_shapes = torch.cat(
             [body.v_template[..., None], body.shapedirs, body.posedirs], dim=-1
         )
@@ -120,22 +125,6 @@ class BodyPoints:
         if not pairs:
             return blend_shapes.new_zeros(blend_shapes.shape[-1], 0)
         return torch.stack(pairs, dim=1).flatten(1)
-
-
-def skeleton_rows(indices: list[int | None]) -> Tensor:
-    """Rows (K, 24) that pick skeleton joints; None picks nothing."""
-    rows = torch.zeros(len(indices), JOINT_COUNT)
-    for point, joint in enumerate(indices):
-        if joint is not None:
-            rows[point, joint] = 1
-    return rows
-
-
-# Which points of which body a named 2D keypoint set means.
-#
-# The free body places COCO's keypoints, toes and heels on its skin. SMPL bodies have a public table
-# of vertex ids for face and feet, and their limb keypoints are skeleton joints (SPIN's convention,
-# also that of the Meta-HMR release). OpenPose's neck and mid-hip are midpoints by definition.
 
 
 SMPL_VERTEX_COUNT, SMPL_FACE_COUNT = 6890, 13776
@@ -159,35 +148,35 @@ _MIDPOINTS = {
 
 def skeleton_regressor(body: Body) -> PointRegressor:
     """The body's own 24 joints as points."""
-    rows = skeleton_rows(list(range(len(JOINT_NAMES)))).to(body.v_template)
+    rows = torch.eye(JOINT_COUNT).to(body.v_template)
     return PointRegressor(JOINT_NAMES, rows, rows.new_zeros(len(rows), body.vertex_count))
 
 
 def keypoint_regressor(body: Body, keypoint_set: KeypointSet) -> PointRegressor:
     """The points of `body` that `keypoint_set` names, in its order.
 
-    Names that the body has no point for (fingers, contour of the face) get empty rows. Raises
-    ValueError for a body that carries no keypoints and does not have SMPL's topology: vertex ids
-    mean nothing on it.
+    Names without a point on the body (fingers, contour of the face) get zero rows. Raises
+    ValueError for a body without keypoints of its own and without SMPL's topology, where SMPL's
+    vertex ids mean nothing.
     """
     if body.keypoint_regressor is not None:
         return _from_own_keypoints(body, keypoint_set)
-    check_smpl_topology(body)
+    _check_smpl_topology(body)
+    joint_rows = body.v_template.new_zeros(len(keypoint_set), JOINT_COUNT)
     vertex_rows = body.v_template.new_zeros(len(keypoint_set), body.vertex_count)
-    joints: list[int | None] = []
     for point, name in enumerate(keypoint_set.names):
         if name in SMPL_KEYPOINT_VERTICES:
             vertex_rows[point, SMPL_KEYPOINT_VERTICES[name]] = 1
-        joint = SMPL_KEYPOINT_JOINTS.get(name)
-        joints.append(None if joint is None else JOINT_NAMES.index(joint))
-    return PointRegressor(keypoint_set.names, skeleton_rows(joints).to(vertex_rows), vertex_rows)
+        elif name in SMPL_KEYPOINT_JOINTS:
+            joint_rows[point, JOINT_NAMES.index(SMPL_KEYPOINT_JOINTS[name])] = 1
+    return PointRegressor(keypoint_set.names, joint_rows, vertex_rows)
 
 
-def check_smpl_topology(body: Body) -> None:
-    """Raises ValueError unless `body` has the topology that SMPL's vertex ids belong to.
+def _check_smpl_topology(body: Body) -> None:
+    """Raises ValueError unless SMPL's vertex ids can be used on `body`.
 
-    Counts are not enough, since a re-ordered mesh has the same: the ids must also be where they
-    should on the template - a nose on the middle plane, and pairs that mirror each other.
+    A re-ordered mesh has the same counts, so the ids' positions on the template are checked too:
+    the nose lies on the middle plane, and left and right mirror each other.
     """
     problem = None
     if (body.vertex_count, len(body.faces)) != (SMPL_VERTEX_COUNT, SMPL_FACE_COUNT):

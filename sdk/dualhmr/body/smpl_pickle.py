@@ -1,8 +1,12 @@
-"""What the objects in an SMPL `.pkl` become: inert records, and the arrays that they describe.
+"""Reads SMPL's `.pkl` files without running them.
 
-A record keeps what its object was made of and runs nothing. The arrays are rebuilt from number
-formats and bytes alone; NumPy's own constructors believe whatever a pickle tells them about a
-dtype, which is enough to corrupt memory.
+A pickle is a program that may call anything it names. Here the names that occur in SMPL files
+stand for inert records, never for the named object, and every other name is refused. So loading
+makes only records, dicts, lists, tuples, strings and numbers.
+
+A record keeps the arguments and the state of its object and runs nothing. Arrays are rebuilt
+afterwards from number formats and bytes alone: NumPy's own constructors trust what a pickle says
+about a dtype, which is enough to corrupt memory.
 """
 
 import io
@@ -22,13 +26,13 @@ _LARGEST_MATRIX = 10_000_000
 
 
 class Record:
-    """Stands in for an object whose class is not to be imported."""
+    """Takes the place of an object whose class is not imported."""
 
     arguments: tuple[Any, ...]
     state: Any = None
 
     def __new__(cls, *arguments: Any) -> "Record":
-        """Keeps the arguments, of whatever number and kind."""
+        """Keeps the arguments, which may be of any number and type."""
         record = super().__new__(cls)
         record.arguments = arguments
         return record
@@ -37,33 +41,29 @@ class Record:
         self.state = state
 
     def to_array(self) -> npt.NDArray[Any]:
-        """The numbers; ValueError or TypeError where they cannot be had."""
+        """The numbers. Raises ValueError or TypeError if there are none."""
         raise ValueError("an object without numbers")
 
 
 class OldObject(Record):
     """`copy_reg._reconstructor(cls, base, state)`, how old protocols make an object of a class."""
 
-    def __new__(cls, made: object, *_arguments: Any) -> Any:
-        """The record that stands in for the class."""
-        if not (isinstance(made, type) and issubclass(made, Record)):
+    def __new__(cls, record: object, *_arguments: Any) -> Any:
+        """An instance of the record that takes the place of the class."""
+        if not (isinstance(record, type) and issubclass(record, Record)):
             raise TypeError("an object of something that is no class")
-        return made()
+        return record()
 
 
 class EncodedBytes(Record):
     """`_codecs.encode(text, "latin1")`, how Python 3 writes bytes in old protocols."""
-
-    def to_bytes(self) -> bytes:
-        """The bytes."""
-        return _bytes(self.arguments[0])
 
 
 class NumberFormat(Record):
     """`numpy.dtype(code, align, copy)` with the byte order in its state."""
 
     def to_dtype(self) -> np.dtype[Any]:
-        """The dtype of real numbers; ValueError for strings, objects, structures."""
+        """Raises ValueError for strings, objects and structures."""
         code = self.arguments[0]
         if code not in _NUMBER_FORMATS:
             raise ValueError(f"an array of dtype {code!r}, expected real numbers")
@@ -72,7 +72,7 @@ class NumberFormat(Record):
 
 
 class Array(Record):
-    """`numpy.core.multiarray._reconstruct(...)`, filled by its state."""
+    """`numpy.core.multiarray._reconstruct(...)`, whose content is in its state."""
 
     def to_array(self) -> npt.NDArray[Any]:
         """A fresh array."""
@@ -92,10 +92,10 @@ class BufferArray(Record):
 
 
 class ChumpyArray(Record):
-    """A chumpy object; where it is a plain array, its numbers are under `x`."""
+    """A chumpy object; those that are plain arrays keep their numbers under `x`."""
 
     def to_array(self) -> npt.NDArray[Any]:
-        """The numbers; ValueError where the object is an expression over others."""
+        """Raises ValueError for an expression of other objects."""
         numbers = self.state.get("x") if isinstance(self.state, dict) else None
         if not isinstance(numbers, Array | BufferArray):
             raise ValueError("a chumpy expression without stored numbers; save its value instead")
@@ -106,7 +106,7 @@ class SparseMatrix(Record):
     """A scipy matrix compressed by columns."""
 
     def to_array(self) -> npt.NDArray[Any]:
-        """The dense matrix; ValueError where the parts do not make one."""
+        """The dense matrix. Raises ValueError if the parts are not a valid matrix."""
         parts = self.state if isinstance(self.state, dict) else {}
         height, width = _shape(parts.get("_shape", parts.get("shape")))
         data, rows, starts = (_part(parts, name) for name in ("data", "indices", "indptr"))
@@ -151,22 +151,14 @@ def _shape(shape: Any) -> tuple[int, ...]:
 
 
 def _bytes(data: Any) -> bytes:
-    """Python 2 wrote bytes as strings, which are read back as latin1."""
+    """Python 2 wrote bytes as strings, which the unpickler decodes as latin1."""
     if isinstance(data, EncodedBytes):
-        return data.to_bytes()
+        return _bytes(data.arguments[0])
     if isinstance(data, str):
         return data.encode("latin1")
     if not isinstance(data, bytes | bytearray):
         raise ValueError("an array of objects, expected real numbers")
     return bytes(data)
-
-
-# Reads SMPL's `.pkl` files without running them.
-#
-# A pickle is a program that may call anything it names. Here the names that occur in SMPL files
-# lead to inert records, never to the thing named, and every other name is refused. So the load
-# makes nothing but records, dicts, lists, tuples, strings and numbers; arrays are computed from
-# them after.
 
 
 _RECORDS: dict[tuple[str, str], type[Record]] = {
@@ -184,14 +176,15 @@ for _builtins, _copyreg in (("__builtin__", "copy_reg"), ("builtins", "copyreg")
     for _name in ("object", "set", "slice"):
         _RECORDS[_builtins, _name] = Record
 
+# They refer to registries, persistent objects or buffers outside of the file.
 _REFUSED_OPCODES = ("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER")
 _LARGEST_MEMO = 1_000_000
-"""SMPL files note a few thousand objects; the interpreter makes room up to the largest number."""
+"""SMPL files use a few thousand entries; the unpickler allocates up to the largest index."""
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> type[Record]:
-        """The record for a name; UnpicklingError for a name that SMPL files do not need."""
+        """The record for a name. Raises UnpicklingError for a name that SMPL files do not use."""
         record = _RECORDS.get((module, name))
         if record:
             return record
@@ -203,10 +196,10 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
 
 def read_smpl_pickle(path: Path, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
-    """Those of the named arrays that are in an SMPL `.pkl`.
+    """The arrays of an SMPL `.pkl` that are called one of `names`.
 
-    Raises ValueError when the file is damaged, names a type that an SMPL file does not need, or
-    holds something else than numbers under one of `names`.
+    Raises ValueError if the file is damaged, names a type that SMPL files do not use, or holds
+    anything but numbers under one of `names`.
     """
     data = path.read_bytes()
     try:
@@ -233,6 +226,6 @@ def _to_array(path: Path, name: str, value: object) -> npt.NDArray[Any]:
     try:
         if isinstance(value, Record):
             return value.to_array()
-    except Exception as error:  # as above
+    except Exception as error:  # likewise
         raise ValueError(f"{path}: {name} is {error}") from error
     raise ValueError(f"{path}: {name} is a {type(value).__name__}, expected an array")
