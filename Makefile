@@ -1,5 +1,5 @@
-# Everything runs in .venv. PyTorch's CPU build goes in first: left to itself, pip fetches gigabytes
-# of CUDA libraries. With a GPU, install the torch you want into .venv before running make.
+# Everything runs in .venv. PyTorch is installed first, so that its build can be chosen: see
+# CONTRIBUTING.md. With a GPU, install the torch you want into .venv before running make.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -23,7 +23,8 @@ lint: $(VENV)/.installed-dev
 wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel
 
-# The wheel as `pip install` has it, in an environment of its own: nothing there may need PyTorch.
+# The wheel in an environment of its own, as `pip install dualhmr` makes it: nothing there may need
+# PyTorch.
 light: wheel
 	rm -rf $(LIGHT)
 	$(PYTHON) -m venv $(LIGHT)

@@ -1,0 +1,97 @@
+"""What README, CONTRIBUTING and docs name exists: files, modules, links, layers, versions."""
+
+import importlib
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from test_imports import LAYERS
+
+import dualhmr
+
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")))
+}
+PATH = re.compile(
+    r"(?<![\w./-])(?:sdk|training|export|benchmarks|scripts|tests|docs|examples)/[\w./-]*[\w/]"
+)
+LINK = re.compile(r"\]\(([^)#:\s]+)\)")
+DOTTED = re.compile(r"`(dualhmr(?:_\w+)?(?:\.\w+)+)(?:\(.*\))?`")
+ENTRY_POINT_GROUP = "dualhmr.commands"
+
+
+def resolve(name: str) -> object:
+    """A module, or an attribute of one."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        module, _, attribute = name.rpartition(".")
+        return getattr(resolve(module), attribute)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_paths_and_links_lead_somewhere(page: str) -> None:
+    missing = [path for path in PATH.findall(PAGES[page]) if not (ROOT / path).exists()]
+    folder = (ROOT / page).parent
+    missing += [link for link in LINK.findall(PAGES[page]) if not (folder / link).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_modules_and_what_is_in_them_exist(page: str) -> None:
+    for name in DOTTED.findall(PAGES[page]):
+        if name != ENTRY_POINT_GROUP:
+            resolve(name)
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, waiting = set(), ["README.md"]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        links = (ROOT / page).parent
+        found = {
+            str((links / link).resolve().relative_to(ROOT.resolve()))
+            for link in LINK.findall(PAGES[page])
+        }
+        waiting += sorted((found & PAGES.keys()) - reached)
+    assert reached == PAGES.keys()
+
+
+def test_the_page_on_architecture_has_the_layers_of_the_code() -> None:
+    rows = re.findall(r"^\d\. ((?:`\w+`,? ?)+):", "\n".join(_layer_lines()), re.MULTILINE)
+    assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == list(LAYERS)
+
+
+def _layer_lines() -> list[str]:
+    text = PAGES["docs/architecture.md"]
+    section = text[text.index("## Layers") :]
+    # Items may be wrapped: one line each.
+    return re.sub(r"\n {3}", " ", section).splitlines()
+
+
+def test_the_drawing_has_the_layers_of_the_code() -> None:
+    drawing = ElementTree.parse(ROOT / "docs" / "images" / "architecture.svg")
+    (group,) = [each for each in drawing.iter() if each.get("id") == "layers"]
+    rows = [text.text.split(" · ") for text in group if text.tag.endswith("text")]
+    assert all(len(row) == len(set(row)) for row in rows)
+    assert [set(row) for row in reversed(rows)] == list(LAYERS)
+
+
+def test_the_citation_and_the_package_are_of_one_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {dualhmr.__version__}\n" in citation
+    assert f"\n## {dualhmr.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_commits_are_checked_by_the_linters_of_make() -> None:
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    linters = re.findall(r"^\t\$\(BIN\)/((?:ruff|mypy).*)$", makefile, re.MULTILINE)
+    assert linters
+    for linter in linters:
+        program = linter.removesuffix(" .").removesuffix(" --check")
+        assert f"entry: .venv/bin/{program}" in hooks.replace(" --force-exclude", "")
