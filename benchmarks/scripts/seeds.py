@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhmr.files import markdown_table
-from dualhmr_training.evaluation.report import Evaluation, Report, read_json
+from dualhmr_training.evaluation.report import Evaluation, EvaluationReport, read_evaluation_report
 
 _MEASURES = ("mpjpe_mm", "pa_mpjpe_mm")
 _BEFORE = "before adaptation"
@@ -42,7 +42,7 @@ Errors = dict[Row, npt.NDArray[np.float64]]
 """(2, seeds) MPJPE and PA-MPJPE."""
 
 
-def errors_of(report: Report) -> dict[Row, list[float]]:
+def errors_of(report: EvaluationReport) -> dict[Row, list[float]]:
     """MPJPE and PA-MPJPE before adaptation and after each schedule.
 
     ValueError where two schedules descend on the same, or one is there at several rates.
@@ -61,7 +61,7 @@ def _at(evaluation: Evaluation, step: int) -> list[float]:
     return [evaluation.measures[name].mean[step] for name in _MEASURES]
 
 
-def gather(reports: Sequence[Report]) -> Errors:
+def gather(reports: Sequence[EvaluationReport]) -> Errors:
     """The errors of one group. ValueError where its reports are of different things."""
     each = [errors_of(report) for report in reports]
     if any(errors.keys() != each[0].keys() for errors in each):
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     counts = {len(of_group) for of_group in files}
     if len(counts) > 1 or min(counts) < 2 or len(set(names)) < len(names):
         parser.error("every group needs a name of its own and the same number of files, 2 or more")
-    reports = [[read_json(file) for file in of_group] for of_group in files]
+    reports = [[read_evaluation_report(file) for file in of_group] for of_group in files]
     people = {(r.data, *sorted(r.options.items())) for of_group in reports for r in of_group}
     if len(people) > 1:
         raise ValueError(f"these evaluations are on different people: {sorted(people)}")

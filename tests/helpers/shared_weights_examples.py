@@ -12,8 +12,8 @@ from dualhmr.networks import HeadOutput
 from dualhmr_benchmarks.claims.experiments.populations import VARIED, evaluated_population
 from dualhmr_benchmarks.claims.experiments.setting import free_body
 from dualhmr_benchmarks.claims.experiments.shared_weights import SharedWeights
-from dualhmr_training.evaluation.adapting import Observer
-from dualhmr_training.evaluation.subjects import Subjects, population_group
+from dualhmr_training.evaluation.batch_fitter import BatchFitter
+from dualhmr_training.evaluation.groups import EvaluationBatch, population_group
 from dualhmr_training.training_folder import Networks, open_networks
 
 ADAM = Schedule("Adam", (Phase(Adam(1e-4), 4),), 0.0)
@@ -25,7 +25,7 @@ def networks() -> Networks:
 
 
 @lru_cache(maxsize=1)
-def subjects() -> Subjects:
+def subjects() -> EvaluationBatch:
     poses = 0.2 * torch.randn(30, 24, 3, generator=torch.Generator().manual_seed(3))
     population = evaluated_population(VARIED, "openpose")
     group = population_group(free_body(), poses, population, keypoints="openpose", count=3, seed=7)
@@ -33,18 +33,18 @@ def subjects() -> Subjects:
     return batch
 
 
-def observer() -> Observer:
+def fitter() -> BatchFitter:
     """What sees the people as adapters do."""
-    return Observer(networks(), free_body(), COCO_17, weights=networks().facts.weights)
+    return BatchFitter(networks(), free_body(), COCO_17, weights=networks().facts.weights)
 
 
 def adapted(
-    people: Subjects, schedule: Schedule, *, moves: str, at_once: int = 1
+    people: EvaluationBatch, schedule: Schedule, *, moves: str, at_once: int = 1
 ) -> tuple[AdaptationResult, ...]:
     """By `SharedWeights`."""
-    adapter = SharedWeights(networks(), free_body(), COCO_17, moves=moves, at_once=at_once)
-    (courses,) = adapter.adapt(people, [schedule])
-    return courses
+    fitter = SharedWeights(networks(), free_body(), COCO_17, moves=moves, at_once=at_once)
+    (results,) = fitter.adapt(people, [schedule])
+    return results
 
 
 def flat(output: object) -> torch.Tensor:

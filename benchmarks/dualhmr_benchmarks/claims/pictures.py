@@ -20,15 +20,15 @@ from dualhmr_benchmarks.claims.experiments.trials import (
     EFT,
     TRAINED,
     Trial,
-    adapter_for,
     evaluated_people,
+    fitter_for,
     schedule_of,
     trained_with,
 )
 from dualhmr_training.batches import Batch
 from dualhmr_training.contact_sheet import Picture, contact_sheet, draw_dots
 from dualhmr_training.evaluation.errors import best_so_far
-from dualhmr_training.evaluation.subjects import Subjects
+from dualhmr_training.evaluation.groups import EvaluationBatch
 from dualhmr_training.training_folder import open_networks
 
 _WORDS_HEIGHT = 26
@@ -65,12 +65,12 @@ def _strips(setting: Setting, trial: Trial) -> Picture:
     folder = training_folder(setting, Training(trial.recipe, setting.seeds[0]))
     networks = open_networks(folder)
     group = evaluated_people(setting, trial, _PEOPLE, pictures=True)
-    (subjects,) = group.batches
-    adapter = adapter_for(networks, group, trial)
+    (people,) = group.batches
+    adapter = fitter_for(networks, group, trial)
     schedule = schedule_of(trial, trained_with(folder), chosen_rate(setting, trial))
-    (courses,) = adapter.adapt(subjects, [schedule])
+    (courses,) = adapter.adapt(people, [schedule])
     outputs = [_returned_after(number, courses) for number in (*_STEPS, schedule.max_steps)]
-    columns = _columns(subjects, contact_sheet(outputs, adapter.objective, _as_batch(subjects)))
+    columns = _columns(people, contact_sheet(outputs, adapter.objective, _as_batch(people)))
     words = ["input", *(f"step {number}" for number in _STEPS), "final"]
     return side_by_side(dict(zip(words, columns, strict=True)))
 
@@ -82,16 +82,16 @@ def _returned_after(steps: int, courses: Sequence[AdaptationResult]) -> HeadOutp
     return HeadOutput(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
-def _as_batch(subjects: Subjects) -> Batch:
-    assert subjects.image is not None
-    return Batch({"image": subjects.image}, subjects.evidence, subjects.evidence)
+def _as_batch(people: EvaluationBatch) -> Batch:
+    assert people.image is not None
+    return Batch({"image": people.image}, people.evidence, people.evidence)
 
 
-def _columns(subjects: Subjects, sheet: Picture) -> list[list[Picture]]:
+def _columns(people: EvaluationBatch, sheet: Picture) -> list[list[Picture]]:
     """The people's crops: the input's, then those of each row of a contact sheet."""
-    assert subjects.image is not None
-    crops = sheet.reshape(-1, CROP_HEIGHT, len(subjects.image), CROP_WIDTH, 3)
-    return [list(column) for column in (subjects.image.numpy(), *crops.transpose(0, 2, 1, 3, 4))]
+    assert people.image is not None
+    crops = sheet.reshape(-1, CROP_HEIGHT, len(people.image), CROP_WIDTH, 3)
+    return [list(column) for column in (people.image.numpy(), *crops.transpose(0, 2, 1, 3, 4))]
 
 
 _PICTURED = 3
@@ -114,12 +114,12 @@ def write_population_picture(setting: Setting, trial: Trial, out: Path) -> Mappi
     return {"people.png": "white: true keypoints; orange: what is seen, or given"}
 
 
-def _people(setting: Setting, trial: Trial) -> Subjects:
-    (subjects,) = evaluated_people(setting, trial, _PICTURED, pictures=True).batches
-    return subjects
+def _people(setting: Setting, trial: Trial) -> EvaluationBatch:
+    (people,) = evaluated_people(setting, trial, _PICTURED, pictures=True).batches
+    return people
 
 
-def _crops(people: Subjects, keypoints: Tensor, confidence: Tensor) -> list[Picture]:
+def _crops(people: EvaluationBatch, keypoints: Tensor, confidence: Tensor) -> list[Picture]:
     assert people.image is not None
     assert people.truth.keypoints is not None
     crops = []

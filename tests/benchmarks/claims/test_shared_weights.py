@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers.shared_weights_examples import ADAM, adapted, flat, networks, observer, subjects
+from helpers.shared_weights_examples import ADAM, adapted, fitter, flat, networks, subjects
 from torch import nn
 
 from dualhmr.adaptation.optimisers import Adam, GradientDescent
@@ -16,7 +16,7 @@ from dualhmr.networks import HeadOutput
 from dualhmr_benchmarks.claims.experiments.setting import free_body
 from dualhmr_benchmarks.claims.experiments.shared_weights import ALL, HEAD, TWO_HEADS, SharedWeights
 from dualhmr_training.batches import some_of
-from dualhmr_training.evaluation.adapting import PeopleAdapter
+from dualhmr_training.evaluation.batch_fitter import BatchFitter
 
 RATE = 1e-3
 STEP = Schedule("step", (Phase(GradientDescent(RATE), 1),), 0.0)
@@ -30,8 +30,8 @@ BOTH_KINDS = Schedule(
 @pytest.mark.parametrize("schedule", [ADAM, BOTH_KINDS], ids=lambda schedule: schedule.name)
 def test_heads_of_one_person_each_are_adapted_as_recover_does(schedule: Schedule) -> None:
     weights = networks().facts.weights
-    adapter = PeopleAdapter(networks(), free_body(), COCO_17, weights=weights)
-    (others,) = adapter.adapt(subjects(), [schedule])
+    fitter = BatchFitter(networks(), free_body(), COCO_17, weights=weights)
+    (others,) = fitter.adapt(subjects(), [schedule])
     ours = adapted(subjects(), schedule, moves=HEAD)
     assert len(ours) == len(others) == 3
     for one, other in zip(ours, others, strict=True):
@@ -50,11 +50,11 @@ def test_a_plain_step_by_hand(moves: str, at_once: int) -> None:
     auxiliary = networks().auxiliary
     assert auxiliary is not None
     some = some_of(subjects(), slice(0, at_once))
-    courses = adapted(some, STEP, moves=moves, at_once=at_once)
+    results = adapted(some, STEP, moves=moves, at_once=at_once)
     used = [networks().main, auxiliary] if moves == TWO_HEADS else [networks().main]
     used = [copy.deepcopy(network) for network in used]
-    inputs, evidence = observer().observe(some)
-    objective = observer().objective
+    inputs, evidence = fitter().adaptation_inputs(some)
+    objective = fitter().objective
 
     def run() -> HeadOutput:
         outputs = [network(inputs) for network in used]
@@ -72,10 +72,10 @@ def test_a_plain_step_by_hand(moves: str, at_once: int) -> None:
             parameter -= RATE * gradient
         after, end = total(), run()
     assert after < before
-    assert len(courses) == at_once
-    for person, course in enumerate(courses):
-        assert course.loss_history == pytest.approx((before.item(), after.item()), rel=1e-4)
-        for output, by_hand in zip(course.outputs, (start, end), strict=True):
+    assert len(results) == at_once
+    for person, result in enumerate(results):
+        assert result.loss_history == pytest.approx((before.item(), after.item()), rel=1e-4)
+        for output, by_hand in zip(result.outputs, (start, end), strict=True):
             expected = flat(by_hand)[[person]].detach()
             torch.testing.assert_close(flat(output), expected, rtol=1e-4, atol=1e-5)
 
@@ -94,11 +94,11 @@ def test_all_parameters_are_more_than_the_head() -> None:
 def test_two_regressors_are_averaged() -> None:
     auxiliary = networks().auxiliary
     assert auxiliary is not None
-    courses = adapted(subjects(), STEP, moves=TWO_HEADS)
-    inputs, _ = observer().observe(subjects())
+    results = adapted(subjects(), STEP, moves=TWO_HEADS)
+    inputs, _ = fitter().adaptation_inputs(subjects())
     with torch.no_grad():
         both = [flat(network(inputs)) for network in (networks().main, auxiliary)]
-    starts = torch.cat([flat(course.outputs[0]) for course in courses])
+    starts = torch.cat([flat(result.outputs[0]) for result in results])
     torch.testing.assert_close(starts, (both[0] + both[1]) / 2, rtol=1e-5, atol=1e-5)
     assert (both[0] - both[1]).abs().max() > 0.01
 

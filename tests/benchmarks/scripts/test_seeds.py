@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from dualhmr.files import write_json
-from dualhmr_training.evaluation.report import Curve, Evaluation, Report
+from dualhmr_training.evaluation.report import ErrorCurve, Evaluation, EvaluationReport
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "scripts" / "seeds.py"
 
@@ -23,17 +23,17 @@ def seeds() -> ModuleType:
     return module
 
 
-def report(before: float, after: float, schedule: str) -> Report:
+def report(before: float, after: float, schedule: str) -> EvaluationReport:
     """PA-MPJPE is half of MPJPE."""
     measures = {
-        "mpjpe_mm": Curve((before, after), None, None),
-        "pa_mpjpe_mm": Curve((before / 2, after / 2), None, None),
+        "mpjpe_mm": ErrorCurve((before, after), None, None),
+        "pa_mpjpe_mm": ErrorCurve((before / 2, after / 2), None, None),
     }
     evaluation = Evaluation("noise 0", schedule, 1e-4, 1, 9, 1.0, {}, measures, {})
-    return Report("run", "body", "torch", "synthetic", {"seed": "7"}, (evaluation,))
+    return EvaluationReport("run", "body", "torch", "synthetic", {"seed": "7"}, (evaluation,))
 
 
-def write(folder: Path, reports: list[Report]) -> list[str]:
+def write(folder: Path, reports: list[EvaluationReport]) -> list[str]:
     paths = [folder / f"{index}.json" for index in range(len(reports))]
     for path, each in zip(paths, reports, strict=True):
         write_json(path, asdict(each))

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from dualhmr.body.model import Body, load_body
-from dualhmr_training.evaluation.adapting import PeopleAdapter
-from dualhmr_training.evaluation.subjects import (
+from dualhmr_training.evaluation.batch_fitter import BatchFitter
+from dualhmr_training.evaluation.groups import (
     ComparedJoints,
-    Group,
-    Subjects,
+    EvaluationBatch,
+    EvaluationGroup,
     skeleton_joints,
     synthetic_group,
 )
@@ -48,17 +48,17 @@ def joints(body: Body) -> ComparedJoints:
 
 
 @pytest.fixture(scope="session")
-def group(body: Body, poses: torch.Tensor) -> Group:
+def group(body: Body, poses: torch.Tensor) -> EvaluationGroup:
     """Three people, seen with noise."""
     return synthetic_group(body, poses, noise=0.02, count=3, seed=7, pictures=False)
 
 
 @pytest.fixture(scope="session")
-def subjects(group: Group) -> Subjects:
+def batch(group: EvaluationGroup) -> EvaluationBatch:
     (batch,) = group.batches
     return batch
 
 
 @pytest.fixture(scope="session")
-def adapter(networks: Networks, body: Body, group: Group) -> PeopleAdapter:
-    return PeopleAdapter(networks, body, group.keypoint_set, weights=networks.facts.weights)
+def fitter(networks: Networks, body: Body, group: EvaluationGroup) -> BatchFitter:
+    return BatchFitter(networks, body, group.keypoint_set, weights=networks.facts.weights)

@@ -17,9 +17,10 @@ from dualhmr.bundle import write_manifest
 from dualhmr.cli import main
 from dualhmr.weights import save_weights
 from dualhmr_training.configuration import InnerLoop
-from dualhmr_training.evaluation.adapting import PeopleAdapter, evaluate
-from dualhmr_training.evaluation.report import read_json, table
-from dualhmr_training.evaluation.subjects import Group, Subjects
+from dualhmr_training.evaluation.batch_fitter import BatchFitter
+from dualhmr_training.evaluation.groups import EvaluationBatch, EvaluationGroup
+from dualhmr_training.evaluation.report import evaluation_table, read_evaluation_report
+from dualhmr_training.evaluation.run import evaluate
 from dualhmr_training.training_folder import ADAM_RATE, Networks, training_record, write_record
 
 
@@ -35,8 +36,8 @@ def test_prints_a_table_and_writes_json_and_plot(
     arguments += ["--count", 2, "--max-steps", 2, "--schedule", "paper", "eft"]
     assert run(*arguments, "--json", out, "--plot", plot) == 0
     printed = capsys.readouterr()
-    report = read_json(out)
-    assert printed.out == table(report) + "\n"
+    report = read_evaluation_report(out)
+    assert printed.out == evaluation_table(report) + "\n"
     assert "noise 0.05: 2 of 2 people" in printed.err
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert report.options == {"poses": "made_up.npz", "clips": "all", "seed": "7"}
@@ -66,7 +67,7 @@ def test_a_bundle_at_several_rates_on_held_out_poses(
     assert run(*arguments, "--json", out) == 0
     rows = [row.split(" | ")[1:4] for row in capsys.readouterr().out.splitlines()[2:]]
     assert rows == [["trained", rate, step] for rate in ("1e-05", "2e-05") for step in "012"]
-    report = read_json(out)
+    report = read_evaluation_report(out)
     assert report.bundle == "another"
     assert report.options["clips"] == "held out"
     starts = {each.measures["mpjpe_mm"].mean[0] for each in report.evaluations}
@@ -80,8 +81,8 @@ def test_descent_rate_and_weights_are_those_given(pose_file: Path, tmp_path: Pat
         out = tmp_path / "errors.json"
         common = ["--poses", pose_file, "--count", 1, "--max-steps", 1, "--schedule", "release"]
         assert run(*common, *arguments, "--json", out) == 0
-        (evaluation,) = read_json(out).evaluations
-        return read_json(out).options, list(evaluation.measures["objective"].mean)
+        (evaluation,) = read_evaluation_report(out).evaluations
+        return read_evaluation_report(out).options, list(evaluation.measures["objective"].mean)
 
     _, usual = report()
     told, slow = report("--descent-rate", 1e-12)
@@ -102,7 +103,7 @@ def test_what_train_wrote_on_a_body_of_ones_own(tmp_path: Path) -> None:
     body, out = write_body_file(small_body(), tmp_path / "stick.npz"), tmp_path / "errors.json"
     arguments = [tmp_path / "out", "--body", body, "--poses", tmp_path / "poses.npz", "--count", 9]
     assert run(*arguments, "--max-steps", 2, "--json", out, "--threads", 1) == 0
-    report = read_json(out)
+    report = read_evaluation_report(out)
     assert (report.bundle, report.body) == ("out", "stick_figure")
     (evaluation,) = report.evaluations
     assert (evaluation.schedule, evaluation.adam_rate, evaluation.people) == ("eft", ADAM_RATE, 9)
@@ -182,19 +183,21 @@ def test_a_missing_matplotlib_is_found_before_any_work(
     )
 
 
-def test_nobody_to_evaluate_on(adapter: PeopleAdapter, networks: Networks, group: Group) -> None:
+def test_nobody_to_evaluate_on(
+    fitter: BatchFitter, networks: Networks, group: EvaluationGroup
+) -> None:
     schedule = networks.facts.schedule.schedule()
-    with pytest.raises(ValueError, match="there is nobody to evaluate on"):
-        evaluate(adapter, replace(group, batches=[]), [schedule])
+    with pytest.raises(ValueError, match="there are no people to evaluate on"):
+        evaluate(fitter, replace(group, batches=[]), [schedule])
 
 
 def test_who_cannot_be_adapted_to_is_named(
-    adapter: PeopleAdapter, networks: Networks, group: Group, subjects: Subjects
+    fitter: BatchFitter, networks: Networks, group: EvaluationGroup, batch: EvaluationBatch
 ) -> None:
-    keypoints = subjects.evidence.keypoints.clone()
+    keypoints = batch.evidence.keypoints.clone()
     keypoints[1] = torch.nan
-    blurred = subjects._replace(evidence=subjects.evidence._replace(keypoints=keypoints))
+    blurred = batch._replace(evidence=batch.evidence._replace(keypoints=keypoints))
     schedule = networks.facts.schedule.schedule().limited_to(1)
     message = "of the people from number 3 on, person 1: the loss or its gradient is nan"
     with pytest.raises(ValueError, match=message):
-        evaluate(adapter, replace(group, batches=[subjects, blurred]), [schedule])
+        evaluate(fitter, replace(group, batches=[batch, blurred]), [schedule])

@@ -12,7 +12,7 @@ from helpers.tiny_training import TINY
 from dualhmr.cli import main
 from dualhmr.weights import save_weights
 from dualhmr_training.configuration import TrainingConfig
-from dualhmr_training.evaluation.report import read_json
+from dualhmr_training.evaluation.report import read_evaluation_report
 from dualhmr_training.training_folder import training_record, write_record
 
 NAMES = ("human36m", "threedpw", "mpi_inf_3dhp")
@@ -57,7 +57,7 @@ def test_the_test_split_of_every_data_set(
     printed = capsys.readouterr()
     assert "| annotated | trained |" in printed.out
     assert "annotated: 3 of 3 people" in printed.err
-    report = read_json(out)
+    report = read_evaluation_report(out)
     assert (report.data, report.body, report.bundle) == (name, "neutral", networks)
     assert report.options == {"keypoints": "annotated"}
     (evaluation,) = report.evaluations
@@ -72,7 +72,7 @@ def test_some_people_with_openpose_s_keypoints(folder: Path, tmp_path: Path) -> 
     out = tmp_path / "errors.json"
     arguments = ["--keypoints", "openpose", "--count", 2, "--json", out]
     assert run(folder, "sees", "mpi_inf_3dhp", *arguments) == 0
-    (evaluation,) = read_json(out).evaluations
+    (evaluation,) = read_evaluation_report(out).evaluations
     assert (evaluation.keypoints, evaluation.people) == ("openpose", 2)
 
 
@@ -83,7 +83,7 @@ def test_who_was_not_detected_counts_as_the_networks_see_them(folder: Path, tmp_
     write_test_split(data / "mpi_inf_3dhp", "mpi_inf_3dhp", openpose=openpose)
     arguments = ["--keypoints", "openpose", "--datasets", data, "--json", out]
     assert run(folder, "sees", "mpi_inf_3dhp", *arguments) == 0
-    (evaluation,) = read_json(out).evaluations
+    (evaluation,) = read_evaluation_report(out).evaluations
     assert evaluation.people == 3
     assert np.isfinite(evaluation.measures["given_2d_percent"].mean).all()
 

@@ -14,9 +14,9 @@ from dualhmr.bundle import write_manifest
 from dualhmr.keypoints import COCO_17
 from dualhmr.objective.weights import LossWeights
 from dualhmr.weights import save_weights
-from dualhmr_training.evaluation.adapting import PeopleAdapter
+from dualhmr_training.evaluation.batch_fitter import BatchFitter
+from dualhmr_training.evaluation.groups import EvaluationBatch
 from dualhmr_training.evaluation.options import check_schedules
-from dualhmr_training.evaluation.subjects import Subjects
 from dualhmr_training.training_folder import Networks, open_networks, training_record, write_record
 
 
@@ -46,7 +46,7 @@ def test_the_default_bundle(networks: Networks) -> None:
 
 
 def test_a_training_and_the_bundle_made_of_it_do_the_same(
-    bundle: Path, training: Path, body: Body, subjects: Subjects
+    bundle: Path, training: Path, body: Body, batch: EvaluationBatch
 ) -> None:
     exported, trained = open_networks(bundle), open_networks(training)
     assert (exported.name, trained.name) == ("tiny", "run")
@@ -54,8 +54,8 @@ def test_a_training_and_the_bundle_made_of_it_do_the_same(
     schedule = named_schedule("paper", adam_rate=1e-3).limited_to(2)
     outputs = []
     for networks in (exported, trained):
-        adapter = PeopleAdapter(networks, body, COCO_17, weights=networks.facts.weights)
-        outputs.append(adapter.adapt(subjects, [schedule])[0][0].outputs)
+        fitter = BatchFitter(networks, body, COCO_17, weights=networks.facts.weights)
+        outputs.append(fitter.adapt(batch, [schedule])[0][0].outputs)
     torch.testing.assert_close(*outputs)
 
 

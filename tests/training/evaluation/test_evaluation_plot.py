@@ -5,20 +5,20 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dualhmr_training.evaluation.plot import write_plot
-from dualhmr_training.evaluation.report import Curve, Evaluation, Report
+from dualhmr_training.evaluation.plot import write_evaluation_plot
+from dualhmr_training.evaluation.report import ErrorCurve, Evaluation, EvaluationReport
 from dualhmr_training.plotting import check_plot
 
 
 def evaluation(schedule: str, keypoints: str, *, people: int = 5, rate: float = 1e-4) -> Evaluation:
     errors = (0.0, 1.0, 2.0) if people > 1 else None
-    curve = Curve((90.0, 85.0, 84.0), errors, errors)
+    curve = ErrorCurve((90.0, 85.0, 84.0), errors, errors)
     measures = {"mpjpe_mm": curve, "pa_mpjpe_mm": curve}
     return Evaluation(keypoints, schedule, rate, 2, people, 2.0, {}, measures, {})
 
 
-def report(*evaluations: Evaluation) -> Report:
-    return Report("small", "a body", "none", "synthetic", {}, evaluations)
+def report(*evaluations: Evaluation) -> EvaluationReport:
+    return EvaluationReport("small", "a body", "none", "synthetic", {}, evaluations)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def report(*evaluations: Evaluation) -> Report:
 )
 def test_the_plot_is_a_picture(evaluations: list[Evaluation], tmp_path: Path) -> None:
     path = tmp_path / "plot.png"
-    write_plot(report(*evaluations), path)
+    write_evaluation_plot(report(*evaluations), path)
     assert path.read_bytes().startswith(b"\x89PNG")
     with Image.open(path) as picture:
         assert picture.width > 1000
@@ -40,7 +40,7 @@ def test_the_plot_is_a_picture(evaluations: list[Evaluation], tmp_path: Path) ->
 
 
 def test_the_suffix_says_what_is_written(tmp_path: Path) -> None:
-    write_plot(report(evaluation("paper", "noise 0")), tmp_path / "plot.svg")
+    write_evaluation_plot(report(evaluation("paper", "noise 0")), tmp_path / "plot.svg")
     text = (tmp_path / "plot.svg").read_text()
     assert "<svg" in text
     with pytest.raises(ValueError, match=r"its suffix must be \.png, \.pdf, \.svg"):

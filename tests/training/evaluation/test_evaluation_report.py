@@ -9,10 +9,10 @@ from dualhmr.files import write_json
 from dualhmr_training.evaluation.errors import PersonErrors
 from dualhmr_training.evaluation.report import (
     Evaluation,
-    Report,
-    read_json,
+    EvaluationReport,
+    evaluation_table,
+    read_evaluation_report,
     summarise,
-    table,
 )
 
 JOINTS = ("pelvis", "head")
@@ -34,8 +34,8 @@ def evaluation(
     )
 
 
-def report(*evaluations: Evaluation) -> Report:
-    return Report("small", "a body", "none", "synthetic", {"seed": "7"}, evaluations)
+def report(*evaluations: Evaluation) -> EvaluationReport:
+    return EvaluationReport("small", "a body", "none", "synthetic", {"seed": "7"}, evaluations)
 
 
 def test_means_and_standard_errors_by_hand() -> None:
@@ -62,7 +62,7 @@ def test_joints_by_hand() -> None:
 def test_a_single_person_has_no_standard_error() -> None:
     alone = evaluation([person()])
     assert alone.measures["mpjpe_mm"].standard_error is None
-    assert "| 8.0 | 4.0 |" in table(report(alone)).splitlines()[-1]
+    assert "| 8.0 | 4.0 |" in evaluation_table(report(alone)).splitlines()[-1]
 
 
 def test_measures_that_some_people_lack_are_left_out() -> None:
@@ -84,7 +84,7 @@ def test_errors_of_keypoints_are_those_of_who_was_given_any() -> None:
 def test_table() -> None:
     people = [person(true_2d_loss=[0.004, 0.002]), person(scale=2, true_2d_loss=[0.004, 0.002])]
     two = report(evaluation(people), evaluation(people, "eft"))
-    assert table(two).splitlines() == [
+    assert evaluation_table(two).splitlines() == [
         "| keypoints | schedule | Adam's rate | steps | MPJPE, mm | PA-MPJPE, mm | 2D loss, 1e-3 |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         "| noise 0 | none |  | 0 | 15.0 ± 5.0 | 7.5 ± 2.5 | 4.00 ± 0.00 |",
@@ -95,12 +95,14 @@ def test_table() -> None:
 
 def test_each_group_of_people_has_its_row_before_adaptation() -> None:
     groups = ("noise 0", "noise 0.1")
-    rows = table(report(*(evaluation([person()], keypoints=name) for name in groups))).splitlines()
+    rows = evaluation_table(
+        report(*(evaluation([person()], keypoints=name) for name in groups))
+    ).splitlines()
     assert [row.split(" | ")[1] for row in rows[2:]] == ["none", "paper", "none", "paper"]
 
 
 def test_table_of_every_step() -> None:
-    rows = table(report(evaluation([person()])), every_step=True).splitlines()[2:]
+    rows = evaluation_table(report(evaluation([person()])), every_step=True).splitlines()[2:]
     assert rows == [
         "| noise 0 | paper | 0.0001 | 0 | 10.0 | 5.0 |",
         "| noise 0 | paper | 0.0001 | 1 | 8.0 | 4.0 |",
@@ -112,7 +114,7 @@ def test_json_round_trip(tmp_path: Path) -> None:
     for people in ([person()], [person(), person(offset=1 / 3)]):
         written = report(evaluation(people), evaluation(people, "eft"))
         write_json(path, asdict(written))
-        assert read_json(path) == written
+        assert read_evaluation_report(path) == written
     plain = json.loads(path.read_text())
     assert plain["evaluations"][1]["measures"]["mpjpe_mm"]["mean"][0] == pytest.approx(10 + 1 / 6)
 
@@ -129,7 +131,7 @@ def test_json_of_something_else(tmp_path: Path, text: str) -> None:
     path = tmp_path / "other.json"
     path.write_text(text)
     with pytest.raises(ValueError, match="is not the JSON of an evaluation"):
-        read_json(path)
+        read_evaluation_report(path)
 
 
 def test_reports_are_values() -> None:

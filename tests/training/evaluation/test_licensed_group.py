@@ -24,22 +24,27 @@ from dualhmr.objective.weights import LossWeights
 from dualhmr.rotations import rotmat_to_rot6d, rotvec_to_rotmat
 from dualhmr_training.data.licensed_sets import open_dataset
 from dualhmr_training.evaluation.errors import PersonErrors, people_errors
-from dualhmr_training.evaluation.licensed import TrueBodies, licensed_group
+from dualhmr_training.evaluation.groups import EvaluationBatch, EvaluationGroup
+from dualhmr_training.evaluation.licensed import GroundTruthBodies, licensed_group
 from dualhmr_training.evaluation.protocols import EVALUATION_PROTOCOLS
-from dualhmr_training.evaluation.subjects import Group, Subjects
 from dualhmr_training.spin_joints import spin_24_regressor
 
-BODIES = TrueBodies(joint_regressor(), {"m": MALE, "f": FEMALE})
-WITHOUT_GENDER = TrueBodies(joint_regressor(), {})
+BODIES = GroundTruthBodies(joint_regressor(), {"m": MALE, "f": FEMALE})
+WITHOUT_GENDER = GroundTruthBodies(joint_regressor(), {})
 
 
 def opened(
-    name: str, folder: Path, *, body: Body = NEUTRAL, bodies: TrueBodies = BODIES, **options: Any
-) -> Group:
+    name: str,
+    folder: Path,
+    *,
+    body: Body = NEUTRAL,
+    bodies: GroundTruthBodies = BODIES,
+    **options: Any,
+) -> EvaluationGroup:
     return licensed_group(name, folder, body, bodies, **{"keypoints": "annotated", **options})
 
 
-def all_of(group: Group) -> Subjects:
+def all_of(group: EvaluationGroup) -> EvaluationBatch:
     """The people of a group that is small enough for one batch."""
     (batch,) = group.batches
     return batch
@@ -56,43 +61,43 @@ def objective_on(body: Body) -> Objective:
     )
 
 
-def errors_of_rest_pose(group: Group, subjects: Subjects) -> list[PersonErrors]:
+def errors_of_rest_pose(group: EvaluationGroup, batch: EvaluationBatch) -> list[PersonErrors]:
     """Of a network that makes everybody stand in the rest pose, as the neutral body."""
     pose = torch.eye(3)[:, :2].reshape(1, 6).repeat(1, 24)
     output = HeadOutput(pose, torch.zeros(1, 10), torch.tensor([[1.0, 0.0, 0.0]]))
-    courses = [AdaptationResult(0, (1.0,), (output,), "max_steps")] * group.count
-    return people_errors(courses, subjects, objective_on(NEUTRAL), group.joints, after=[0])
+    results = [AdaptationResult(0, (1.0,), (output,), "max_steps")] * group.count
+    return people_errors(results, batch, objective_on(NEUTRAL), group.joints, after=[0])
 
 
 @pytest.mark.parametrize("name", ["human36m", "threedpw"])
 def test_the_truth_is_the_mesh_of_the_gender(tmp_path: Path, name: str) -> None:
     arrays = write_test_split(tmp_path, name)
     group = opened(name, tmp_path)
-    subjects = all_of(group)
+    batch = all_of(group)
     assert (group.count, len(group.joints.names)) == (3, 14)
-    assert subjects.truth.vertices is not None
+    assert batch.truth.vertices is not None
     rotations = rotvec_to_rotmat(torch.from_numpy(arrays["pose"]).float().unflatten(1, (24, 3)))
     betas = torch.from_numpy(arrays["shape"]).float()
     for person, body in enumerate((MALE, FEMALE, MALE)):
         own = slice(person, person + 1)
         (vertices,) = skin(body, rotations[own], betas[own]).vertices
-        torch.testing.assert_close(subjects.truth.vertices[person], vertices)
+        torch.testing.assert_close(batch.truth.vertices[person], vertices)
         joints = torch.stack([row @ vertices for row in joint_regressor()])
-        torch.testing.assert_close(subjects.truth.joints[person], joints)
+        torch.testing.assert_close(batch.truth.joints[person], joints)
 
 
 def test_a_recovery_that_is_the_truth_has_no_error(tmp_path: Path) -> None:
     arrays = write_test_split(tmp_path, "threedpw", gender=np.array(["m", "m", "m"]))
     group = opened("threedpw", tmp_path, body=MALE)
-    subjects = all_of(group)
+    batch = all_of(group)
     rotvecs = torch.from_numpy(arrays["pose"]).float().unflatten(1, (24, 3))
     pose = rotmat_to_rot6d(rotvec_to_rotmat(rotvecs)).flatten(1)
     betas, camera = torch.from_numpy(arrays["shape"]).float(), torch.tensor([[1.0, 0, 0]])
-    courses = [
+    results = [
         AdaptationResult(0, (1.0,), (HeadOutput(pose[[i]], betas[[i]], camera),), "converged")
         for i in range(3)
     ]
-    found = people_errors(courses, subjects, objective_on(MALE), group.joints, after=[0])
+    found = people_errors(results, batch, objective_on(MALE), group.joints, after=[0])
     for errors in found:
         for name in ("mpjpe_mm", "pa_mpjpe_mm", "pve_mm"):
             assert errors.measures[name][0] < 1e-2
@@ -102,13 +107,13 @@ def test_a_recovery_that_is_the_truth_has_no_error(tmp_path: Path) -> None:
 def test_errors_against_annotated_joints_the_long_way(tmp_path: Path) -> None:
     arrays = write_test_split(tmp_path, "mpi_inf_3dhp")
     group = opened("mpi_inf_3dhp", tmp_path, bodies=WITHOUT_GENDER)
-    subjects = all_of(group)
-    assert subjects.truth.vertices is None
+    batch = all_of(group)
+    assert batch.truth.vertices is None
     rest = skin(NEUTRAL, torch.eye(3).repeat(1, 24, 1, 1), torch.zeros(1, 10)).vertices[0]
     regressed = (joint_regressor() @ rest).double().numpy()
     protocol = EVALUATION_PROTOCOLS["mpi_inf_3dhp"]
     assert protocol.annotated is not None
-    for person, errors in enumerate(errors_of_rest_pose(group, subjects)):
+    for person, errors in enumerate(errors_of_rest_pose(group, batch)):
         true = arrays["S"][person, :, :3]
         distances = [
             np.linalg.norm((regressed[row] - regressed[0]) - (true[other] - true[14]))
@@ -122,15 +127,15 @@ def test_errors_against_annotated_joints_the_long_way(tmp_path: Path) -> None:
 def test_errors_against_meshes_the_long_way(tmp_path: Path) -> None:
     write_test_split(tmp_path, "human36m")
     group = opened("human36m", tmp_path)
-    subjects = all_of(group)
-    assert subjects.truth.vertices is not None
+    batch = all_of(group)
+    assert batch.truth.vertices is not None
     rest = skin(NEUTRAL, torch.eye(3).repeat(1, 24, 1, 1), torch.zeros(1, 10)).vertices[0]
-    for person, errors in enumerate(errors_of_rest_pose(group, subjects)):
-        found, true = (joint_regressor() @ mesh for mesh in (rest, subjects.truth.vertices[person]))
+    for person, errors in enumerate(errors_of_rest_pose(group, batch)):
+        found, true = (joint_regressor() @ mesh for mesh in (rest, batch.truth.vertices[person]))
         rows = list(EVALUATION_PROTOCOLS["human36m"].counted)
         distances = ((found - found[0]) - (true - true[0])).norm(dim=1)[rows]
         np.testing.assert_allclose(errors.joints_mm[0], 1000 * distances.numpy(), rtol=1e-4)
-        off = (rest - found[0]) - (subjects.truth.vertices[person] - true[0])
+        off = (rest - found[0]) - (batch.truth.vertices[person] - true[0])
         pve = 1000 * off.norm(dim=1).mean().item()
         assert errors.measures["pve_mm"][0] == pytest.approx(pve, rel=1e-4)
 
@@ -143,15 +148,15 @@ def test_which_keypoints_are_given(tmp_path: Path) -> None:
         ("openpose", BODY_25, slice(0, 25)),
     ):
         group = opened("mpi_inf_3dhp", tmp_path, bodies=WITHOUT_GENDER, keypoints=keypoints)
-        subjects = all_of(group)
+        batch = all_of(group)
         assert (group.keypoints, group.keypoint_set) == (keypoints, names)
-        assert subjects.image is not None
+        assert batch.image is not None
         for person in range(3):
             sample = samples[person]
-            assert torch.equal(subjects.evidence.keypoints[person], sample.keypoints[part])
-            assert torch.equal(subjects.evidence.confidence[person], sample.confidence[part])
-            assert torch.equal(subjects.image[person], sample.image)
-            for got, expected in zip(subjects.evidence.view, sample.view, strict=True):
+            assert torch.equal(batch.evidence.keypoints[person], sample.keypoints[part])
+            assert torch.equal(batch.evidence.confidence[person], sample.confidence[part])
+            assert torch.equal(batch.image[person], sample.image)
+            for got, expected in zip(batch.evidence.view, sample.view, strict=True):
                 assert torch.equal(got[person], expected)
 
 
@@ -215,6 +220,6 @@ def test_a_regressor_of_another_mesh(tmp_path: Path) -> None:
     message = "the joint regressor has 40 vertices, but body 'dualhmr-free-body' has 6872"
     with pytest.raises(ValueError, match=message):
         opened("threedpw", tmp_path, body=load_body())
-    bodies = TrueBodies(joint_regressor(), {"m": MALE, "f": load_body()})
+    bodies = GroundTruthBodies(joint_regressor(), {"m": MALE, "f": load_body()})
     with pytest.raises(ValueError, match=message):
         opened("threedpw", tmp_path, bodies=bodies)

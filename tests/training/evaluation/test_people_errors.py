@@ -13,9 +13,9 @@ from dualhmr.keypoints import COCO_17
 from dualhmr.networks import HeadOutput
 from dualhmr.rotations import rot6d_to_rotmat
 from dualhmr_training.batches import some_of
-from dualhmr_training.evaluation.adapting import PeopleAdapter
+from dualhmr_training.evaluation.batch_fitter import BatchFitter
 from dualhmr_training.evaluation.errors import PersonErrors, best_so_far, people_errors
-from dualhmr_training.evaluation.subjects import ComparedJoints, Subjects, Truth
+from dualhmr_training.evaluation.groups import ComparedJoints, EvaluationBatch, GroundTruth
 from dualhmr_training.training_folder import Networks
 
 STEPS = 4
@@ -31,35 +31,35 @@ MEASURES = {
 
 
 def adapted(
-    adapter: PeopleAdapter,
+    fitter: BatchFitter,
     networks: Networks,
-    subjects: Subjects,
+    batch: EvaluationBatch,
     name: str = "paper",
     steps: int = STEPS,
 ) -> tuple[AdaptationResult, ...]:
     schedule = networks.facts.schedule.schedule(name).limited_to(steps)
-    return adapter.adapt(subjects, [schedule])[0]
+    return fitter.adapt(batch, [schedule])[0]
 
 
 @pytest.fixture(scope="module")
-def courses(
-    adapter: PeopleAdapter, networks: Networks, subjects: Subjects
+def results(
+    fitter: BatchFitter, networks: Networks, batch: EvaluationBatch
 ) -> tuple[AdaptationResult, ...]:
-    return adapted(adapter, networks, subjects)
+    return adapted(fitter, networks, batch)
 
 
-def best_outputs(courses: tuple[AdaptationResult, ...]) -> HeadOutput:
-    outputs: list[Any] = [course.outputs[course.best_step] for course in courses]
+def best_outputs(results: tuple[AdaptationResult, ...]) -> HeadOutput:
+    outputs: list[Any] = [result.outputs[result.best_step] for result in results]
     return HeadOutput(*map(torch.cat, zip(*outputs, strict=True)))
 
 
-def projected(body: Body, subjects: Subjects, output: HeadOutput) -> Tensor:
+def projected(body: Body, batch: EvaluationBatch, output: HeadOutput) -> Tensor:
     """COCO's keypoints (N, 17, 2) in crop coordinates, the long way: mesh, camera, box."""
     posed = skin(body, rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6))), output.betas)
     points = keypoint_regressor(body, COCO_17).from_mesh(*posed).double()
     seen = []
     for i, (scale, x, y) in enumerate(output.camera.double().tolist()):
-        center, height, focal, principal = (part[i].double() for part in subjects.evidence.view)
+        center, height, focal, principal = (part[i].double() for part in batch.evidence.view)
         size = height * scale
         place = torch.tensor([x, y, 0.0]).double()
         place[:2] += 2 * (center - principal) / size
@@ -70,25 +70,25 @@ def projected(body: Body, subjects: Subjects, output: HeadOutput) -> Tensor:
     return torch.stack(seen)
 
 
-def found(body: Body, subjects: Subjects, courses: tuple[AdaptationResult, ...]) -> Truth:
+def found(body: Body, batch: EvaluationBatch, results: tuple[AdaptationResult, ...]) -> GroundTruth:
     """As if what was recovered were true."""
-    output = best_outputs(courses)
+    output = best_outputs(results)
     posed = skin(body, rot6d_to_rotmat(output.pose_6d.unflatten(1, (24, 6))), output.betas)
-    return Truth(posed.joints, posed.vertices, projected(body, subjects, output).float())
+    return GroundTruth(posed.joints, posed.vertices, projected(body, batch, output).float())
 
 
 def errors_of(
-    courses: tuple[AdaptationResult, ...],
-    subjects: Subjects,
-    adapter: PeopleAdapter,
+    results: tuple[AdaptationResult, ...],
+    batch: EvaluationBatch,
+    fitter: BatchFitter,
     compared: ComparedJoints,
     /,
     *,
     steps: int = STEPS,
     **truth: Tensor | None,
 ) -> list[PersonErrors]:
-    told = subjects._replace(truth=subjects.truth._replace(**truth))
-    return people_errors(courses, told, adapter.objective, compared, after=range(steps + 1))
+    told = batch._replace(truth=batch.truth._replace(**truth))
+    return people_errors(results, told, fitter.objective, compared, after=range(steps + 1))
 
 
 @pytest.mark.parametrize(
@@ -108,13 +108,13 @@ def test_best_so_far_by_hand(
 
 
 def test_errors_after_some_steps_are_those_of_all_steps(
-    courses: tuple[AdaptationResult, ...],
-    subjects: Subjects,
-    adapter: PeopleAdapter,
+    results: tuple[AdaptationResult, ...],
+    batch: EvaluationBatch,
+    fitter: BatchFitter,
     joints: ComparedJoints,
 ) -> None:
-    everything = errors_of(courses, subjects, adapter, joints)
-    some = people_errors(courses, subjects, adapter.objective, joints, after=[0, STEPS])
+    everything = errors_of(results, batch, fitter, joints)
+    some = people_errors(results, batch, fitter.objective, joints, after=[0, STEPS])
     for whole, part in zip(everything, some, strict=True):
         for name, values in part.measures.items():
             np.testing.assert_allclose(values, whole.measures[name][[0, -1]], rtol=1e-6)
@@ -122,14 +122,14 @@ def test_errors_after_some_steps_are_those_of_all_steps(
 
 
 def test_what_was_found_has_no_error_where_it_is_the_truth(
-    courses: tuple[AdaptationResult, ...],
-    subjects: Subjects,
-    adapter: PeopleAdapter,
+    results: tuple[AdaptationResult, ...],
+    batch: EvaluationBatch,
+    fitter: BatchFitter,
     joints: ComparedJoints,
     body: Body,
 ) -> None:
-    truth = found(body, subjects, courses)._asdict()
-    people = errors_of(courses, subjects, adapter, joints, **truth)
+    truth = found(body, batch, results)._asdict()
+    people = errors_of(results, batch, fitter, joints, **truth)
     assert len(people) == 3
     for errors in people:
         assert set(errors.measures) == MEASURES
@@ -142,20 +142,20 @@ def test_what_was_found_has_no_error_where_it_is_the_truth(
 
 
 def test_errors_of_a_truth_that_lies_elsewhere_or_is_larger(
-    courses: tuple[AdaptationResult, ...],
-    subjects: Subjects,
-    adapter: PeopleAdapter,
+    results: tuple[AdaptationResult, ...],
+    batch: EvaluationBatch,
+    fitter: BatchFitter,
     joints: ComparedJoints,
     body: Body,
 ) -> None:
-    truth = found(body, subjects, courses)
+    truth = found(body, batch, results)
     assert truth.vertices is not None
     moved = {"joints": truth.joints + 3, "vertices": truth.vertices + 3}
-    for errors in errors_of(courses, subjects, adapter, joints, **moved):
+    for errors in errors_of(results, batch, fitter, joints, **moved):
         assert errors.measures["mpjpe_mm"][-1] < 2e-3
         assert errors.measures["pve_mm"][-1] < 2e-3
     larger = {"joints": 1.1 * truth.joints, "vertices": 1.1 * truth.vertices}
-    for i, errors in enumerate(errors_of(courses, subjects, adapter, joints, **larger)):
+    for i, errors in enumerate(errors_of(results, batch, fitter, joints, **larger)):
         pelvis = truth.joints[i, 0]
         from_pelvis = (truth.joints[i] - pelvis).norm(dim=1).mean().item()
         surface = (truth.vertices[i] - pelvis).norm(dim=1).mean().item()
@@ -165,17 +165,17 @@ def test_errors_of_a_truth_that_lies_elsewhere_or_is_larger(
 
 
 def test_2d_errors_the_long_way(
-    courses: tuple[AdaptationResult, ...],
-    subjects: Subjects,
-    adapter: PeopleAdapter,
+    results: tuple[AdaptationResult, ...],
+    batch: EvaluationBatch,
+    fitter: BatchFitter,
     joints: ComparedJoints,
     body: Body,
 ) -> None:
-    seen = projected(body, subjects, best_outputs(courses)).numpy()
-    assert subjects.truth.keypoints is not None
-    given, true = subjects.evidence.keypoints.numpy(), subjects.truth.keypoints.numpy()
-    for i, errors in enumerate(errors_of(courses, subjects, adapter, joints)):
-        known = subjects.evidence.confidence[i].numpy() > 0
+    seen = projected(body, batch, best_outputs(results)).numpy()
+    assert batch.truth.keypoints is not None
+    given, true = batch.evidence.keypoints.numpy(), batch.truth.keypoints.numpy()
+    for i, errors in enumerate(errors_of(results, batch, fitter, joints)):
+        known = batch.evidence.confidence[i].numpy() > 0
         # In boxes of height 1 and width 3/4.
         from_given = (seen[i] - given[i])[known] * (0.375, 0.5)
         from_true = (seen[i] - true[i])[known] * (0.375, 0.5)
@@ -188,35 +188,35 @@ def test_2d_errors_the_long_way(
 
 
 def test_keypoints_that_were_not_given_do_not_count(
-    courses: tuple[AdaptationResult, ...],
-    subjects: Subjects,
-    adapter: PeopleAdapter,
+    results: tuple[AdaptationResult, ...],
+    batch: EvaluationBatch,
+    fitter: BatchFitter,
     joints: ComparedJoints,
 ) -> None:
-    confidence = subjects.evidence.confidence.clone()
+    confidence = batch.evidence.confidence.clone()
     confidence[1, 3] = 0
-    partly = subjects._replace(evidence=subjects.evidence._replace(confidence=confidence))
-    assert subjects.truth.keypoints is not None
-    odd = subjects.truth.keypoints.clone()
+    partly = batch._replace(evidence=batch.evidence._replace(confidence=confidence))
+    assert batch.truth.keypoints is not None
+    odd = batch.truth.keypoints.clone()
     odd[1, 3] = torch.nan
-    errors = errors_of(courses, partly, adapter, joints)
-    same = errors_of(courses, partly, adapter, joints, keypoints=odd)
-    all_count = errors_of(courses, subjects, adapter, joints)
+    errors = errors_of(results, partly, fitter, joints)
+    same = errors_of(results, partly, fitter, joints, keypoints=odd)
+    all_count = errors_of(results, batch, fitter, joints)
     for name in ("true_2d_percent", "true_2d_loss"):
         np.testing.assert_array_equal(errors[1].measures[name], same[1].measures[name])
         assert (errors[1].measures[name] != all_count[1].measures[name]).all()
 
 
 def test_who_was_given_no_keypoints_has_no_errors_of_them(
-    courses: tuple[AdaptationResult, ...],
-    subjects: Subjects,
-    adapter: PeopleAdapter,
+    results: tuple[AdaptationResult, ...],
+    batch: EvaluationBatch,
+    fitter: BatchFitter,
     joints: ComparedJoints,
 ) -> None:
-    confidence = subjects.evidence.confidence.clone()
+    confidence = batch.evidence.confidence.clone()
     confidence[2] = 0
-    unseen = subjects._replace(evidence=subjects.evidence._replace(confidence=confidence))
-    first, _, last = errors_of(courses, unseen, adapter, joints)
+    unseen = batch._replace(evidence=batch.evidence._replace(confidence=confidence))
+    first, _, last = errors_of(results, unseen, fitter, joints)
     for name in ("given_2d_percent", "true_2d_percent"):
         assert np.isnan(last.measures[name]).all()
         assert np.isfinite(first.measures[name]).all()
@@ -224,52 +224,52 @@ def test_who_was_given_no_keypoints_has_no_errors_of_them(
 
 
 def test_what_a_data_set_does_not_tell_is_left_out(
-    courses: tuple[AdaptationResult, ...],
-    subjects: Subjects,
-    adapter: PeopleAdapter,
+    results: tuple[AdaptationResult, ...],
+    batch: EvaluationBatch,
+    fitter: BatchFitter,
     joints: ComparedJoints,
 ) -> None:
-    for errors in errors_of(courses, subjects, adapter, joints, vertices=None, keypoints=None):
+    for errors in errors_of(results, batch, fitter, joints, vertices=None, keypoints=None):
         assert set(errors.measures) == MEASURES - {"pve_mm", "true_2d_percent", "true_2d_loss"}
 
 
 def test_who_else_is_there_does_not_matter(
-    courses: tuple[AdaptationResult, ...],
-    subjects: Subjects,
-    adapter: PeopleAdapter,
+    results: tuple[AdaptationResult, ...],
+    batch: EvaluationBatch,
+    fitter: BatchFitter,
     joints: ComparedJoints,
 ) -> None:
     # Of unlike numbers of iterates, too.
-    short = stopped_after(courses[1], 2)
-    together = errors_of((courses[0], short, courses[2]), subjects, adapter, joints)
-    for i, course in enumerate((courses[0], short, courses[2])):
-        alone = some_of(subjects, slice(i, i + 1))
-        (errors,) = errors_of((course,), alone, adapter, joints)
+    short = stopped_after(results[1], 2)
+    together = errors_of((results[0], short, results[2]), batch, fitter, joints)
+    for i, result in enumerate((results[0], short, results[2])):
+        alone = some_of(batch, slice(i, i + 1))
+        (errors,) = errors_of((result,), alone, fitter, joints)
         for name in MEASURES:
             np.testing.assert_allclose(
                 errors.measures[name], together[i].measures[name], rtol=1e-4, atol=1e-4
             )
 
 
-def stopped_after(course: AdaptationResult, steps: int) -> AdaptationResult:
+def stopped_after(result: AdaptationResult, steps: int) -> AdaptationResult:
     """As if it had stopped after `steps`."""
-    history = course.loss_history[: steps + 1]
+    history = result.loss_history[: steps + 1]
     return AdaptationResult(
-        history.index(min(history)), history, course.outputs[: steps + 1], "converged"
+        history.index(min(history)), history, result.outputs[: steps + 1], "converged"
     )
 
 
 @pytest.mark.parametrize("schedule", SCHEDULE_NAMES)
 def test_the_error_after_a_step_is_that_of_who_ends_there(
-    adapter: PeopleAdapter,
+    fitter: BatchFitter,
     networks: Networks,
-    subjects: Subjects,
+    batch: EvaluationBatch,
     joints: ComparedJoints,
     schedule: str,
 ) -> None:
     def errors(steps: int) -> list[PersonErrors]:
-        cut = adapted(adapter, networks, subjects, schedule, steps)
-        return errors_of(cut, subjects, adapter, joints, steps=steps)
+        cut = adapted(fitter, networks, batch, schedule, steps)
+        return errors_of(cut, batch, fitter, joints, steps=steps)
 
     every = errors(3)
     for step in range(3):
@@ -280,33 +280,33 @@ def test_the_error_after_a_step_is_that_of_who_ends_there(
 
 
 def test_the_objective_never_rises(
-    adapter: PeopleAdapter, networks: Networks, subjects: Subjects, joints: ComparedJoints
+    fitter: BatchFitter, networks: Networks, batch: EvaluationBatch, joints: ComparedJoints
 ) -> None:
-    courses = adapted(adapter, networks, subjects, "eft", 14)
-    people = errors_of(courses, subjects, adapter, joints, steps=14)
-    for course, errors in zip(courses, people, strict=True):
+    results = adapted(fitter, networks, batch, "eft", 14)
+    people = errors_of(results, batch, fitter, joints, steps=14)
+    for result, errors in zip(results, people, strict=True):
         objective = errors.measures["objective"]
         assert (np.diff(objective) <= 0).all()
-        assert objective[-1] == pytest.approx(min(course.loss_history))
+        assert objective[-1] == pytest.approx(min(result.loss_history))
 
 
 def test_who_stops_early_keeps_the_best_iterate(
-    courses: tuple[AdaptationResult, ...],
-    subjects: Subjects,
-    adapter: PeopleAdapter,
+    results: tuple[AdaptationResult, ...],
+    batch: EvaluationBatch,
+    fitter: BatchFitter,
     joints: ComparedJoints,
 ) -> None:
-    short = errors_of(courses, subjects, adapter, joints)
-    long = errors_of(courses, subjects, adapter, joints, steps=STEPS + 6)
-    for course, before, after in zip(courses, short, long, strict=True):
+    short = errors_of(results, batch, fitter, joints)
+    long = errors_of(results, batch, fitter, joints, steps=STEPS + 6)
+    for result, before, after in zip(results, short, long, strict=True):
         for name, errors in after.measures.items():
             np.testing.assert_array_equal(errors[: STEPS + 1], before.measures[name])
             assert (errors[STEPS:] == before.measures[name][-1]).all()
-        assert (after.steps, after.stop_reason) == (course.steps, course.stop_reason)
+        assert (after.steps, after.stop_reason) == (result.steps, result.stop_reason)
 
 
 def test_a_protocol_with_joints_of_its_own(
-    courses: tuple[AdaptationResult, ...], subjects: Subjects, adapter: PeopleAdapter, body: Body
+    results: tuple[AdaptationResult, ...], batch: EvaluationBatch, fitter: BatchFitter, body: Body
 ) -> None:
     # Hips and knees, against a root between the hips that does not count itself.
     rows = torch.zeros(5, 24)
@@ -320,9 +320,9 @@ def test_a_protocol_with_joints_of_its_own(
     )
     legs = ComparedJoints(points, root=0, counted=(1, 2, 3, 4))
     assert legs.names == ("left_hip", "right_hip", "left_knee", "right_knee")
-    moved = found(body, subjects, courses).joints.clone()
+    moved = found(body, batch, results).joints.clone()
     moved[:, 4] += torch.tensor([0.03, 0.0, 0.04])
-    for errors in errors_of(courses, subjects, adapter, legs, joints=rows @ (moved + 1)):
+    for errors in errors_of(results, batch, fitter, legs, joints=rows @ (moved + 1)):
         np.testing.assert_allclose(errors.joints_mm[-1], [0, 0, 50, 0], rtol=0, atol=2e-3)
         assert errors.measures["mpjpe_mm"][-1] == pytest.approx(12.5, abs=1e-3)
         np.testing.assert_allclose(

@@ -10,10 +10,10 @@ from dualhmr.keypoints import COCO_17
 from dualhmr_training.data.synthetic.detector import noise_only
 from dualhmr_training.data.synthetic.people import PeopleSampler, Population
 from dualhmr_training.data.synthetic.poses import NO_VARIATION, read_poses
-from dualhmr_training.evaluation.adapting import PeopleAdapter
-from dualhmr_training.evaluation.subjects import (
-    Group,
-    Subjects,
+from dualhmr_training.evaluation.batch_fitter import BatchFitter
+from dualhmr_training.evaluation.groups import (
+    EvaluationBatch,
+    EvaluationGroup,
     population_group,
     read_pool,
     synthetic_group,
@@ -21,54 +21,56 @@ from dualhmr_training.evaluation.subjects import (
 from dualhmr_training.synthetic_training import held_out_clips
 
 
-def all_of(group: Group) -> Subjects:
+def all_of(group: EvaluationGroup) -> EvaluationBatch:
     """The people of a group that is small enough for one batch."""
     (batch,) = group.batches
     return batch
 
 
-def in_focal_lengths(subjects: Subjects, crop: torch.Tensor) -> torch.Tensor:
-    view = subjects.evidence.view
+def in_focal_lengths(batch: EvaluationBatch, crop: torch.Tensor) -> torch.Tensor:
+    view = batch.evidence.view
     half = torch.stack([0.375 * view.box_height, 0.5 * view.box_height], dim=1)
     return crop * half[:, None] + view.box_center[:, None]
 
 
-def test_a_subject_is_what_a_user_would_have(subjects: Subjects, group: Group) -> None:
+def test_a_subject_is_what_a_user_would_have(
+    batch: EvaluationBatch, group: EvaluationGroup
+) -> None:
     assert (group.count, group.keypoint_set) == (3, COCO_17)
     assert group.keypoints == "noise 0.02"
-    assert subjects.image is None
-    assert subjects.evidence.target is None
-    assert subjects.evidence.keypoints.shape == (3, 17, 2)
-    assert subjects.evidence.confidence.shape == (3, 17)
-    assert subjects.truth.joints.shape == (3, 24, 3)
+    assert batch.image is None
+    assert batch.evidence.target is None
+    assert batch.evidence.keypoints.shape == (3, 17, 2)
+    assert batch.evidence.confidence.shape == (3, 17)
+    assert batch.truth.joints.shape == (3, 24, 3)
 
 
 def test_noise_is_all_that_a_level_changes(
-    body: Body, poses: torch.Tensor, subjects: Subjects
+    body: Body, poses: torch.Tensor, batch: EvaluationBatch
 ) -> None:
     exact = all_of(synthetic_group(body, poses, noise=0, count=3, seed=7, pictures=False))
     assert exact.truth.keypoints is not None
-    assert subjects.truth.keypoints is not None
+    assert batch.truth.keypoints is not None
     true = in_focal_lengths(exact, exact.truth.keypoints)
-    same = in_focal_lengths(subjects, subjects.truth.keypoints)
+    same = in_focal_lengths(batch, batch.truth.keypoints)
     np.testing.assert_allclose(same, true, rtol=0, atol=1e-5)
     shown = in_focal_lengths(exact, exact.evidence.keypoints)
     seen = exact.evidence.confidence > 0
     np.testing.assert_allclose(shown[seen], true[seen], rtol=0, atol=1e-5)
-    assert torch.equal(exact.truth.joints, subjects.truth.joints)
-    noisy = in_focal_lengths(subjects, subjects.evidence.keypoints)
+    assert torch.equal(exact.truth.joints, batch.truth.joints)
+    noisy = in_focal_lengths(batch, batch.evidence.keypoints)
     for person in range(3):
         size = (true[person].amax(0) - true[person].amin(0)).max()
         far = (noisy[person] - true[person])[seen[person]].abs().max() / size
         assert 0.02 < far < 0.1
 
 
-def test_the_truth_is_seen_where_the_keypoints_are(body: Body, subjects: Subjects) -> None:
+def test_the_truth_is_seen_where_the_keypoints_are(body: Body, batch: EvaluationBatch) -> None:
     points = keypoint_regressor(body, COCO_17)
-    truth = subjects.truth
+    truth = batch.truth
     assert truth.vertices is not None
     assert truth.keypoints is not None
-    seen = in_focal_lengths(subjects, truth.keypoints).double().numpy()
+    seen = in_focal_lengths(batch, truth.keypoints).double().numpy()
     everybody = points.from_mesh(truth.vertices, truth.joints).double().numpy()
     for person in range(3):
         (x, y, z), (u, v) = everybody[person].T, seen[person].T
@@ -95,9 +97,9 @@ def test_people_are_those_of_the_seed_in_however_many_batches(
 
 
 def test_pictures_are_of_the_same_people_and_always_the_same(
-    body: Body, poses: torch.Tensor, subjects: Subjects
+    body: Body, poses: torch.Tensor, batch: EvaluationBatch
 ) -> None:
-    def pictured(seed: int) -> Subjects:
+    def pictured(seed: int) -> EvaluationBatch:
         group = synthetic_group(body, poses, noise=0.02, count=3, seed=seed, pictures=True)
         return all_of(group)
 
@@ -105,7 +107,7 @@ def test_pictures_are_of_the_same_people_and_always_the_same(
     assert with_pictures.image is not None
     assert with_pictures.image.shape == (3, 256, 192, 3)
     assert with_pictures.image.dtype == torch.uint8
-    assert torch.equal(with_pictures.evidence.keypoints, subjects.evidence.keypoints)
+    assert torch.equal(with_pictures.evidence.keypoints, batch.evidence.keypoints)
     again, other = pictured(7).image, pictured(8).image
     assert again is not None
     assert other is not None
@@ -122,15 +124,15 @@ def test_held_out_poses_are_those_that_training_leaves_out(pose_file: Path) -> N
 
 
 def test_networks_read_the_observed_keypoints(
-    adapter: PeopleAdapter, body: Body, poses: torch.Tensor
+    fitter: BatchFitter, body: Body, poses: torch.Tensor
 ) -> None:
-    def people(noise: float, *, observed: float) -> Subjects:
+    def people(noise: float, *, observed: float) -> EvaluationBatch:
         population = Population(detector=noise_only(noise), look=noise_only(observed))
         return all_of(population_group(body, poses, population, keypoints="any", count=3, seed=7))
 
-    def first_guess(subjects: Subjects) -> torch.Tensor:
-        (courses,) = adapter.adapt(subjects, [named_schedule("paper").limited_to(0)])
-        return torch.cat([course.outputs[0].rotations for course in courses])
+    def first_guess(batch: EvaluationBatch) -> torch.Tensor:
+        (results,) = fitter.adapt(batch, [named_schedule("paper").limited_to(0)])
+        return torch.cat([result.outputs[0].rotations for result in results])
 
     exact = first_guess(people(0, observed=0.04))
     assert torch.equal(exact, first_guess(people(0.05, observed=0.04)))

@@ -1,10 +1,10 @@
 """People's errors after every step of adaptation.
 
 The error after step t is that of the best iterate among the first t: of what `recover` returns
-with `max_steps=t`. Who stops early keeps the last best iterate.
+with `max_steps=t`. A person whose adaptation stops early keeps the last best iterate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,25 +13,32 @@ import torch
 from torch import Tensor
 
 from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.adaptation.schedule import Schedule
 from dualhmr.body.model import Pose, pose_skeleton, skin_vertices
 from dualhmr.camera import half_crop, project_to_crop
 from dualhmr.networks import HeadOutput
 from dualhmr.objective.losses import keypoints_2d_loss
 from dualhmr.objective.objective import Evidence, Objective
 from dualhmr_training.batches import some_of
+from dualhmr_training.evaluation.batch_fitter import BatchFitter
+from dualhmr_training.evaluation.groups import (
+    ComparedJoints,
+    EvaluationBatch,
+    EvaluationGroup,
+    GroundTruth,
+)
 from dualhmr_training.evaluation.metrics import (
     aligned_joint_errors,
     joint_errors,
     keypoint_error,
     pve,
 )
-from dualhmr_training.evaluation.subjects import ComparedJoints, Subjects, Truth
 
 Errors = npt.NDArray[np.float64]
 
 
 class PersonErrors(NamedTuple):
-    """Errors after S numbers of steps: 0, 1, ..., T, or those that were asked for."""
+    """One person's errors after S numbers of steps: 0, 1, ..., T, or those that were asked for."""
 
     steps: int
     """Taken until adaptation stopped."""
@@ -39,12 +46,45 @@ class PersonErrors(NamedTuple):
     measures: dict[str, Errors]
     """(S,) each, by name: see `dualhmr_training.evaluation.report`.
 
-    Who was given no keypoint has NaN for errors in 2D.
+    A person without keypoints has NaN for errors in 2D.
     """
     joints_mm: Errors
-    """(S, J) the joints that count, roots at the origin."""
+    """(S, J) the joints that count, with both roots at the origin."""
     aligned_joints_mm: Errors
-    """(S, J) after Procrustes' alignment."""
+    """(S, J) after Procrustes alignment."""
+
+
+def measure_errors(
+    fitter: BatchFitter,
+    group: EvaluationGroup,
+    schedules: Sequence[Schedule],
+    *,
+    after: Sequence[int] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> list[list[PersonErrors]]:
+    """Adapts to everybody in `group` and compares with the truth: a list for every schedule.
+
+    Errors are those `after` these numbers of steps; None is every number. `progress` is called
+    after each batch with the number of people in it. Raises ValueError where there are no people,
+    or where adaptation to one fails.
+    """
+    errors: list[list[PersonErrors]] = [[] for _ in schedules]
+    done = 0
+    for batch in group.batches:
+        try:
+            of_schedules = fitter.adapt(batch, schedules)
+        except ValueError as error:
+            raise ValueError(f"of the people from number {done} on, {error}") from error
+        for schedule, results, so_far in zip(schedules, of_schedules, errors, strict=True):
+            steps = range(schedule.max_steps + 1) if after is None else after
+            so_far += people_errors(results, batch, fitter.objective, group.joints, after=steps)
+        count = len(batch.truth.joints)
+        done += count
+        if progress is not None:
+            progress(count)
+    if not done:
+        raise ValueError("there are no people to evaluate on")
+    return errors
 
 
 def best_so_far(losses: Sequence[float], max_steps: int) -> list[int]:
@@ -61,8 +101,8 @@ def best_so_far(losses: Sequence[float], max_steps: int) -> list[int]:
 
 @torch.no_grad()
 def people_errors(
-    courses: Sequence[AdaptationResult],
-    subjects: Subjects,
+    results: Sequence[AdaptationResult],
+    batch: EvaluationBatch,
     objective: Objective,
     joints: ComparedJoints,
     *,
@@ -70,44 +110,45 @@ def people_errors(
 ) -> list[PersonErrors]:
     """Compares the iterates of N people with the truth about them.
 
-    Outputs of `courses` are `HeadOutput`s of one person; errors are those `after` these numbers of
-    steps. `objective` has the body and the keypoints given.
+    Outputs of `results` are `HeadOutput`s of one person; errors are those `after` these numbers of
+    steps. `objective` has the recovered body and the keypoints of the evidence.
     """
-    so_far = [best_so_far(course.loss_history, max(after)) for course in courses]
+    so_far = [best_so_far(result.loss_history, max(after)) for result in results]
     best = [[iterates[steps] for steps in after] for iterates in so_far]
     returned = [sorted(set(iterates)) for iterates in best]
-    # Everybody's iterates, one after the other, and whose they are.
-    output = _outputs(courses, returned)
-    person = torch.arange(len(courses)).repeat_interleave(torch.tensor([*map(len, returned)]))
-    known, truth = some_of((subjects.evidence, subjects.truth), person)
+    # Only iterates that are returned after some number of steps are posed, each once: R meshes of
+    # all people, one after the other, and the person that each belongs to.
+    output = _outputs(results, returned)
+    person = torch.arange(len(results)).repeat_interleave(torch.tensor([*map(len, returned)]))
+    known, truth = some_of((batch.evidence, batch.truth), person)
     pose = pose_skeleton(objective.body, output.rotations, output.betas)
     errors = _errors_3d(pose, objective, truth, joints)
     errors |= _errors_2d(pose, output.camera, objective, known, truth)
 
     def of_person(index: int) -> PersonErrors:
-        course, own = courses[index], person == index
+        result, own = results[index], person == index
         after_steps = np.searchsorted(returned[index], best[index])
         measures = {
             name: all_[own].double().cpu().numpy()[after_steps] for name, all_ in errors.items()
         }
         in_joints = (measures.pop("joints_mm"), measures.pop("aligned_joints_mm"))
-        measures["objective"] = np.array(course.loss_history)[best[index]]
-        return PersonErrors(course.steps, course.stop_reason, measures, *in_joints)
+        measures["objective"] = np.array(result.loss_history)[best[index]]
+        return PersonErrors(result.steps, result.stop_reason, measures, *in_joints)
 
-    return [of_person(index) for index in range(len(courses))]
+    return [of_person(index) for index in range(len(results))]
 
 
-def _outputs(courses: Sequence[AdaptationResult], returned: list[list[int]]) -> HeadOutput:
+def _outputs(results: Sequence[AdaptationResult], returned: list[list[int]]) -> HeadOutput:
     outputs = [
-        course.outputs[iterate]
-        for course, iterates in zip(courses, returned, strict=True)
+        result.outputs[iterate]
+        for result, iterates in zip(results, returned, strict=True)
         for iterate in iterates
     ]
     return HeadOutput(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
 
 
 def _errors_3d(
-    pose: Pose, objective: Objective, truth: Truth, joints: ComparedJoints
+    pose: Pose, objective: Objective, truth: GroundTruth, joints: ComparedJoints
 ) -> dict[str, Tensor]:
     """Measures (R,) and errors of joints (R, J), millimetres, of R meshes."""
     counted = list(joints.counted)
@@ -129,25 +170,25 @@ def _errors_3d(
 
 
 def _errors_2d(
-    pose: Pose, crop_camera: Tensor, objective: Objective, known: Evidence, truth: Truth
+    pose: Pose, crop_camera: Tensor, objective: Objective, evidence: Evidence, truth: GroundTruth
 ) -> dict[str, Tensor]:
-    """Measures (R,) over the keypoints that were given, as far as the body has them.
+    """Measures (R,) over the keypoints with a position in the evidence that the body has, too.
 
-    Those of which no position was given count against the truth neither: so the two compare.
+    The others do not count against the truth either, so that both measures are of the same points.
     """
-    camera = objective.camera(crop_camera, known.view)
-    seen = project_to_crop(objective.points(pose)[0], camera, known.view)
-    confidence = known.confidence * objective.available
-    # Of a box of height 1.
-    half_box = half_crop(seen.new_ones(()))
+    camera = objective.camera(crop_camera, evidence.view)
+    projected = project_to_crop(objective.points(pose)[0], camera, evidence.view)
+    confidence = evidence.confidence * objective.available
+    # From normalised crop coordinates to fractions of the box's height.
+    half_box = half_crop(projected.new_ones(()))
 
     def percent_of_box(target: Tensor) -> Tensor:
-        return 100 * keypoint_error(seen * half_box, target * half_box, confidence > 0)
+        return 100 * keypoint_error(projected * half_box, target * half_box, confidence > 0)
 
-    measures = {"given_2d_percent": percent_of_box(known.keypoints)}
+    measures = {"given_2d_percent": percent_of_box(evidence.keypoints)}
     if truth.keypoints is not None:
         measures["true_2d_percent"] = percent_of_box(truth.keypoints)
         measures["true_2d_loss"] = keypoints_2d_loss(
-            seen, truth.keypoints, confidence, keypoint_count=confidence.shape[1]
+            projected, truth.keypoints, confidence, keypoint_count=confidence.shape[1]
         )
     return measures

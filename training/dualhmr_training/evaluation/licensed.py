@@ -16,6 +16,13 @@ from dualhmr.rotations import rotvec_to_rotmat
 from dualhmr_training.batches import Sample
 from dualhmr_training.data.licensed_sets import open_dataset
 from dualhmr_training.data.person_dataset import PersonDataset
+from dualhmr_training.evaluation.groups import (
+    BATCH_SIZE,
+    ComparedJoints,
+    EvaluationBatch,
+    EvaluationGroup,
+    GroundTruth,
+)
 from dualhmr_training.evaluation.protocols import (
     EVALUATION_PROTOCOLS,
     HUMAN36M_17,
@@ -23,11 +30,10 @@ from dualhmr_training.evaluation.protocols import (
     ROOT,
     annotated_joints,
 )
-from dualhmr_training.evaluation.subjects import AT_ONCE, ComparedJoints, Group, Subjects, Truth
 
 
 @dataclass(frozen=True, eq=False)
-class TrueBodies:
+class GroundTruthBodies:
     """What it takes to know the true joints of a data set's people."""
 
     joint_regressor: Tensor
@@ -55,7 +61,9 @@ def _check_regressor(joint_regressor: Tensor, body: Body) -> None:
         )
 
 
-def check_truth(dataset: PersonDataset, chosen: list[int], bodies: TrueBodies) -> None:
+def check_ground_truth(
+    dataset: PersonDataset, chosen: list[int], bodies: GroundTruthBodies
+) -> None:
     """Raises ValueError where some of the `chosen` persons cannot be compared with the truth."""
     known, protocol = dataset.annotations, EVALUATION_PROTOCOLS[dataset.spec.name]
     title = dataset.spec.title
@@ -78,34 +86,34 @@ def check_truth(dataset: PersonDataset, chosen: list[int], bodies: TrueBodies) -
         )
 
 
-def truth_of(
-    dataset: str, samples: Sample, genders: Sequence[str | None], bodies: TrueBodies
-) -> Truth:
+def ground_truth(
+    dataset: str, samples: Sample, genders: Sequence[str | None], bodies: GroundTruthBodies
+) -> GroundTruth:
     """Of N persons: annotated joints, or the mesh of each one's gender."""
     protocol = EVALUATION_PROTOCOLS[dataset]
     if protocol.annotated is not None:
         joints = samples.joints_3d.new_zeros(len(samples.joints_3d), len(HUMAN36M_17), 3)
         joints[:, list(protocol.counted)] = annotated_joints(samples.joints_3d, protocol)
-        return Truth(joints, vertices=None, keypoints=None)
+        return GroundTruth(joints, vertices=None, keypoints=None)
     rotations = rotvec_to_rotmat(samples.rotvecs)
     meshes = [
         skin(bodies.by_gender[str(gender)], rotations[[person]], samples.betas[[person]]).vertices
         for person, gender in enumerate(genders)
     ]
     vertices = torch.cat(meshes)
-    return Truth(bodies.joint_regressor @ vertices, vertices, keypoints=None)
+    return GroundTruth(bodies.joint_regressor @ vertices, vertices, keypoints=None)
 
 
 def licensed_group(
     name: str,
     root: Path,
     body: Body,
-    bodies: TrueBodies,
+    bodies: GroundTruthBodies,
     *,
     keypoints: str,
     count: int | None = None,
     annotations: Path | None = None,
-) -> Group:
+) -> EvaluationGroup:
     """The test split of data set `name` in its folder `root`, or `count` of its people.
 
     They are spread evenly. `body` is the one that is recovered; `keypoints` one of `KEYPOINTS`.
@@ -114,9 +122,9 @@ def licensed_group(
     """
     dataset = open_dataset(name, root, "test", annotations=annotations, boxes="keypoints")
     chosen = _spread(len(dataset), count)
-    check_truth(dataset, chosen, bodies)
+    check_ground_truth(dataset, chosen, bodies)
     keypoint_set, part = KEYPOINTS[keypoints]
-    return Group(
+    return EvaluationGroup(
         keypoints=keypoints,
         keypoint_set=keypoint_set,
         joints=human36m_joints(body, bodies.joint_regressor, name),
@@ -132,16 +140,16 @@ def _spread(count: int, wanted: int | None) -> list[int]:
 
 
 def _batches(
-    dataset: PersonDataset, chosen: list[int], bodies: TrueBodies, part: slice
-) -> Iterator[Subjects]:
-    for start in range(0, len(chosen), AT_ONCE):
-        persons = chosen[start : start + AT_ONCE]
+    dataset: PersonDataset, chosen: list[int], bodies: GroundTruthBodies, part: slice
+) -> Iterator[EvaluationBatch]:
+    for start in range(0, len(chosen), BATCH_SIZE):
+        persons = chosen[start : start + BATCH_SIZE]
         samples: Sample = default_collate([dataset[person] for person in persons])
         genders = [dataset.gender(person) for person in persons]
-        yield Subjects(
+        yield EvaluationBatch(
             image=samples.image,
             evidence=Evidence(
                 samples.keypoints[:, part], samples.confidence[:, part], samples.view, None
             ),
-            truth=truth_of(dataset.spec.name, samples, genders, bodies),
+            truth=ground_truth(dataset.spec.name, samples, genders, bodies),
         )

@@ -13,9 +13,9 @@ from dualhmr.objective.objective import WITHOUT_TARGET
 from dualhmr.objective.weights import LossWeights
 from dualhmr_training.configuration import with_overrides
 from dualhmr_training.data.licensed_sets import DATASETS
-from dualhmr_training.evaluation.licensed import TrueBodies, licensed_group
+from dualhmr_training.evaluation.groups import EvaluationGroup, read_pool, synthetic_group
+from dualhmr_training.evaluation.licensed import GroundTruthBodies, licensed_group
 from dualhmr_training.evaluation.protocols import SYNTHETIC, load_human36m_regressor
-from dualhmr_training.evaluation.subjects import Group, read_pool, synthetic_group
 from dualhmr_training.plotting import check_plot
 from dualhmr_training.training_folder import Networks
 
@@ -89,7 +89,9 @@ def chosen_weights(options: argparse.Namespace, defaults: LossWeights) -> LossWe
     return weights
 
 
-def chosen_groups(options: argparse.Namespace, body: Body, *, pictures: bool) -> Iterator[Group]:
+def chosen_groups(
+    options: argparse.Namespace, body: Body, *, pictures: bool
+) -> Iterator[EvaluationGroup]:
     """The people to evaluate on; `pictures` are drawn of synthetic ones."""
     if options.data != SYNTHETIC:
         yield _licensed(options, body)
@@ -123,7 +125,7 @@ def described(options: argparse.Namespace) -> dict[str, str]:
     return told
 
 
-def _licensed(options: argparse.Namespace, body: Body) -> Group:
+def _licensed(options: argparse.Namespace, body: Body) -> EvaluationGroup:
     by_gender = {}
     if DATASETS[options.data].gendered:
         by_gender = _gendered_bodies(options.gendered_bodies, DATASETS[options.data].title)
@@ -131,7 +133,7 @@ def _licensed(options: argparse.Namespace, body: Body) -> Group:
         options.data,
         options.datasets / options.data,
         body,
-        TrueBodies(load_human36m_regressor(options.joint_regressor), by_gender),
+        GroundTruthBodies(load_human36m_regressor(options.joint_regressor), by_gender),
         keypoints=options.keypoints,
         count=options.count,
         annotations=options.annotations,

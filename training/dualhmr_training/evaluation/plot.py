@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from dualhmr_training.evaluation.report import MEASURES, Evaluation, Report
+from dualhmr_training.evaluation.report import MEASURES, Evaluation, EvaluationReport
 from dualhmr_training.plotting import COLOURS, check_plot, new_figure, new_panels, save_figure
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ("-", "--", ":", "-.")
 
 
-def write_plot(report: Report, path: str | os.PathLike[str]) -> None:
+def write_evaluation_plot(report: EvaluationReport, path: str | os.PathLike[str]) -> None:
     """Plots mean MPJPE and PA-MPJPE after every step, a line for each schedule.
 
     The colour is the schedule's, the dashes are the keypoints'; the band is one standard error of
@@ -35,7 +35,7 @@ def write_plot(report: Report, path: str | os.PathLike[str]) -> None:
     save_figure(figure, path)
 
 
-def _title(report: Report) -> str:
+def _title(report: EvaluationReport) -> str:
     first = report.evaluations[0]
     people = "1 person" if first.people == 1 else f"{first.people} people"
     sources = {evaluation.keypoints for evaluation in report.evaluations}
@@ -51,7 +51,7 @@ class _Line(NamedTuple):
     evaluation: Evaluation
 
 
-def _lines(report: Report) -> list[_Line]:
+def _lines(report: EvaluationReport) -> list[_Line]:
     """What is plotted, and how; labels say only what differs."""
     schedules = list(dict.fromkeys((e.schedule, e.adam_rate) for e in report.evaluations))
     sources = list(dict.fromkeys(e.keypoints for e in report.evaluations))

@@ -36,7 +36,7 @@ _OF_KEYPOINTS = ("true_2d_percent", "given_2d_percent")
 
 
 @dataclass(frozen=True)
-class Curve:
+class ErrorCurve:
     """One measure after 0, 1, ..., T steps, over people; one person has no standard errors."""
 
     mean: tuple[float, ...]
@@ -69,13 +69,13 @@ class Evaluation:
     """Taken until adaptation stopped."""
     stop_reasons: dict[str, int]
     """How many people stopped for each reason."""
-    measures: dict[str, Curve]
+    measures: dict[str, ErrorCurve]
     joints: dict[str, JointChange]
     """By name, those that count."""
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """What was evaluated on what. Errors after a step are those of the best iterate so far."""
 
     bundle: str
@@ -123,12 +123,12 @@ def summarise(
     )
 
 
-def _curve(errors: Errors) -> Curve:
+def _curve(errors: Errors) -> ErrorCurve:
     """Errors (N, T + 1) of N people."""
     mean = tuple(errors.mean(0).tolist())
     if len(errors) == 1:
-        return Curve(mean, None, None)
-    return Curve(mean, _standard_error(errors), _standard_error(errors - errors[:, :1]))
+        return ErrorCurve(mean, None, None)
+    return ErrorCurve(mean, _standard_error(errors), _standard_error(errors - errors[:, :1]))
 
 
 def _standard_error(errors: Errors) -> tuple[float, ...]:
@@ -138,7 +138,7 @@ def _standard_error(errors: Errors) -> tuple[float, ...]:
 NO_ADAPTATION = "none"
 
 
-def table(report: Report, *, every_step: bool = False) -> str:
+def evaluation_table(report: EvaluationReport, *, every_step: bool = False) -> str:
     """Mean errors with standard errors over people, in Markdown.
 
     For every group of people a row before adaptation, and one for each schedule after it, with the
@@ -164,11 +164,11 @@ def table(report: Report, *, every_step: bool = False) -> str:
     return markdown_table(rows)
 
 
-def read_json(path: str | os.PathLike[str]) -> Report:
+def read_evaluation_report(path: str | os.PathLike[str]) -> EvaluationReport:
     """What `dualhmr evaluate --json` wrote. ValueError where it is not that."""
     try:
         plain = json.loads(Path(path).read_text(encoding="utf-8"))
-        return from_plain(Report, plain)
+        return from_plain(EvaluationReport, plain)
     except ValueError as error:
         raise ValueError(f"{path} is not the JSON of an evaluation: {error}") from error
 
@@ -186,7 +186,7 @@ def _cells(evaluation: Evaluation, shown: list[str], step: int) -> list[str]:
     return [_cell(name, evaluation.measures[name], step) for name in shown]
 
 
-def _cell(name: str, curve: Curve, step: int) -> str:
+def _cell(name: str, curve: ErrorCurve, step: int) -> str:
     _, digits, scale = MEASURES[name]
     mean = f"{scale * curve.mean[step]:.{digits}f}"
     if curve.standard_error is None:

@@ -1,15 +1,18 @@
 """An evaluation from the options of `dualhmr evaluate` to its report."""
 
 import argparse
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import torch
+from tqdm import tqdm
 
+from dualhmr.adaptation.schedule import Schedule
 from dualhmr.body.model import matching_body
 from dualhmr.files import write_json
-from dualhmr_training.evaluation.adapting import PeopleAdapter, evaluate
+from dualhmr_training.evaluation.batch_fitter import BatchFitter
+from dualhmr_training.evaluation.errors import measure_errors
+from dualhmr_training.evaluation.groups import EvaluationGroup
 from dualhmr_training.evaluation.options import (
     check_options,
     check_schedules,
@@ -18,9 +21,13 @@ from dualhmr_training.evaluation.options import (
     chosen_weights,
     described,
 )
-from dualhmr_training.evaluation.plot import write_plot
-from dualhmr_training.evaluation.report import Report, table
-from dualhmr_training.evaluation.subjects import Group
+from dualhmr_training.evaluation.plot import write_evaluation_plot
+from dualhmr_training.evaluation.report import (
+    Evaluation,
+    EvaluationReport,
+    evaluation_table,
+    summarise,
+)
 from dualhmr_training.spin_joints import read_extra_joints
 from dualhmr_training.training_folder import open_networks
 
@@ -41,11 +48,11 @@ def run_evaluation(options: argparse.Namespace) -> None:
     extra = None if options.extra_joints is None else read_extra_joints(options.extra_joints)
     evaluations = []
     for group in chosen_groups(options, body, pictures="image" in networks.reads):
-        adapter = PeopleAdapter(
+        fitter = BatchFitter(
             networks, body, group.keypoint_set, weights=weights, extra_joints=extra
         )
-        evaluations += evaluate(adapter, group, schedules, progress=_progress(group))
-    report = Report(
+        evaluations += evaluate(fitter, group, schedules)
+    report = EvaluationReport(
         bundle=networks.name,
         body=body.name,
         engine=f"torch {torch.__version__} cpu",
@@ -53,21 +60,30 @@ def run_evaluation(options: argparse.Namespace) -> None:
         options=described(options),
         evaluations=tuple(evaluations),
     )
-    print(table(report, every_step=options.every_step))
+    print(evaluation_table(report, every_step=options.every_step))
     if options.json:
         write_json(options.json, asdict(report))
     if options.plot:
-        write_plot(report, options.plot)
+        write_evaluation_plot(report, options.plot)
 
 
-def _progress(group: Group) -> Callable[[int], None]:
-    """Says ten times or so how far it is."""
-    next_told = 0
-
-    def tell(done: int) -> None:
-        nonlocal next_told
-        if done >= next_told or done == group.count:
-            print(f"{group.keypoints}: {done} of {group.count} people", file=sys.stderr, flush=True)
-            next_told = done + group.count // 10
-
-    return tell
+def evaluate(
+    fitter: BatchFitter, group: EvaluationGroup, schedules: Sequence[Schedule]
+) -> list[Evaluation]:
+    """An evaluation for every schedule, all on the same people; raises as `measure_errors`."""
+    with tqdm(
+        total=group.count,
+        desc=group.keypoints,
+        bar_format="{desc}: {n_fmt} of {total_fmt} people |{bar}| {elapsed}<{remaining}",
+    ) as bar:
+        errors = measure_errors(fitter, group, schedules, progress=bar.update)
+    return [
+        summarise(
+            people,
+            joint_names=group.joints.names,
+            keypoints=group.keypoints,
+            schedule=schedule.name,
+            adam_rate=schedule.phases[-1].optimiser.learning_rate,
+        )
+        for schedule, people in zip(schedules, errors, strict=True)
+    ]

@@ -17,10 +17,9 @@ from dualhmr.adaptation.schedule import Schedule
 from dualhmr.body.model import Body
 from dualhmr.keypoints import KeypointSet
 from dualhmr.networks import HeadOutput, MeshRegressor
-from dualhmr.objective.objective import Objective
 from dualhmr_training.batches import in_parts
-from dualhmr_training.evaluation.adapting import Observation, Observer
-from dualhmr_training.evaluation.subjects import Subjects
+from dualhmr_training.evaluation.batch_fitter import AdaptationInputs, BatchFitter
+from dualhmr_training.evaluation.groups import EvaluationBatch
 from dualhmr_training.training_folder import Networks
 
 HEAD, ALL, TWO_HEADS = "head", "all", "two_heads"
@@ -39,8 +38,8 @@ class AveragedRegressors(nn.Module):
         return HeadOutput(*(torch.stack(parts).mean(0) for parts in zip(*outputs, strict=True)))
 
 
-class SharedWeights:
-    """An `Adapter` of any weights; the people of a set share them, and its mean loss counts."""
+class SharedWeights(BatchFitter):
+    """Adapts any weights; the people of a set share them, and its mean loss counts."""
 
     def __init__(
         self, networks: Networks, body: Body, given: KeypointSet, *, moves: str, at_once: int
@@ -48,11 +47,11 @@ class SharedWeights:
         """`moves` is `HEAD`, `ALL` or `TWO_HEADS`, `at_once` the number of people in a set.
 
         Raises ValueError for other words, where two regressors are wanted and there is one, or as
-        `Observer`.
+        `BatchFitter`.
         """
         if moves not in (HEAD, ALL, TWO_HEADS):
             raise ValueError(f"moves is {moves!r}, expected {HEAD}, {ALL} or {TWO_HEADS}")
-        self._observer = Observer(networks, body, given, weights=networks.facts.weights)
+        super().__init__(networks, body, given, weights=networks.facts.weights)
         self._at_once = at_once
         self._network: nn.Module = networks.main
         if moves == TWO_HEADS:
@@ -65,26 +64,21 @@ class SharedWeights:
             if moves == ALL or "head" in name.split(".")
         }
 
-    @property
-    def objective(self) -> Objective:
-        """Of test time."""
-        return self._observer.objective
-
     def adapt(
-        self, subjects: Subjects, schedules: Sequence[Schedule]
+        self, batch: EvaluationBatch, schedules: Sequence[Schedule]
     ) -> list[tuple[AdaptationResult, ...]]:
-        """See `Adapter`: people of a set have the same losses and stop together."""
-        observation = self._observer.observe(subjects)
+        """As `BatchFitter`; people of a set have the same losses and stop together."""
+        inputs = self.adaptation_inputs(batch)
         return [
             tuple(
-                course
-                for together in in_parts(observation, self._at_once)
-                for course in self._adapt_set(together, schedule)
+                result
+                for together in in_parts(inputs, self._at_once)
+                for result in self._adapt_set(together, schedule)
             )
             for schedule in schedules
         ]
 
-    def _adapt_set(self, observed: Observation, schedule: Schedule) -> list[AdaptationResult]:
+    def _adapt_set(self, observed: AdaptationInputs, schedule: Schedule) -> list[AdaptationResult]:
         def losses(
             parameters: Parameters, names: Collection[str] | None
         ) -> tuple[dict[str, Tensor], HeadOutput]:
@@ -95,16 +89,16 @@ class SharedWeights:
             return {name: value.mean() for name, value in values.items()}, output
 
         shared = adapt(self._parameters, losses, schedule)
-        course = AdaptationResult(
+        result = AdaptationResult(
             shared.best_step, shared.loss_history, shared.outputs, shared.stop_reason
         )
-        return [_of_person(course, person) for person in range(len(observed.evidence.confidence))]
+        return [_of_person(result, person) for person in range(len(observed.evidence.confidence))]
 
 
-def _of_person(course: AdaptationResult, person: int) -> AdaptationResult:
+def _of_person(result: AdaptationResult, person: int) -> AdaptationResult:
     outputs = [
         HeadOutput(*(part[person : person + 1] for part in output))
-        for output in course.outputs
+        for output in result.outputs
         if isinstance(output, HeadOutput)
     ]
-    return replace(course, outputs=tuple(outputs))
+    return replace(result, outputs=tuple(outputs))

@@ -21,9 +21,9 @@ from dualhmr_benchmarks.claims.experiments.shared_weights import HEAD, SharedWei
 from dualhmr_benchmarks.claims.experiments.trainings import Training, training_folder
 from dualhmr_training.configuration import InnerLoop
 from dualhmr_training.data.synthetic.degradations import Appearance
-from dualhmr_training.evaluation.adapting import Adapter, PeopleAdapter, errors_of
-from dualhmr_training.evaluation.errors import PersonErrors
-from dualhmr_training.evaluation.subjects import Group, population_group
+from dualhmr_training.evaluation.batch_fitter import BatchFitter
+from dualhmr_training.evaluation.errors import PersonErrors, measure_errors
+from dualhmr_training.evaluation.groups import EvaluationGroup, population_group
 from dualhmr_training.training_folder import Networks, open_networks, read_record
 
 STEPS = 14
@@ -100,8 +100,8 @@ def run_trial(
     else:
         group = evaluated_people(setting, trial, people_count(setting, trial), pictures=pictures)
     schedules = [schedule_of(trial, trained_with(folder), rate) for rate in adam_rates]
-    adapter = adapter_for(networks, group, trial)
-    return errors_of(adapter, group, schedules, after=steps_told(trial))
+    fitter = fitter_for(networks, group, trial)
+    return measure_errors(fitter, group, schedules, after=steps_told(trial))
 
 
 def trained_with(folder: Path) -> InnerLoop:
@@ -120,7 +120,9 @@ def people_count(setting: Setting, trial: Trial) -> int:
     return setting.budget.few_people if few else setting.budget.people
 
 
-def evaluated_people(setting: Setting, trial: Trial, count: int, *, pictures: bool) -> Group:
+def evaluated_people(
+    setting: Setting, trial: Trial, count: int, *, pictures: bool
+) -> EvaluationGroup:
     """The same people for every trial of a style, as far as they are as many."""
     return _people(trial, poses_of(setting.test_poses).rotvecs, count, _TEST_SEED, pictures)
 
@@ -131,7 +133,7 @@ def _held_out_pool(setting: Setting, trial: Trial) -> Tensor:
     return held_out_pool(training_poses(poses_of(setting.poses), style))
 
 
-def _people(trial: Trial, pool: Tensor, count: int, seed: int, pictures: bool) -> Group:
+def _people(trial: Trial, pool: Tensor, count: int, seed: int, pictures: bool) -> EvaluationGroup:
     return population_group(
         free_body(),
         pool,
@@ -143,9 +145,9 @@ def _people(trial: Trial, pool: Tensor, count: int, seed: int, pictures: bool) -
     )
 
 
-def adapter_for(networks: Networks, group: Group, trial: Trial) -> Adapter:
+def fitter_for(networks: Networks, group: EvaluationGroup, trial: Trial) -> BatchFitter:
     """What adapts networks to people of `group` as the trial says."""
     body, given = free_body(), group.keypoint_set
     if not trial.through_autograd:
-        return PeopleAdapter(networks, body, given, weights=networks.facts.weights)
+        return BatchFitter(networks, body, given, weights=networks.facts.weights)
     return SharedWeights(networks, body, given, moves=trial.moves, at_once=trial.people_at_once)

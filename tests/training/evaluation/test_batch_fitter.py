@@ -9,10 +9,10 @@ from dualhmr.adaptation.schedule import SCHEDULE_NAMES, Schedule
 from dualhmr.body.model import Body, skin
 from dualhmr.camera import half_crop
 from dualhmr.objective.weights import LossWeights
-from dualhmr_training.evaluation.adapting import PeopleAdapter
+from dualhmr_training.evaluation.batch_fitter import BatchFitter
 from dualhmr_training.evaluation.errors import people_errors
+from dualhmr_training.evaluation.groups import ComparedJoints, EvaluationBatch, EvaluationGroup
 from dualhmr_training.evaluation.metrics import mpjpe, pa_mpjpe, pve
-from dualhmr_training.evaluation.subjects import ComparedJoints, Group, Subjects
 from dualhmr_training.training_folder import Networks
 
 FOCAL_LENGTH_PX = 1000.0
@@ -25,14 +25,14 @@ def recoverer() -> Recoverer:
 
 
 def recovered(
-    recoverer: Recoverer, subjects: Subjects, person: int, schedule: Schedule
+    recoverer: Recoverer, batch: EvaluationBatch, person: int, schedule: Schedule
 ) -> Recovery:
     """The same keypoints in a photograph, whose camera is known."""
-    view = subjects.evidence.view
+    view = batch.evidence.view
     half = half_crop(view.box_height[person])
-    in_focal_lengths = subjects.evidence.keypoints[person] * half + view.box_center[person]
+    in_focal_lengths = batch.evidence.keypoints[person] * half + view.box_center[person]
     pixels = in_focal_lengths * FOCAL_LENGTH_PX + torch.tensor(CENTER)
-    given = torch.cat([pixels, subjects.evidence.confidence[person, :, None]], dim=1)
+    given = torch.cat([pixels, batch.evidence.confidence[person, :, None]], dim=1)
     return recoverer.recover(
         np.zeros((2000, 2000, 3), np.uint8),
         given.numpy(),
@@ -47,31 +47,31 @@ def recovered(
 def test_errors_are_those_of_what_recover_gives(
     name: str,
     recoverer: Recoverer,
-    adapter: PeopleAdapter,
+    fitter: BatchFitter,
     networks: Networks,
     body: Body,
-    subjects: Subjects,
+    batch: EvaluationBatch,
     joints: ComparedJoints,
 ) -> None:
     schedule = networks.facts.schedule.schedule(name)
-    (courses,) = adapter.adapt(subjects, [schedule])
+    (results,) = fitter.adapt(batch, [schedule])
     people = people_errors(
-        courses, subjects, adapter.objective, joints, after=range(schedule.max_steps + 1)
+        results, batch, fitter.objective, joints, after=range(schedule.max_steps + 1)
     )
     for person, errors in enumerate(people):
-        recovery = recovered(recoverer, subjects, person, schedule)
+        recovery = recovered(recoverer, batch, person, schedule)
         rotations = np.concatenate([recovery.global_orient[:, None], recovery.body_pose], 1)
         posed = skin(body, torch.from_numpy(rotations), torch.from_numpy(recovery.betas))
-        truth = subjects.truth.joints[[person]].double()
+        truth = batch.truth.joints[[person]].double()
         found = posed.joints.double()
         expected = {
             "mpjpe_mm": mpjpe(found, truth),
             "pa_mpjpe_mm": pa_mpjpe(found, truth),
         }
-        assert subjects.truth.vertices is not None
+        assert batch.truth.vertices is not None
         expected["pve_mm"] = pve(
             posed.vertices,
-            subjects.truth.vertices[[person]],
+            batch.truth.vertices[[person]],
             root=posed.joints[:, 0],
             true_root=truth[:, 0].float(),
         )
@@ -80,33 +80,33 @@ def test_errors_are_those_of_what_recover_gives(
         assert errors.steps == recovery.steps[0]
         assert errors.stop_reason == recovery.stop_reason[0]
         np.testing.assert_allclose(
-            courses[person].loss_history, recovery.loss_history[0], rtol=1e-3
+            results[person].loss_history, recovery.loss_history[0], rtol=1e-3
         )
-        box_px = FOCAL_LENGTH_PX * subjects.evidence.view.box_height[person].item()
+        box_px = FOCAL_LENGTH_PX * batch.evidence.view.box_height[person].item()
         given_px = errors.measures["given_2d_percent"][[0, -1]] * box_px / 100
         np.testing.assert_allclose(given_px, recovery.reprojection_px[0], rtol=1e-3)
 
 
 def test_several_schedules_at_once_do_not_disturb_each_other(
-    adapter: PeopleAdapter, networks: Networks, subjects: Subjects
+    fitter: BatchFitter, networks: Networks, batch: EvaluationBatch
 ) -> None:
     schedules = [networks.facts.schedule.schedule(name).limited_to(2) for name in SCHEDULE_NAMES]
-    for schedule, courses in zip(schedules, adapter.adapt(subjects, schedules), strict=True):
-        (alone,) = adapter.adapt(subjects, [schedule])
-        assert [course.loss_history for course in courses] == [
-            course.loss_history for course in alone
+    for schedule, results in zip(schedules, fitter.adapt(batch, schedules), strict=True):
+        (alone,) = fitter.adapt(batch, [schedule])
+        assert [result.loss_history for result in results] == [
+            result.loss_history for result in alone
         ]
 
 
 def test_weights_of_losses_are_those_asked_for(
-    networks: Networks, body: Body, group: Group, subjects: Subjects
+    networks: Networks, body: Body, group: EvaluationGroup, batch: EvaluationBatch
 ) -> None:
     start = networks.facts.schedule.schedule("eft").limited_to(0)
 
     def loss(weight: float) -> float:
-        adapter = PeopleAdapter(
+        fitter = BatchFitter(
             networks, body, group.keypoint_set, weights=LossWeights(keypoints_2d=weight)
         )
-        return adapter.adapt(subjects, [start])[0][0].loss_history[0]
+        return fitter.adapt(batch, [start])[0][0].loss_history[0]
 
     assert loss(10.0) == pytest.approx(4 * loss(2.5), rel=1e-5)

@@ -20,7 +20,7 @@ from dualhmr_training.data.synthetic.poses import NO_VARIATION, SeededRandom, re
 from dualhmr_training.data.synthetic.rendering import render_people
 from dualhmr_training.synthetic_training import held_out_clips
 
-AT_ONCE = 32
+BATCH_SIZE = 32
 """People in a batch of a group: as many as are adapted together."""
 
 
@@ -47,7 +47,7 @@ def skeleton_joints(body: Body) -> ComparedJoints:
     return ComparedJoints(points, root=0, counted=tuple(range(len(points.names))))
 
 
-class Truth(NamedTuple):
+class GroundTruth(NamedTuple):
     """What is true of N people; None is what a data set does not tell."""
 
     joints: Tensor
@@ -67,20 +67,20 @@ class ObservedKeypoints(NamedTuple):
     """(N, 23)."""
 
 
-class Subjects(NamedTuple):
+class EvaluationBatch(NamedTuple):
     """N people. Every tensor has the person axis first."""
 
     image: Tensor | None
     """(N, 256, 192, 3) uint8 RGB crops, where networks read them."""
     evidence: Evidence
     """Keypoints as they were given, without a target."""
-    truth: Truth
+    truth: GroundTruth
     observed: ObservedKeypoints | None = None
     """None where keypoint-reading networks read the keypoints of `evidence`."""
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class EvaluationGroup:
     """People who have a row of their own in the report."""
 
     keypoints: str
@@ -88,8 +88,8 @@ class Group:
     keypoint_set: KeypointSet
     joints: ComparedJoints
     count: int
-    batches: Iterable[Subjects]
-    """All of them, `AT_ONCE` at a time."""
+    batches: Iterable[EvaluationBatch]
+    """All of them, `BATCH_SIZE` at a time."""
 
 
 _COCO = slice(0, len(COCO_17))
@@ -106,7 +106,7 @@ def read_pool(path: str | os.PathLike[str], *, held_out: bool) -> Tensor:
 
 def synthetic_group(
     body: Body, pool: Tensor, *, noise: float, count: int, seed: int, pictures: bool
-) -> Group:
+) -> EvaluationGroup:
     """`count` people in poses drawn from `pool` (M, 24, 3), rotation vectors, without augmentation.
 
     They show COCO's 17 keypoints, wherever these fall into the image, with Gaussian noise in
@@ -135,7 +135,7 @@ def population_group(
     count: int,
     seed: int,
     appearance: Appearance | None = None,
-) -> Group:
+) -> EvaluationGroup:
     """`count` people of a population, whose COCO keypoints are given as its detector reports them.
 
     `keypoints` says for the report where these come from; with `appearance` there are pictures.
@@ -143,7 +143,7 @@ def population_group(
     `synthetic_group` does.
     """
     people = PeopleSampler(body, pool, population, seed=seed).sample(count)
-    return Group(
+    return EvaluationGroup(
         keypoints=keypoints,
         keypoint_set=COCO_17,
         joints=skeleton_joints(body),
@@ -157,14 +157,14 @@ def population_group(
 @torch.no_grad()
 def _batches(
     body: Body, people: People, appearance: Appearance | None, rng: SeededRandom, *, observed: bool
-) -> Iterator[Subjects]:
-    for part in in_parts(people, AT_ONCE):
+) -> Iterator[EvaluationBatch]:
+    for part in in_parts(people, BATCH_SIZE):
         image = None if appearance is None else render_people(body, part, appearance, rng).images
         vertices, skeleton = skin(body, part.rotations, part.betas)
-        yield Subjects(
+        yield EvaluationBatch(
             image=image,
             evidence=Evidence(part.detected[:, _COCO], part.confidence[:, _COCO], part.view, None),
-            truth=Truth(skeleton, vertices, part.keypoints[:, _COCO]),
+            truth=GroundTruth(skeleton, vertices, part.keypoints[:, _COCO]),
             observed=ObservedKeypoints(part.observed, part.observed_confidence)
             if observed
             else None,

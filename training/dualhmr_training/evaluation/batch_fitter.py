@@ -1,0 +1,122 @@
+"""Test-time adaptation of many people at once, each person alone."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.adaptation.fast_head import adapt_heads
+from dualhmr.adaptation.schedule import Schedule
+from dualhmr.body.model import Body
+from dualhmr.body.points import PointRegressor, keypoint_regressor
+from dualhmr.camera import box_info
+from dualhmr.keypoints import BODY_23, SPIN_24, SPIN_49, KeypointSet, network_keypoints
+from dualhmr.networks import affine_head, as_output
+from dualhmr.objective.gradient import ObjectiveGradient
+from dualhmr.objective.objective import Evidence, Objective, own_objective
+from dualhmr.objective.weights import LossWeights
+from dualhmr.person import keypoints_input
+from dualhmr_training.evaluation.groups import EvaluationBatch
+from dualhmr_training.spin_joints import spin_24_regressor, spin_objective
+from dualhmr_training.training_folder import NetworkFacts, Networks
+
+
+class AdaptationInputs(NamedTuple):
+    """What adaptation starts from, for N people."""
+
+    inputs: dict[str, Tensor]
+    """The networks' inputs, by name."""
+    evidence: Evidence
+    """Keypoints, and the auxiliary network's pseudo mesh where there is such a network."""
+
+
+class BatchFitter:
+    """Does what `dualhmr recover` does, in PyTorch, for batches of people.
+
+    Experiments that adapt other weights override `adapt`.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        body: Body,
+        keypoint_set: KeypointSet,
+        *,
+        weights: LossWeights,
+        extra_joints: Tensor | None = None,
+    ) -> None:
+        """`keypoint_set` is that of the evidence; `extra_joints` is as of `spin_24_regressor`.
+
+        Raises ValueError for an unknown keypoint set, or extra joints of another body.
+        """
+        self.objective = _test_time_objective(
+            body, networks.facts, keypoint_set, weights, extra_joints
+        )
+        self._networks = networks
+        self._keypoint_set = keypoint_set
+        self._head = affine_head(networks.main.head)
+
+    @torch.no_grad()
+    def adaptation_inputs(self, batch: EvaluationBatch) -> AdaptationInputs:
+        """Builds the networks' inputs and runs the auxiliary network."""
+        evidence, networks = batch.evidence, self._networks
+        inputs = {"box_info": box_info(evidence.view)}
+        if "keypoints" in networks.reads:
+            observed, source = (evidence.keypoints, evidence.confidence), self._keypoint_set
+            if batch.observed is not None:
+                observed, source = batch.observed, BODY_23
+            target = network_keypoints(networks.facts.keypoint_set).set
+            inputs["keypoints"] = keypoints_input(*observed, source=source, target=target)
+        if batch.image is not None:
+            inputs["image"] = batch.image
+        if networks.auxiliary is not None:
+            output = networks.auxiliary(inputs)
+            pseudo_mesh = self.objective.target(output.rotations, output.betas)
+            evidence = evidence._replace(target=pseudo_mesh)
+        return AdaptationInputs(inputs, evidence)
+
+    @torch.no_grad()
+    def adapt(
+        self, batch: EvaluationBatch, schedules: Sequence[Schedule]
+    ) -> list[tuple[AdaptationResult, ...]]:
+        """For every schedule a result for every person; their outputs are `HeadOutput`s of one.
+
+        Raises ValueError as `adapt_heads` does.
+        """
+        inputs, evidence = self.adaptation_inputs(batch)
+        main = self._networks.main
+        box_info = inputs["box_info"] if main.head.reads_box_info else None
+        head_input = main.head.given(main.encode(inputs), box_info)
+        evaluate = ObjectiveGradient(self.objective, evidence)
+        return [
+            adapt_heads(self._head, head_input, evaluate, schedule, output=as_output)
+            for schedule in schedules
+        ]
+
+
+def _test_time_objective(
+    body: Body,
+    facts: NetworkFacts,
+    keypoint_set: KeypointSet,
+    weights: LossWeights,
+    extra_joints: Tensor | None,
+) -> Objective:
+    """On the keypoints of `keypoint_set`, and on the 3D joints that training compares."""
+    points = _keypoint_regressor(body, keypoint_set, extra_joints)
+    if facts.keypoint_set == SPIN_49:
+        return spin_objective(
+            body, extra_joints, camera=facts.camera, weights=weights, keypoints=points
+        )
+    return own_objective(
+        body, facts.keypoint_set, camera=facts.camera, weights=weights, keypoints=points
+    )
+
+
+def _keypoint_regressor(
+    body: Body, keypoint_set: KeypointSet, extra_joints: Tensor | None
+) -> PointRegressor:
+    if keypoint_set is SPIN_24:
+        return spin_24_regressor(body, extra_joints)
+    return keypoint_regressor(body, keypoint_set)
