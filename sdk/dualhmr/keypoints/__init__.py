@@ -1,12 +1,10 @@
-"""Named 2D keypoints: sets of them, users' arrays and files of them, and checks of persons."""
+"""2D keypoints: named sets, users' arrays and files, and which persons can be recovered."""
 
 from dualhmr.keypoints.files import KeypointFile as KeypointFile
 from dualhmr.keypoints.files import keypoint_file_for as keypoint_file_for
 from dualhmr.keypoints.files import open_keypoint_file as open_keypoint_file
 from dualhmr.keypoints.files import read_keypoints as read_keypoints
 from dualhmr.keypoints.keypoints import MIN_CONFIDENCE as MIN_CONFIDENCE
-from dualhmr.keypoints.keypoints import MIN_EXTENT_PX as MIN_EXTENT_PX
-from dualhmr.keypoints.keypoints import MIN_KEYPOINTS as MIN_KEYPOINTS
 from dualhmr.keypoints.keypoints import Keypoints as Keypoints
 from dualhmr.keypoints.keypoints import as_keypoints as as_keypoints
 from dualhmr.keypoints.keypoints import person_problem as person_problem

@@ -1,4 +1,4 @@
-"""Keypoint files -> Keypoints."""
+"""Keypoint files -> `Keypoints`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _FILE_PATTERNS = ("{stem}.json", "{stem}_keypoints.json", "{stem}.npy")
 
 @dataclass(frozen=True)
 class KeypointFile:
-    """A keypoint file that was read and parsed once, for many images' keypoints.
+    """A keypoint file, parsed once, from which the keypoints of many images can be taken.
 
-    Its kinds are COCO's person-keypoints annotations (COCO-WholeBody's too), COCO-style results
+    Supported are COCO's person-keypoints annotations (COCO-WholeBody's too), COCO-style results
     (AlphaPose), OpenPose's JSON, and arrays as `as_keypoints` takes them, in JSON or .npy.
     """
 
@@ -45,9 +45,9 @@ class KeypointFile:
 
         `image_name` is the image's name or path, needed for files of several images. With
         `image_size` (width, height), pixels, a COCO file for another size is an error.
-        `keypoint_set` is inferred from the number of keypoints when not given.
+        `keypoint_set` is inferred from the number of keypoints if left out.
 
-        Raises ValueError, naming the file, when it does not hold keypoints of this image.
+        Raises ValueError, naming the file, if it has no keypoints of this image.
         """
         content = self.content
         try:
@@ -72,7 +72,7 @@ class KeypointFile:
 
 
 def open_keypoint_file(path: str | os.PathLike[str]) -> KeypointFile:
-    """Read a .json or .npy file; FileNotFoundError when missing, ValueError when unreadable."""
+    """Read a .json or .npy file. Raises FileNotFoundError, or ValueError if it is not readable."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"keypoint file {path} does not exist")
@@ -103,10 +103,10 @@ def read_keypoints(
 def keypoint_file_for(
     folder_or_file: str | os.PathLike[str], image_path: str | os.PathLike[str]
 ) -> Path:
-    """Return the keypoint file for an image: the file given, or the image's file in the folder.
+    """Return `folder_or_file` if it is a file, or else the image's keypoint file in that folder.
 
     In a folder, photo.jpg has photo.json, photo_keypoints.json (OpenPose's) or photo.npy.
-    FileNotFoundError, telling what was looked for, when there is none.
+    Raises FileNotFoundError, listing the names that were tried, if there is none.
     """
     place = Path(folder_or_file)
     if place.is_file():
@@ -129,7 +129,7 @@ def _read_json(path: Path) -> Any:
 
 def _read_npy(path: Path) -> Any:
     try:
-        # Mapping the file checks the size that its header claims before memory is taken for it.
+        # Mapping checks the size in the header against the file before any memory is allocated.
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OverflowError) as error:
         raise ValueError(

@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 
 from dualhmr.keypoints.sets import COCO_17, KeypointSet
 
+_SHOWN = 3
+"""How many images an error lists."""
+# In the order of COCO_WHOLEBODY_133.
+_WHOLEBODY_FIELDS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
 
-def triplets(numbers: object, owner: str) -> NDArray[np.float64]:
-    """Return (K, 3) x, y, confidence from a flat list read from JSON.
 
-    ValueError, naming the list's `owner`, when it is anything else.
+def _triplets(numbers: object, owner: str) -> NDArray[np.float64]:
+    """Return (K, 3) x, y, confidence from a flat list in JSON.
+
+    Raises ValueError, naming the list's `owner`, for anything else.
     """
     if not isinstance(numbers, list) or not numbers or len(numbers) % 3:
         came = f"{len(numbers)} values" if isinstance(numbers, list) else type(numbers).__name__
@@ -29,8 +34,8 @@ def triplets(numbers: object, owner: str) -> NDArray[np.float64]:
         raise ValueError(f"{owner} holds a number that is too large") from error
 
 
-def stack_persons(persons: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return (P, K, 3) from P arrays (K, 3); ValueError when persons differ in K."""
+def _stack_persons(persons: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """P arrays (K, 3) -> (P, K, 3)."""
     counts = sorted({len(person) for person in persons})
     if len(counts) > 1:
         raise ValueError(
@@ -40,15 +45,12 @@ def stack_persons(persons: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]
     return np.stack(persons)
 
 
-_SHOWN = 3
-
-
 def find_image(image_name: str | None, listed: Sequence[str]) -> int:
     """Return the position in `listed` of the image called `image_name`, a name or a path.
 
-    Trailing folders are compared as far as both have them, else names, else names without suffix:
-    files are moved and converted after they are annotated. Without a name, a single listed image
-    is the one. ValueError when no image is meant, or more than one.
+    Compares trailing folders as far as both have them, then names, then names without suffix,
+    because files are moved and converted after they are annotated. Without `image_name`, a single
+    listed image is taken. Raises ValueError if none or several match.
     """
     examples = ", ".join(listed[:_SHOWN]) + (", ..." if len(listed) > _SHOWN else "")
     if image_name is None:
@@ -57,8 +59,14 @@ def find_image(image_name: str | None, listed: Sequence[str]) -> int:
         raise ValueError(
             f"it lists {len(listed)} images ({examples}); say which one with image_name"
         )
-    for same in (_same_path, _same_name, _same_stem):
-        found = [i for i, name in enumerate(listed) if same(_path(name), _path(image_name))]
+    wanted = _path(image_name)
+    paths = [_path(name) for name in listed]
+    for matches in (
+        [path.parts == wanted.parts[-len(path.parts) :] for path in paths],
+        [path.name == wanted.name for path in paths],
+        [path.stem == wanted.stem for path in paths],
+    ):
+        found = [i for i, match in enumerate(matches) if match]
         if len(found) == 1:
             return found[0]
         if found:
@@ -76,37 +84,23 @@ def _path(name: str) -> PurePosixPath:
     return PurePosixPath(name.replace("\\", "/"))  # files annotated on Windows
 
 
-def _same_path(listed: PurePosixPath, wanted: PurePosixPath) -> bool:
-    return listed.parts == wanted.parts[-len(listed.parts) :]
-
-
-def _same_name(listed: PurePosixPath, wanted: PurePosixPath) -> bool:
-    return listed.name == wanted.name
-
-
-def _same_stem(listed: PurePosixPath, wanted: PurePosixPath) -> bool:
-    return listed.stem == wanted.stem
-
-
-_FIELD = "pose_keypoints_2d"
-
-
 def openpose_persons(document: dict[str, Any]) -> NDArray[np.float64]:
     """Return (P, K, 3) x, y, confidence of the people in the file.
 
-    Coordinates must be pixels (OpenPose's default `--keypoint_scale 0`). ValueError when nobody is
-    in the file, for OpenPose's 18-keypoint COCO model, and for other structures.
+    Coordinates must be pixels (OpenPose's default `--keypoint_scale 0`). Raises ValueError for a
+    file without people, for OpenPose's 18-keypoint COCO model, and for other structures.
     """
     people = document.get("people")
     if not isinstance(people, list) or not all(isinstance(person, dict) for person in people):
         raise ValueError("'people' must be a list of objects, as OpenPose writes it")
     if not people:
         raise ValueError("it has no people")
+    field = "pose_keypoints_2d"
     for i, person in enumerate(people):
-        if _FIELD not in person:
-            raise ValueError(f"people[{i}] has no {_FIELD}; 3D keypoints are not read")
-    persons = stack_persons(
-        [triplets(person[_FIELD], f"people[{i}].{_FIELD}") for i, person in enumerate(people)]
+        if field not in person:
+            raise ValueError(f"people[{i}] has no {field}; 3D keypoints are not read")
+    persons = _stack_persons(
+        [_triplets(person[field], f"people[{i}].{field}") for i, person in enumerate(people)]
     )
     if persons.shape[1] == 18:
         raise ValueError(
@@ -116,18 +110,14 @@ def openpose_persons(document: dict[str, Any]) -> NDArray[np.float64]:
     return persons
 
 
-# In the order of COCO_WHOLEBODY_133.
-_WHOLEBODY_FIELDS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
-
-
 def coco_persons(
     document: dict[str, Any], *, image_name: str | None, image_size: tuple[int, int] | None
 ) -> NDArray[np.float64]:
     """Return (P, K, 3) x, y, confidence of the annotated persons of one image.
 
     K is 133 where every annotation has COCO-WholeBody's fields. A labelled keypoint, hidden or
-    not, has confidence 1. `image_size` is (width, height). ValueError when the image is not listed,
-    has another size, or has nobody annotated, and when the document is not what COCO defines.
+    not, has confidence 1. `image_size` is (width, height). Raises ValueError if the image is not
+    listed, has another size or no annotated person, or if the document is not in COCO's format.
     """
     images = _records(document, "images", ("id", "file_name"))
     image = images[find_image(image_name, [str(record["file_name"]) for record in images])]
@@ -147,20 +137,20 @@ def coco_persons(
     whole = all(field in a for a in annotations for field in _WHOLEBODY_FIELDS)
     fields = _WHOLEBODY_FIELDS if whole else _WHOLEBODY_FIELDS[:1]
     persons = [
-        np.concatenate([triplets(a[field], f"{field} of {name!r}") for field in fields])
+        np.concatenate([_triplets(a[field], f"{field} of {name!r}") for field in fields])
         for a in annotations
     ]
     persons = [person for person in persons if (person[:, 2] > 0).any()]
     if not persons:
         raise ValueError(f"image {name!r} has no persons with annotated keypoints")
-    stacked = stack_persons(persons)
+    stacked = _stack_persons(persons)
     visibility = stacked[..., 2]
     stacked[..., 2] = np.where(visibility > 0, 1, visibility)
     return stacked
 
 
 def check_category_names(document: dict[str, Any], chosen: KeypointSet) -> None:
-    """Raise ValueError when the file names its keypoints, and names others than `chosen` does.
+    """Raise ValueError if the file names its keypoints, and they are not those of `chosen`.
 
     Human3.6M's and animals' files have 17 keypoints too.
     """
@@ -181,7 +171,7 @@ def results_persons(records: list[Any], *, image_name: str | None) -> NDArray[np
     """Return (P, K, 3) of one image from COCO-style results, as AlphaPose and others write them.
 
     Each record has "keypoints" and an "image_id", the image's file name or its number.
-    ValueError when the image has no record and when a record is something else.
+    Raises ValueError if the image has no record, or a record has another structure.
     """
     checked = _records({"results": records}, "results", ("image_id", "keypoints"))
     if not all(isinstance(record["image_id"], int | str) for record in checked):
@@ -191,9 +181,9 @@ def results_persons(records: list[Any], *, image_name: str | None) -> NDArray[np
     ids = list(dict.fromkeys(record["image_id"] for record in checked))
     names = [stem if number is not None and listed == number else str(listed) for listed in ids]
     chosen = ids[find_image(image_name, names)]
-    return stack_persons(
+    return _stack_persons(
         [
-            triplets(record["keypoints"], f"keypoints of image_id {chosen!r}")
+            _triplets(record["keypoints"], f"keypoints of image_id {chosen!r}")
             for record in checked
             if record["image_id"] == chosen
         ]

@@ -1,4 +1,4 @@
-"""The keypoints of the persons in one image."""
+"""The keypoints of the persons in one image, from users' arrays, with checks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dualhmr.keypoints.sets import KeypointSet, keypoint_set_for_count
-from dualhmr.keypoints.sets import keypoint_set as known_keypoint_set
+from dualhmr.keypoints import sets
+from dualhmr.keypoints.sets import KeypointSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,8 +18,8 @@ class Keypoints:
     """2D keypoints of P >= 1 persons in one image.
 
     `xy` is (P, K, 2) float32 in image pixels, (0, 0) the centre of the top-left pixel. `confidence`
-    is (P, K) float32 in [0, 1]; where it is 0 the keypoint is missing and its `xy` means nothing.
-    K and the order of keypoints are those of `set`. Use `as_keypoints` for arrays of other kinds.
+    is (P, K) float32 in [0, 1]; where it is 0 the keypoint is missing and its `xy` is ignored.
+    K and the order of keypoints are those of `set`. Use `as_keypoints` for other arrays.
 
     Raises TypeError for other dtypes, ValueError for other shapes and values.
     """
@@ -52,7 +52,7 @@ class Keypoints:
         return len(self.xy)
 
     def select(self, persons: Sequence[int]) -> Keypoints:
-        """Return the keypoints of some persons, in the order given."""
+        """Return the keypoints of some persons, in the order of `persons`."""
         chosen = list(persons)
         return Keypoints(self.set, self.xy[chosen], self.confidence[chosen])
 
@@ -72,7 +72,8 @@ def check_finite(
         )
 
 
-# Detectors give joints that they do not see a low score and a guessed position: guesses mislead.
+# Detectors report joints that they do not see with a low score and a guessed position, which would
+# pull the body to the wrong place.
 MIN_CONFIDENCE = 0.3
 
 
@@ -87,14 +88,14 @@ def as_keypoints(
 
     `keypoints` is (K, 2|3) for one person or (P, K, 2|3): x and y in image pixels, (0, 0) the
     centre of the top-left pixel, and in a third column the confidence, if there is one. `scores`,
-    (K,) or (P, K), gives it apart. `keypoint_set` is inferred from K when not given; other sets of
-    17 keypoints (Human3.6M's) look like COCO's, so name yours if it is not COCO's.
+    (K,) or (P, K), passes it separately. `keypoint_set` is inferred from K if left out; other sets
+    of 17 keypoints (Human3.6M's) look like COCO's, so pass yours if it is not COCO's.
 
     Confidence is clipped to [0, 1], so COCO's visibility 2 becomes 1, and below `min_confidence` it
-    becomes 0, missing. With no confidence at all a keypoint counts fully, except at exactly (0, 0),
-    where annotation files put missing ones. `Keypoints` are returned as they are.
+    becomes 0, missing. Without any confidence a keypoint has 1, except at exactly (0, 0), where
+    annotation files put missing keypoints. `Keypoints` are returned unchanged.
 
-    Raises TypeError when something is not numeric, ValueError for unfit shapes, sets and values.
+    Raises TypeError for what is not numeric, ValueError for other shapes, sets and values.
     """
     if isinstance(keypoints, Keypoints):
         return _unchanged(keypoints, scores, keypoint_set)
@@ -128,7 +129,7 @@ def _unchanged(
 ) -> Keypoints:
     if scores is not None:
         raise ValueError("Keypoints carry their confidence already; leave scores out")
-    if keypoint_set is not None and known_keypoint_set(keypoint_set) != keypoints.set:
+    if keypoint_set is not None and sets.keypoint_set(keypoint_set) != keypoints.set:
         raise ValueError(
             f"Keypoints of the set {keypoints.set.name!r} came with keypoint_set={keypoint_set!r}; "
             "leave keypoint_set out"
@@ -177,8 +178,8 @@ def _with_person_axis(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _set_of(count: int, keypoint_set: KeypointSet | str | None) -> KeypointSet:
     if keypoint_set is None:
-        return keypoint_set_for_count(count)
-    chosen = known_keypoint_set(keypoint_set)
+        return sets.keypoint_set_for_count(count)
+    chosen = sets.keypoint_set(keypoint_set)
     if len(chosen) != count:
         raise ValueError(
             f"{count} keypoints per person came with keypoint_set {chosen.name!r}, which has "
@@ -198,14 +199,14 @@ def _scores(scores: ArrayLike, expected: tuple[int, int]) -> NDArray[np.float32]
 
 
 MIN_KEYPOINTS = 6
-# A person smaller than this has no pose to see; keypoints on one point have no box to crop.
+# A smaller person shows no pose, and keypoints on one point have no box to crop.
 MIN_EXTENT_PX = 2.0
 
 
 def person_problem(
     xy: NDArray[np.float32], confidence: NDArray[np.float32], image_size: tuple[int, int]
 ) -> str | None:
-    """Return why this person must be skipped, or None when the person can be recovered.
+    """Return why this person must be skipped, or None if the person can be recovered.
 
     `xy` is (K, 2) in image pixels, `confidence` (K,), both as in `Keypoints`; `image_size` is
     (width, height). The rectangle around the keypoints with confidence must hold `MIN_KEYPOINTS`,

@@ -16,9 +16,9 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class KeypointSet:
-    """An ordered list of keypoint names.
+    """An ordered list of keypoint names; `names[k]` is the keypoint in row k.
 
-    `name` identifies the set; `names[k]` is the physical keypoint in row k, each at most once.
+    Raises ValueError if there are no names, or a name occurs twice.
     """
 
     name: str
@@ -32,7 +32,7 @@ class KeypointSet:
         return len(self.names)
 
     def index(self, name: str) -> int:
-        """Return the row of a keypoint; ValueError when the set lacks it."""
+        """Return the row of a keypoint. Raises ValueError if the set lacks it."""
         if name not in self.names:
             raise ValueError(
                 f"keypoint set {self.name!r} has no {name!r}; it has {', '.join(self.names)}"
@@ -42,12 +42,13 @@ class KeypointSet:
     def flip_permutation(self) -> tuple[int, ...]:
         """Return the rows to take after mirroring an image: `mirrored[:, permutation]`.
 
-        The permutation is its own inverse. ValueError when a keypoint's mirror is not in the set.
+        The permutation is its own inverse. Raises ValueError if a keypoint's mirror is missing.
         """
         return tuple(self.index(_mirror(name)) for name in self.names)
 
 
-# iBUG 300-W: jaw, brows, nose ridge, nostrils, eyes, outer lip, inner lip.
+# The mirror of each face point of iBUG 300-W: jaw, brows, nose ridge, nostrils, eyes, outer and
+# inner lip.
 _FACE_MIRROR = (
     *range(16, -1, -1),
     *range(26, 16, -1),
@@ -124,15 +125,15 @@ SPIN_24 = KeypointSet(
 )
 
 KEYPOINT_SETS: Mapping[str, KeypointSet] = MappingProxyType(
-    {known.name: known for known in (COCO_17, BODY_23, BODY_25, HALPE_26, COCO_WHOLEBODY_133)}
+    {each.name: each for each in (COCO_17, BODY_23, BODY_25, HALPE_26, COCO_WHOLEBODY_133)}
 )
 
 
 def keypoint_set(name_or_set: str | KeypointSet) -> KeypointSet:
-    """Return the set of this name; a `KeypointSet`, also one of your own, is returned as it is.
+    """Return the set of this name. A `KeypointSet`, also one of your own, is returned unchanged.
 
     Case, hyphens, underscores and spaces in a name do not matter ("COCO-17", "coco17").
-    ValueError for an unknown name, TypeError for anything else.
+    Raises ValueError for an unknown name, TypeError for other types.
     """
     if isinstance(name_or_set, KeypointSet):
         return name_or_set
@@ -140,9 +141,9 @@ def keypoint_set(name_or_set: str | KeypointSet) -> KeypointSet:
         raise TypeError(
             f"a keypoint set is given as a name or a KeypointSet, not {type(name_or_set).__name__}"
         )
-    for known in KEYPOINT_SETS.values():
-        if _plain(known.name) == _plain(name_or_set):
-            return known
+    for known_set in KEYPOINT_SETS.values():
+        if _plain(known_set.name) == _plain(name_or_set):
+            return known_set
     raise ValueError(
         f"unknown keypoint set {name_or_set!r}; known sets are {', '.join(KEYPOINT_SETS)}"
     )
@@ -153,11 +154,11 @@ def _plain(name: str) -> str:
 
 
 def keypoint_set_for_count(count: int) -> KeypointSet:
-    """Return the one known set with `count` keypoints; ValueError when there is none."""
-    for known in KEYPOINT_SETS.values():
-        if len(known) == count:
-            return known
-    counts = ", ".join(f"{len(known)} ({known.name})" for known in KEYPOINT_SETS.values())
+    """Return the only known set with `count` keypoints. Raises ValueError if there is none."""
+    for known_set in KEYPOINT_SETS.values():
+        if len(known_set) == count:
+            return known_set
+    counts = ", ".join(f"{len(each)} ({each.name})" for each in KEYPOINT_SETS.values())
     raise ValueError(
         f"no known keypoint set has {count} keypoints; known counts are {counts}. "
         "Pass keypoint_set to say which keypoints these are"
@@ -170,17 +171,17 @@ SPIN_49 = "spin_49"
 
 @dataclass(frozen=True)
 class NetworkKeypoints:
-    """What a network's 2D loss was over."""
+    """The 2D keypoints that a network reads, or that its 2D loss in training was over."""
 
     set: KeypointSet
     count: int
-    """Over how many keypoints the loss is a mean, those that are never there included."""
+    """The loss is a mean over this many keypoints, including those that are always missing."""
 
 
 def network_keypoints(name: str) -> NetworkKeypoints:
-    """By the name that manifests and trainings give: a set's, or `SPIN_49`.
+    """The keypoints by their name in manifests and training configurations.
 
-    Of the 49 the annotated 24 count as the set: the others are the same places seen by a detector.
+    Of `SPIN_49` the annotated 24 are the set: the others are the same points from a detector.
     Raises ValueError for an unknown name.
     """
     if name == SPIN_49:
