@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from dualhmr.body.model import load_body
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
-from dualhmr_training.data.synthetic.images import PicturedPeople, SyntheticImages
+from dualhmr_training.data.synthetic.batches import PicturedPeople, SyntheticImages
 from dualhmr_training.data.synthetic.poses import read_poses
 
 _WARM_UP = 4

@@ -13,9 +13,9 @@ from dualhmr.body.model import Body
 from dualhmr.cli import main
 from dualhmr.objective.weights import LossWeights
 from dualhmr_training import synthetic_training
-from dualhmr_training.batches import SyntheticBatches
 from dualhmr_training.cli import train as command_train
 from dualhmr_training.configuration import InnerLoop, OptimiserConfig, TrainingConfig
+from dualhmr_training.data.synthetic.batches import SyntheticBatches
 from dualhmr_training.data.synthetic.poses import PoseFile
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.initial import initial_networks, mean_pose_6d

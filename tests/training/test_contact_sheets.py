@@ -9,8 +9,9 @@ from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH, project_to_crop
 from dualhmr.networks import HeadOutput
 from dualhmr.objective.objective import Objective
 from dualhmr.rotations import rotmat_to_rot6d
-from dualhmr_training.batches import Batch, batch_of_people
+from dualhmr_training.batches import Batch
 from dualhmr_training.contact_sheet import Picture, contact_sheet
+from dualhmr_training.data.synthetic.batches import batch_of_people
 from dualhmr_training.data.synthetic.people import PeopleSampler, Population
 from dualhmr_training.synthetic_training import PICTURED, PeopleValidation, synthetic_objective
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from dualhmr.body.model import Body
 from dualhmr.networks import HeadOutput
 from dualhmr.rotations import rotmat_to_rot6d, rotvec_to_rotmat
-from dualhmr_training.batches import batch_of_people
+from dualhmr_training.data.synthetic.batches import batch_of_people
 from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.synthetic_training import (
     errors_mm,

@@ -11,9 +11,12 @@ from helpers.tiny_training import TINY, make_poses, small_body
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dualhmr_training.batches import batch_of_people
+from dualhmr_training.data.synthetic.batches import (
+    RenderedBatches,
+    SyntheticImages,
+    batch_of_people,
+)
 from dualhmr_training.data.synthetic.degradations import Appearance, Degradation
-from dualhmr_training.data.synthetic.images import RenderedBatches, SyntheticImages
 from dualhmr_training.synthetic_training import synthetic_objective
 
 COUNT = 6

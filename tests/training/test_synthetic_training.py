@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dualhmr.keypoints import BODY_23
 from dualhmr_training import synthetic_training
-from dualhmr_training.batches import SyntheticBatches
+from dualhmr_training.data.synthetic.batches import SyntheticBatches
 from dualhmr_training.presets import demo
 from dualhmr_training.run import Validation, open_accelerator
 from dualhmr_training.synthetic_training import (

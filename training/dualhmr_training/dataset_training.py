@@ -11,8 +11,8 @@ from dualhmr.body.model import Body
 from dualhmr.networks import MeanParams
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.data.augmentation import Augmentation
-from dualhmr_training.data.licensed_sets import open_dataset
 from dualhmr_training.data.mixture import Mixture, MixtureBatches, paper_partitions
+from dualhmr_training.data.person_dataset import open_dataset
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.initial import InitialNetworks, initial_networks, upright_pose_6d
 from dualhmr_training.run import run_training

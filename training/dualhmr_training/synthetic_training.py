@@ -12,12 +12,16 @@ from dualhmr.keypoints import BODY_23
 from dualhmr.networks import HeadOutput, MeanParams
 from dualhmr.objective.objective import Objective, own_objective
 from dualhmr.objective.weights import LossWeights
-from dualhmr_training.batches import Batch, SyntheticBatches, batch_of_people, in_parts, to_device
+from dualhmr_training.batches import Batch, in_parts, some_of, to_device
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.contact_sheet import Picture, contact_sheet
+from dualhmr_training.data.synthetic.batches import (
+    RenderedBatches,
+    SyntheticBatches,
+    batch_of_people,
+)
 from dualhmr_training.data.synthetic.degradations import Appearance
 from dualhmr_training.data.synthetic.detector import noise_only
-from dualhmr_training.data.synthetic.images import RenderedBatches
 from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.data.synthetic.poses import NO_VARIATION, PoseFile, SeededRandom
 from dualhmr_training.data.synthetic.rendering import render_people
@@ -87,7 +91,9 @@ class PeopleValidation:
         """
         self._objective, self._people, self._at_once = objective, people, at_once
         self._batch = batch_of_people(people, objective, images)
-        self._pictured = self._batch.share(0, math.ceil(len(people.betas) / PICTURED))
+        self._pictured = some_of(
+            self._batch, slice(None, None, math.ceil(len(people.betas) / PICTURED))
+        )
 
     def errors(self, networks: DualNetworks) -> dict[str, float]:
         """In millimetres, by `network/error`."""

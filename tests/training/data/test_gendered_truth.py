@@ -15,9 +15,10 @@ from dualhmr.body.model import Body, load_body
 from dualhmr.networks import HeadOutput
 from dualhmr.objective.weights import LossWeights
 from dualhmr.rotations import rotmat_to_rot6d, rotvec_to_rotmat
-from dualhmr_training.batches import Sample, batch_of_samples
 from dualhmr_training.configuration import InnerLoop, TrainingConfig
-from dualhmr_training.data.licensed_sets import DATASETS, open_dataset
+from dualhmr_training.data.licensed_sets import DATASETS
+from dualhmr_training.data.mixture import batch_of_samples
+from dualhmr_training.data.person_dataset import Sample, open_dataset
 from dualhmr_training.dataset_training import train_on_datasets
 from dualhmr_training.run import open_accelerator
 from dualhmr_training.spin_joints import spin_objective

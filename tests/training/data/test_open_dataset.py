@@ -7,8 +7,8 @@ from helpers.spin_files import everything, photograph, write
 from PIL import Image
 
 from dualhmr_training.data.augmentation import Augmentation
-from dualhmr_training.data.licensed_sets import DATASETS, open_dataset
-from dualhmr_training.data.person_dataset import Draw
+from dualhmr_training.data.licensed_sets import DATASETS
+from dualhmr_training.data.person_dataset import Draw, open_dataset
 
 SPLITS = [(name, split) for name, spec in DATASETS.items() for split in spec.annotation_files]
 

@@ -18,10 +18,9 @@ from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH, View, half_crop
 from dualhmr.crop import crop_person
 from dualhmr.keypoints import SPIN_24
 from dualhmr.rotations import rotvec_to_rotmat
-from dualhmr_training.batches import Sample
 from dualhmr_training.data.augmentation import KEYPOINT_MIRROR, Augmentation
-from dualhmr_training.data.licensed_sets import DATASETS
-from dualhmr_training.data.person_dataset import BoxSource, DatasetSpec, Draw, PersonDataset
+from dualhmr_training.data.licensed_sets import DATASETS, DatasetSpec
+from dualhmr_training.data.person_dataset import BoxSource, Draw, PersonDataset, Sample
 
 COCO, HUMAN36M, THREEDPW = (DATASETS[name] for name in ("coco", "human36m", "threedpw"))
 NOT_TINTED = Augmentation(colour=0, occlusion=0, upright=0.3)

@@ -22,7 +22,7 @@ from dualhmr.networks import HeadOutput
 from dualhmr.objective.objective import Objective
 from dualhmr.objective.weights import LossWeights
 from dualhmr.rotations import rotmat_to_rot6d, rotvec_to_rotmat
-from dualhmr_training.data.licensed_sets import open_dataset
+from dualhmr_training.data.person_dataset import open_dataset
 from dualhmr_training.evaluation.errors import PersonErrors, people_errors
 from dualhmr_training.evaluation.groups import EvaluationBatch, EvaluationGroup
 from dualhmr_training.evaluation.licensed import GroundTruthBodies, licensed_group

@@ -1,4 +1,4 @@
-"""Data sets mixed by stated shares, drawn in an order that can be taken up anywhere."""
+"""Training batches from a mix of licensed data sets, in an order that can resume anywhere."""
 
 import itertools
 import math
@@ -6,17 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset, Sampler
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
-from dualhmr.objective.objective import Objective
-from dualhmr_training.batches import Batch, Sample, Share, StepStream, batch_of_samples, to_device
-from dualhmr_training.data.person_dataset import Draw, PersonDataset
+from dualhmr.camera import box_info
+from dualhmr.keypoints import BODY_25
+from dualhmr.objective.objective import Evidence, MeshTarget, Objective
+from dualhmr.rotations import rotvec_to_rotmat
+from dualhmr_training.batches import Batch, Share, StepStream, to_device
+from dualhmr_training.data.person_dataset import Draw, PersonDataset, Sample
 
 _BLOCK = 4096
 
 
 class Partition(NamedTuple):
-    """A share of all draws, and the data sets that it goes to in proportion to their sizes."""
+    """A share of all draws, divided among data sets in proportion to their sizes."""
 
     share: float
     names: tuple[str, ...]
@@ -46,7 +51,8 @@ class Mixture(Dataset[Sample]):
     ) -> None:
         """`datasets` are those that the partitions name, each of them once.
 
-        Raises ValueError for others, for empty ones, and for shares that are no shares of 1.
+        Raises ValueError for missing or additional data sets, for names that appear twice, and for
+        shares that are not positive or do not sum to 1.
         """
         names = [name for partition in partitions for name in partition.names]
         if sorted(names) != sorted(datasets):
@@ -63,40 +69,32 @@ class Mixture(Dataset[Sample]):
         self._starts = np.cumsum([0, *(len(part) for part in self._parts)])
 
     def __len__(self) -> int:
-        """Return the number of persons in all data sets."""
+        """The number of persons in all data sets."""
         return int(self._starts[-1])
 
     def __getitem__(self, which: int | Draw) -> Sample:
         """A person, as from the data set; IndexError beyond the last."""
         draw = which if isinstance(which, Draw) else Draw(which, 0)
         index = range(len(self))[draw.person]
-        part = self._part(index)
+        part = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self._parts[part][Draw(index - int(self._starts[part]), draw.number)]
 
-    def name_of(self, index: int) -> str:
-        """The data set that a person is from."""
-        return self.names[self._part(range(len(self))[index])]
-
     def pools(self) -> list[range]:
-        """The indices of each partition."""
+        """The indices of each partition's persons."""
         ends = np.cumsum([len(partition.names) for partition in self.partitions])
         stops = [0, *(int(self._starts[end]) for end in ends)]
         return [range(*pair) for pair in itertools.pairwise(stops)]
 
-    def _part(self, index: int) -> int:
-        return int(np.searchsorted(self._starts, index, side="right")) - 1
-
 
 class MixtureSampler(Sampler[Draw]):
-    """An order in which a `Mixture` is drawn, independently and with replacement.
+    """The order in which persons of a `Mixture` are drawn, independently and with replacement.
 
-    What is drawn where is a function of the seed and the position alone. So a training that was
-    cut off at a position goes on from there as if it had not been, and a longer one begins like a
-    shorter one.
+    The draw at a position depends on the seed and the position alone. A training that was
+    interrupted therefore resumes at any position, and a longer one begins like a shorter one.
     """
 
     def __init__(self, mixture: Mixture, *, draws: int, seed: int = 0, start: int = 0) -> None:
-        """Positions `start` to `draws`, of which the first of all is 0."""
+        """Positions `start` to `draws`, counted from 0."""
         if not 0 <= start <= draws:
             raise ValueError(f"start is {start}, expected 0 to the number of draws, {draws}")
         self._pools = mixture.pools()
@@ -111,7 +109,7 @@ class MixtureSampler(Sampler[Draw]):
         return MixtureSampler(self._mixture, draws=self._draws, seed=self._seed, start=position)
 
     def __len__(self) -> int:
-        """Return the number of draws that are left."""
+        """The number of draws that are left."""
         return self._draws - self._start
 
     def __iter__(self) -> Iterator[Draw]:
@@ -122,6 +120,8 @@ class MixtureSampler(Sampler[Draw]):
                     yield Draw(index, number)
 
     def _block(self, block: int) -> list[int]:
+        # Each block of positions has its own generator, so that resuming skips whole blocks instead
+        # of repeating all earlier draws.
         rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(block,)))
         pool = rng.choice(len(self._pools), _BLOCK, p=self._shares / self._shares.sum())
         first = np.array([pool.start for pool in self._pools])[pool]
@@ -129,8 +129,58 @@ class MixtureSampler(Sampler[Draw]):
         return (first + rng.integers(size)).tolist()
 
 
+def batch_of_samples(
+    samples: Sample, objective: Objective, gendered: Sequence[Objective] = ()
+) -> Batch:
+    """A batch of persons of licensed data sets, for networks that read the image.
+
+    In training both 2D losses, the inner step's and the outer one's, compare with what the data set
+    annotates. As in the release, OpenPose's detections, the first 25 keypoints, do not count.
+
+    `gendered` are the objectives on the male and the female body. With them, a person with betas of
+    a gendered body is compared with that body's joints and vertices, and their betas do not count;
+    without, their betas are taken for those of the neutral body.
+    """
+    annotated_only = samples.confidence.clone()
+    annotated_only[:, : len(BODY_25)] = 0
+    evidence = Evidence(samples.keypoints, annotated_only, samples.view, None)
+    with torch.no_grad():
+        rotations = rotvec_to_rotmat(samples.rotvecs)
+        target = objective.target(rotations, samples.betas)
+        of_genders = [other.target(rotations, samples.betas) for other in gendered]
+    annotated = target._replace(
+        joints=samples.joints_3d,
+        joints_confidence=samples.joints_3d_confidence,
+        known=samples.has_mesh,
+    )
+    for gender, of_gender in enumerate(of_genders, start=1):
+        where = samples.has_mesh & (samples.gender == gender)
+        annotated = _with_mesh_of(annotated, of_gender, where)
+    return Batch(
+        inputs={"image": samples.image, "box_info": box_info(samples.view)},
+        evidence=evidence,
+        truth=evidence._replace(target=annotated),
+    )
+
+
+def _with_mesh_of(target: MeshTarget, other: MeshTarget, where: Tensor) -> MeshTarget:
+    """`target` with joints and vertices of `other` for the persons `where` (N,), betas unknown."""
+    joints_confidence, betas_known = target.joints_confidence, target.betas_known
+    assert joints_confidence is not None
+    points = where[:, None, None]
+    vertices = target.vertices
+    if vertices is not None and other.vertices is not None:
+        vertices = torch.where(points, other.vertices, vertices)
+    return target._replace(
+        joints=torch.where(points, other.joints, target.joints),
+        joints_confidence=joints_confidence.masked_fill(where[:, None], 1.0),
+        vertices=vertices,
+        betas_known=~where if betas_known is None else betas_known & ~where,
+    )
+
+
 class MixtureBatches:
-    """Batches drawn from a mixture; what a step draws depends on the seed and the step alone."""
+    """Batches drawn from a mixture; the draws of a step depend on the seed and the step alone."""
 
     def __init__(
         self,
@@ -142,39 +192,25 @@ class MixtureBatches:
         workers: int,
         gendered: Sequence[Objective] = (),
     ) -> None:
-        """`draws` is how many samples the whole training uses; `workers` processes load them.
+        """`draws` is the number of samples in the whole training; `workers` processes load them.
 
         `gendered` are those of `batch_of_samples`.
         """
         self._mixture, self._objective, self._workers = mixture, objective, workers
         self._gendered = gendered
         self._order = MixtureSampler(mixture, draws=draws, seed=seed)
-        self._stream = StepStream(self._opened)
+        self._stream = StepStream(self._open_at)
 
     def batch(self, step: int, count: int, *, process: int = 0, processes: int = 1) -> Batch:
-        """One process's share of the `count` samples of a step."""
+        """One process's share of the `count` samples of a step, on the objective's device."""
         samples = self._stream.batch(step, Share(count, process, processes))
         on_device = to_device(samples, self._objective.body.v_template.device)
         return batch_of_samples(on_device, self._objective, self._gendered)
 
-    def _opened(self, step: int, share: Share) -> Iterator[Sample]:
-        draws = _OwnDraws(self._order.starting_at(step * share.batch), share)
-        return iter(DataLoader(self._mixture, batch_sampler=draws, num_workers=self._workers))
-
-
-class _OwnDraws(Sampler[list[Draw]]):
-    """One process's share of the draws of every batch."""
-
-    def __init__(self, order: MixtureSampler, share: Share) -> None:
-        self._order, self._share = order, share
-
-    def __len__(self) -> int:
-        return len(self._order) // self._share.batch
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        draws = list[Draw]()
-        for draw in self._order:
-            draws.append(draw)
-            if len(draws) == self._share.batch:
-                yield draws[self._share.own]
-                draws.clear()
+    def _open_at(self, step: int, share: Share) -> Iterator[Sample]:
+        order = self._order.starting_at(step * share.batch)
+        # BatchSampler is typed for indices of type int, but only groups what it gets.
+        batches = BatchSampler(order, share.batch, drop_last=True)  # type: ignore[arg-type]
+        own = (draws[share.own] for draws in batches)
+        loader = DataLoader(self._mixture, batch_sampler=own, num_workers=self._workers)
+        return iter(loader)

@@ -13,9 +13,7 @@ from dualhmr.body.model import Body, skin
 from dualhmr.body.points import PointRegressor
 from dualhmr.objective.objective import Evidence
 from dualhmr.rotations import rotvec_to_rotmat
-from dualhmr_training.batches import Sample
-from dualhmr_training.data.licensed_sets import open_dataset
-from dualhmr_training.data.person_dataset import PersonDataset
+from dualhmr_training.data.person_dataset import PersonDataset, Sample, open_dataset
 from dualhmr_training.evaluation.groups import (
     BATCH_SIZE,
     ComparedJoints,
