@@ -8,6 +8,7 @@ from dualhmr.body.model import pose_skeleton
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH, project_to_crop
 from dualhmr.networks import HeadOutput
 from dualhmr.objective.objective import Objective
+from dualhmr.rendering.pictures import INK, PAPER
 from dualhmr.rotations import rotmat_to_rot6d
 from dualhmr_training.batches import Batch
 from dualhmr_training.contact_sheet import Picture, contact_sheet
@@ -15,7 +16,6 @@ from dualhmr_training.data.synthetic.batches import batch_of_people
 from dualhmr_training.data.synthetic.people import PeopleSampler, Population
 from dualhmr_training.synthetic_training import PICTURED, PeopleValidation, synthetic_objective
 
-PAPER, INK = 245, 40
 COUNT = 3
 PANEL = (CROP_HEIGHT, CROP_WIDTH)
 

@@ -1,7 +1,6 @@
-"""Pictures of what networks make of people, for watching a training."""
+"""Contact sheets: the bodies that networks predict, drawn over people's crops."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,85 +8,65 @@ import torch
 from torch import Tensor
 
 from dualhmr.body.model import pose_skeleton, skin_vertices
-from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH, View
+from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.networks import HeadOutput
 from dualhmr.objective.objective import Objective
 from dualhmr.rendering import render_meshes
-from dualhmr_training.batches import Batch, to_device
+from dualhmr.rendering.pictures import INK, blank, draw_dots
+from dualhmr_training.batches import Batch
 
 Picture = npt.NDArray[np.uint8]
-
-_PAPER = 245
-_INK = (40, 40, 40)
-
-
-class _Body(NamedTuple):
-    """A person's mesh before the camera of the crop."""
-
-    vertices: npt.NDArray[np.float32]
-    focal_length: float
-    principal_point: npt.NDArray[np.float32]
 
 
 @torch.no_grad()
 def contact_sheet(outputs: Sequence[HeadOutput], objective: Objective, batch: Batch) -> Picture:
     """The N persons of `batch` side by side in their crops, a row for each of `outputs`, RGB.
 
-    Bodies are drawn over the image, where the batch has one, and below dots at the keypoints that
-    are known at test time.
+    Bodies are drawn over the image, if the batch has one, and under dots at the keypoints that are
+    known at test time.
     """
-    faces = objective.body.faces.cpu().numpy()
-    seen = to_device(batch, torch.device("cpu"))
-    rows = []
-    for output in outputs:
-        crops = []
-        for person, body in enumerate(_bodies(output, objective, batch.evidence.view)):
-            crop = render_meshes(
-                body.vertices[None],
-                faces,
-                focal_length=body.focal_length,
-                principal_point=body.principal_point,
-                background=_background(seen, person),
-            )
-            detected = seen.evidence.confidence[person] > 0
-            draw_dots(crop, seen.evidence.keypoints[person][detected])
-            crops.append(crop)
-        rows.append(np.concatenate(crops, axis=1))
+    rows = [
+        np.concatenate(_crops_with_bodies(output, objective, batch), axis=1) for output in outputs
+    ]
     return np.concatenate(rows, axis=0)
 
 
-def _bodies(output: HeadOutput, objective: Objective, view: View) -> Iterator[_Body]:
-    pose = pose_skeleton(objective.body, output.rotations, output.betas)
+def _crops_with_bodies(output: HeadOutput, objective: Objective, batch: Batch) -> list[Picture]:
+    view, body = batch.evidence.view, objective.body
+    pose = pose_skeleton(body, output.rotations, output.betas)
     camera = objective.camera(output.camera, view)
-    vertices = skin_vertices(objective.body, pose) + camera.translation[:, None]
-    # The crop is a camera of its own: the image's, moved to the box and magnified.
+    vertices = (skin_vertices(body, pose) + camera.translation[:, None]).cpu().numpy()
+    # A crop has a camera of its own: that of the image, moved to the box and magnified.
     magnification = CROP_HEIGHT / view.box_height
+    focal_lengths = (camera.focal_length * magnification).tolist()
     from_center = (camera.principal_point - view.box_center) * magnification[:, None]
-    principal_points = from_center.cpu() + _centre()
+    principal_points = (from_center.cpu() + _crop_center()).numpy()
+    crops = []
     for person in range(len(vertices)):
-        yield _Body(
-            vertices[person].cpu().numpy(),
-            float(camera.focal_length[person] * magnification[person]),
-            principal_points[person].numpy(),
+        crop = render_meshes(
+            vertices[person, None],
+            body.faces.cpu().numpy(),
+            focal_length=focal_lengths[person],
+            principal_point=principal_points[person],
+            background=batch.inputs["image"][person].cpu().numpy()
+            if "image" in batch.inputs
+            else blank(CROP_HEIGHT, CROP_WIDTH),
         )
+        detected = batch.evidence.confidence[person] > 0
+        dot_keypoints(crop, batch.evidence.keypoints[person][detected])
+        crops.append(crop)
+    return crops
 
 
-def _background(batch: Batch, person: int) -> Picture:
-    if "image" in batch.inputs:
-        return batch.inputs["image"][person].numpy()
-    return np.full((CROP_HEIGHT, CROP_WIDTH, 3), _PAPER, np.uint8)
-
-
-def draw_dots(
-    crop: Picture, keypoints: Tensor, *, colour: tuple[int, int, int] = _INK, reach: int = 1
+def dot_keypoints(
+    crop: Picture, keypoints: Tensor, *, colour: tuple[int, int, int] = INK, radius: float = 1.8
 ) -> None:
-    """Draws (K, 2) in normalised crop coordinates, those within the crop, as small squares."""
-    half = torch.tensor([CROP_WIDTH, CROP_HEIGHT]) / 2
-    for x, y in (keypoints * half + _centre()).round().int().tolist():
-        if 0 <= x < CROP_WIDTH and 0 <= y < CROP_HEIGHT:
-            crop[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1] = colour
+    """Draws dots at keypoints (K, 2), in normalised crop coordinates; others are left out."""
+    half_size = torch.tensor([CROP_WIDTH, CROP_HEIGHT]) / 2
+    points_px = keypoints.cpu() * half_size + _crop_center()
+    draw_dots(crop, points_px.numpy(), radius=radius, colour=colour, rim=False)
 
 
-def _centre() -> Tensor:
-    """Of the crop, in its pixels, (0, 0) being the centre of the first."""
+def _crop_center() -> Tensor:
+    """The crop's centre in its pixels, where (0, 0) is the centre of the first pixel."""
     return torch.tensor([(CROP_WIDTH - 1) / 2, (CROP_HEIGHT - 1) / 2])

@@ -1,4 +1,7 @@
-"""What all figures share. Needs matplotlib, which only whoever plots has to have."""
+"""Figures of training, evaluation and benchmarks: size, colours, saving.
+
+matplotlib is an optional dependency (extra `plot`), so it is imported inside functions.
+"""
 
 import os
 from pathlib import Path
@@ -11,14 +14,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
-# Okabe and Ito's colours, which the colour-blind can tell apart.
+# The palette of Okabe and Ito, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 def check_plot(path: str | os.PathLike[str]) -> None:
-    """Raises what plotting to `path` would, for reasons known before there is anything to plot.
+    """Checks, before a long computation, that its figure can be saved to `path`.
 
-    ValueError for an unknown suffix, ImportError where matplotlib is not installed.
+    Raises ValueError for an unknown suffix and ImportError if matplotlib is not installed.
     """
     if Path(path).suffix not in PLOT_SUFFIXES:
         raise ValueError(f"cannot plot to {path}: its suffix must be {', '.join(PLOT_SUFFIXES)}")
@@ -26,7 +29,7 @@ def check_plot(path: str | os.PathLike[str]) -> None:
 
 
 def new_figure() -> "Figure":
-    """An empty figure, as wide as a page; ImportError without matplotlib."""
+    """An empty figure, as wide as a page; ImportError if matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -35,7 +38,7 @@ def new_figure() -> "Figure":
 
 
 def new_panels(figure: "Figure", count: int) -> "list[Axes]":
-    """`count` panels side by side, for what goes by whole steps."""
+    """`count` panels side by side, with whole numbers (steps) on their x axes."""
     from matplotlib.ticker import MaxNLocator
 
     panels = list(figure.subplots(1, count, squeeze=False)[0])
@@ -47,6 +50,6 @@ def new_panels(figure: "Figure", count: int) -> "list[Axes]":
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Writes it whole, or not at all."""
+    """Saves the figure; the file is complete or not there."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary)

@@ -26,7 +26,7 @@ from dualhmr_benchmarks.claims.experiments.trials import (
     trained_with,
 )
 from dualhmr_training.batches import Batch
-from dualhmr_training.contact_sheet import Picture, contact_sheet, draw_dots
+from dualhmr_training.contact_sheet import Picture, contact_sheet, dot_keypoints
 from dualhmr_training.evaluation.errors import best_so_far
 from dualhmr_training.evaluation.groups import EvaluationBatch
 from dualhmr_training.training_folder import open_networks
@@ -125,7 +125,7 @@ def _crops(people: EvaluationBatch, keypoints: Tensor, confidence: Tensor) -> li
     crops = []
     for person, image in enumerate(people.image):
         crop = image.numpy().copy()
-        draw_dots(crop, keypoints[person][confidence[person] > 0], colour=_GIVEN, reach=2)
-        draw_dots(crop, people.truth.keypoints[person], colour=_TRUE)
+        dot_keypoints(crop, keypoints[person][confidence[person] > 0], colour=_GIVEN, radius=3)
+        dot_keypoints(crop, people.truth.keypoints[person], colour=_TRUE)
         crops.append(crop)
     return crops

@@ -38,16 +38,23 @@ def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
 
 
 def draw_dots(
-    picture: NDArray[np.uint8], points: ArrayLike, *, radius: float, colour: tuple[int, int, int]
+    picture: NDArray[np.uint8],
+    points: ArrayLike,
+    *,
+    radius: float,
+    colour: tuple[int, int, int],
+    rim: bool = True,
 ) -> None:
-    """Draw smooth dots with a white rim, in place.
+    """Draw smooth dots, in place.
 
     Args:
         picture: (H, W, 3).
         points: (K, 2) pixels. Those that are not finite or lie outside are left out.
         radius: pixels, rim included.
         colour: sRGB, 0 to 255.
+        rim: whether a white rim takes up the outer third of the radius.
     """
+    layers = ((radius, (255, 255, 255)), (0.68 * radius, colour)) if rim else ((radius, colour),)
     height, width = picture.shape[:2]
     reach = int(np.ceil(radius)) + 1
     for x, y in np.asarray(points, np.float64).reshape(-1, 2):
@@ -58,7 +65,7 @@ def draw_dots(
         rows, columns = np.ogrid[: patch.shape[0], : patch.shape[1]]
         distance = np.hypot(columns + left - x, rows + top - y)[..., None]
         mixed = patch.astype(np.float64)
-        for size, tint in ((radius, (255, 255, 255)), (0.68 * radius, colour)):
+        for size, tint in layers:
             inside = np.clip(size + 0.5 - distance, 0.0, 1.0)
             mixed += inside * (np.array(tint) - mixed)
         patch[:] = (mixed + 0.5).astype(np.uint8)

@@ -10,8 +10,8 @@ from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.rotations import rotvec_to_rotmat
 from dualhmr_training.data.synthetic.people import Viewpoints, orient
 from dualhmr_training.data.synthetic.poses import (
-    MIRRORED,
     NO_VARIATION,
+    SMPL_MIRROR,
     PoseVariation,
     SeededRandom,
     read_poses,
@@ -19,7 +19,7 @@ from dualhmr_training.data.synthetic.poses import (
 )
 
 JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
-ONLY_MIRRORED = PoseVariation(0, 0, 0, 0, 0, mirrored=1)
+ONLY_SMPL_MIRROR = PoseVariation(0, 0, 0, 0, 0, mirrored=1)
 
 
 def make_pool(count: int = 40) -> Tensor:
@@ -118,11 +118,11 @@ def test_probabilities_per_person() -> None:
 
 
 def test_the_mirror_swaps_left_and_right() -> None:
-    for joint, other in enumerate(MIRRORED):
+    for joint, other in enumerate(SMPL_MIRROR):
         name, mirrored = JOINT_NAMES[joint], JOINT_NAMES[other]
         swapped = name.replace("left", "?").replace("right", "left").replace("?", "right")
         assert mirrored == swapped
-        assert MIRRORED[other] == joint
+        assert SMPL_MIRROR[other] == joint
 
 
 def test_without_variation_poses_are_the_pools_own() -> None:
@@ -135,14 +135,14 @@ def test_without_variation_poses_are_the_pools_own() -> None:
 
 def test_mirroring_twice_is_no_mirroring() -> None:
     pool = make_pool(1)
-    mirrored = sample_poses(pool, 1, ONLY_MIRRORED, SeededRandom(0))
+    mirrored = sample_poses(pool, 1, ONLY_SMPL_MIRROR, SeededRandom(0))
     assert not torch.equal(mirrored, pool)
-    assert torch.equal(sample_poses(mirrored, 1, ONLY_MIRRORED, SeededRandom(0)), pool)
+    assert torch.equal(sample_poses(mirrored, 1, ONLY_SMPL_MIRROR, SeededRandom(0)), pool)
 
 
 def test_a_mirrored_pose_is_the_reflected_rotations() -> None:
     pool = make_pool(1)
-    mirrored = rotvec_to_rotmat(sample_poses(pool, 1, ONLY_MIRRORED, SeededRandom(0)))[0]
+    mirrored = rotvec_to_rotmat(sample_poses(pool, 1, ONLY_SMPL_MIRROR, SeededRandom(0)))[0]
     reflection = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
     reflected = reflection @ rotvec_to_rotmat(pool)[0] @ reflection
     for name, joint in JOINT.items():

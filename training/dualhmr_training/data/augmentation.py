@@ -1,4 +1,14 @@
-"""How a training crop is changed at random, as plain values, and one such change drawn."""
+"""Augmentation of licensed data: mirror, turn, scale and tint a person; paste occluders.
+
+A photograph is mirrored and turned about its principal point. A camera that is mirrored, or that
+rolls about its optical axis, does the same, so everything that was consistent stays consistent for
+a pinhole camera: keypoints, 3D joints, the orientation in the camera frame, and the view, whose box
+moves along with the person. (The release turns the crop about its own centre and leaves the box
+where it was in the photograph. Crop and keypoints are the same, but away from the optical axis box
+info and camera no longer fit them.)
+
+In a mirror, left is right: keypoints and joints change names, and rotations are mirrored.
+"""
 
 import math
 from dataclasses import dataclass
@@ -18,14 +28,14 @@ from dualhmr.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 
 @dataclass(frozen=True)
 class Change:
-    """Mirror the photograph, turn it, take another box, tint it. The default changes nothing."""
+    """One drawn augmentation. The default changes nothing."""
 
     mirror: bool = False
-    """Left and right, before turning."""
+    """Whether left and right are swapped, before turning."""
     angle: float = 0.0
-    """Radians from x to y, which is clockwise as the image is seen."""
+    """Radians from x to y, which is clockwise in the image."""
     scale: float = 1.0
-    """Of the box."""
+    """Factor of the box's size."""
     colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Factors of red, green and blue."""
 
@@ -42,24 +52,24 @@ UNCHANGED = Change()
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The defaults are those of SPIN and of the paper's release."""
+    """Distributions of changes. The defaults are those of SPIN and the paper's release."""
 
     mirror: float = 0.5
     """Probability."""
     colour: float = 0.4
-    """Each channel is multiplied by up to one more or less than this, uniformly."""
+    """Each channel is multiplied by a uniform factor between 1 - this and 1 + this."""
     angle_sigma_degrees: float = 30.0
     angle_limit_degrees: float = 60.0
     upright: float = 0.6
     """Probability of not turning at all."""
     scale_sigma: float = 0.25
     scale_limit: float = 0.25
-    """Of one more or less."""
+    """The factor is between 1 - this and 1 + this."""
     occlusion: float = 0.5
-    """Probability of pasted occluders, on data sets that are recorded indoors."""
+    """Probability of pasted occluders, on data sets recorded indoors."""
 
     def draw(self, rng: np.random.Generator) -> Change:
-        """One change at random; always takes the same number of draws from `rng`."""
+        """Draws one change; the number of draws from `rng` is always the same."""
         mirror, upright = rng.random(2) < (self.mirror, self.upright)
         red, green, blue = 1 + self.colour * rng.uniform(-1, 1, 3)
         angle_normal, scale_normal = rng.standard_normal(2)
@@ -74,27 +84,23 @@ class Augmentation:
         )
 
 
-# A person's annotations after the photograph was mirrored and turned.
-#
-# The photograph is mirrored and turned about its principal point, which is what a camera does that
-# is itself mirrored, or rolls about its optical axis. So what was consistent stays so, exactly, for
-# a pinhole camera: keypoints, 3D joints, the orientation before the camera, and the view, whose box
-# goes along with the person. (The release turns the crop about its own centre and leaves the box
-# where it was in the photograph: the same crop and keypoints, but away from the optical axis
-# neither box info nor camera fit them any more.)
-#
-# A mirrored person's left is the right: keypoints and joints change names, rotations are mirrored.
-
-
 _SPIN = list(SPIN_24.flip_permutation())
 KEYPOINT_MIRROR = [*BODY_25.flip_permutation(), *(len(BODY_25) + point for point in _SPIN)]
-"""The rows of the 49 keypoints to take in a mirrored image."""
+"""For each of the 49 keypoints of a mirrored image, the row it had in the original."""
 JOINT_3D_MIRROR = _SPIN
+"""The same for the 24 3D joints."""
 SMPL_MIRROR = list(KeypointSet("smpl_24", JOINT_NAMES).flip_permutation())
+"""The same for SMPL's 24 joints."""
+
+
+def mirrored_pose(rotvecs: Tensor) -> Tensor:
+    """SMPL's pose (..., 24, 3) -> the pose of the person in a mirror across x."""
+    # Mirroring x turns a rotation by a about (x, y, z) into one by -a about (-x, y, z).
+    return rotvecs[..., SMPL_MIRROR, :] * rotvecs.new_tensor([1.0, -1.0, -1.0])
 
 
 def changed_view(view: View, change: Change) -> View:
-    """The box around the person in the changed photograph, with the box's own change of scale."""
+    """The view of the person in the changed photograph, with the box scaled."""
     return View(
         changed_keypoints(view.box_center[None], view, change)[0],
         view.box_height * change.scale,
@@ -104,25 +110,24 @@ def changed_view(view: View, change: Change) -> View:
 
 
 def changed_keypoints(keypoints_px: Tensor, view: View, change: Change) -> Tensor:
-    """Image pixels (K, 2) in the photograph that `view` is of -> in the changed one.
+    """Image pixels (K, 2) in the photograph of `view` -> in the changed photograph.
 
-    The rows stay where they are, also of a mirrored person.
+    Rows keep their order; see `KEYPOINT_MIRROR` for their new names.
     """
     in_plane = torch.from_numpy(change.in_plane).to(keypoints_px)
     return (keypoints_px - view.principal_point) @ in_plane.mT + view.principal_point
 
 
 def changed_joints(joints: Tensor, change: Change) -> Tensor:
-    """Points (K, 3) before the camera -> before the changed one; rows stay where they are."""
+    """Points (K, 3) in the camera frame -> in the changed camera's frame; rows keep their order."""
     in_plane = torch.from_numpy(change.in_plane).to(joints)
     return torch.cat([joints[:, :2] @ in_plane.mT, joints[:, 2:]], dim=1)
 
 
 def changed_rotvecs(rotvecs: Tensor, change: Change) -> Tensor:
-    """SMPL's pose (24, 3) of a person -> of the person in the changed photograph."""
+    """SMPL's pose (24, 3) -> the pose in the changed photograph."""
     if change.mirror:
-        # A rotation seen in a mirror across x turns the other way, about the mirrored axis.
-        rotvecs = rotvecs[SMPL_MIRROR] * rotvecs.new_tensor([1.0, -1.0, -1.0])
+        rotvecs = mirrored_pose(rotvecs)
     if change.angle:
         roll = rotvec_to_rotmat(rotvecs.new_tensor([0.0, 0.0, change.angle]))
         orientation = rotmat_to_rotvec(roll @ rotvec_to_rotmat(rotvecs[0]))
@@ -130,8 +135,8 @@ def changed_rotvecs(rotvecs: Tensor, change: Change) -> Tensor:
     return rotvecs
 
 
+# Radius in crop pixels of the circle around a crop: the part of the image that any turn may show.
 _RADIUS = math.hypot(CROP_WIDTH, CROP_HEIGHT) / 2
-"""Of the circle around the crop, in crop pixels: what a turned crop may show."""
 
 
 def crop_changed(
@@ -139,8 +144,8 @@ def crop_changed(
 ) -> NDArray[np.uint8]:
     """`image` (H, W, 3) -> the crop (256, 192, 3), mirrored and turned, of the scaled box.
 
-    `box_center` (2,) and `box_height` are those in `image`, before the change. Without one this is
-    `crop_person`. Colours are left alone, what lies outside of the image is black.
+    `box_center` (2,) and `box_height` are those in `image`, before the change. Colours do not
+    change; pixels outside the image are black. Without a change the result is `crop_person`'s.
     """
     height = box_height * change.scale
     if not change.angle:
@@ -155,10 +160,10 @@ def _turned(
     height: float,
     in_plane: NDArray[np.float64],
 ) -> NDArray[np.uint8]:
-    """First shrunk upright, where every pixel counts, then turned at about the crop's own size.
-
-    Pillow counts from the outer edge of the first pixel, so its centre is at one half.
-    """
+    # Bilinear `transform` samples four pixels only, which would alias a large photograph. So the
+    # part around the box is first shrunk upright to about the crop's resolution, with all pixels
+    # averaged, and then turned. Pillow's coordinates begin at the outer edge of the first pixel,
+    # whose centre is therefore at 0.5.
     scale = height / CROP_HEIGHT
     size = np.array([image.shape[1], image.shape[0]])
     reach = _RADIUS * scale + 2 * max(scale, 1.0)
@@ -184,47 +189,36 @@ def _turned(
     return np.array(turned)
 
 
-# Things in front of people, drawn at random, for data sets that have none.
-#
-# After Sarandi et al., "How robust is 3D human pose estimation to occlusion?" (2018). The paper's
-# release pastes objects cut out of Pascal VOC; here they are drawn, so nobody has to bring them.
-
-
-_MOST = 4
-_HALF_SIZE = (0.04, 0.16)
-"""Of an occluder's half-axes, in crop heights."""
-_CORNERS = (4, 6, 40)
-_PATCHES = 6
-"""A texture has this many patches of colour along each side."""
+_MAX_OCCLUDERS = 4
+_HALF_SIZE = (0.04, 0.16)  # range of an occluder's half-axes, in crop heights
+_CORNERS = (4, 6, 40)  # a rhombus, a hexagon, or nearly an ellipse
+_PATCHES = 6  # patches of colour along each side of a texture
 
 
 def occlude(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A copy of `crop` (H, W, 3) with one to four occluders anywhere on it."""
+    """Pastes one to four occluders anywhere on a copy of `crop` (H, W, 3).
+
+    After Sarandi et al., "How robust is 3D human pose estimation to occlusion?" (2018). The paper's
+    release pastes objects cut out of Pascal VOC; here they are drawn, so no other data is needed.
+    """
     height, width = crop.shape[:2]
     picture = Image.fromarray(crop)
-    for _ in range(rng.integers(1, _MOST + 1)):
+    for _ in range(rng.integers(1, _MAX_OCCLUDERS + 1)):
         center = rng.random(2) * (width, height)
         half_size = rng.uniform(*_HALF_SIZE, 2) * height
-        outline = center + _outline(rng) * half_size @ _rotation(rng)
+        corners = np.linspace(0, 2 * math.pi, rng.choice(_CORNERS), endpoint=False)
+        unit = np.stack([np.cos(corners), np.sin(corners)], axis=1)
+        angle = rng.uniform(0, 2 * math.pi)
+        turn = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+        outline = center + unit * half_size @ np.array(turn)
         mask = Image.new("L", (width, height))
         ImageDraw.Draw(mask).polygon([(x, y) for x, y in outline.tolist()], fill=255)
         picture.paste(_texture(width, height, rng), mask=mask)
     return np.array(picture)
 
 
-def _outline(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Corners (C, 2) on the unit circle: of a rhombus, a hexagon or nearly an ellipse."""
-    angles = np.linspace(0, 2 * math.pi, rng.choice(_CORNERS), endpoint=False)
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def _rotation(rng: np.random.Generator) -> NDArray[np.float64]:
-    angle = rng.uniform(0, 2 * math.pi)
-    return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-
-
 def _texture(width: int, height: int, rng: np.random.Generator) -> Image.Image:
-    """Patches of colours around a common one, from plain to mottled."""
+    """Smooth patches around a random colour, from plain to strongly mottled."""
     contrast = rng.uniform(0, 80)
     patches = rng.uniform(0, 255, 3) + contrast * rng.standard_normal((_PATCHES, _PATCHES, 3))
     small = Image.fromarray(patches.clip(0, 255).astype(np.uint8))

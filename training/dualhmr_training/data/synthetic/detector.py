@@ -1,4 +1,4 @@
-"""What a 2D keypoint detector gets wrong: noise, outliers, swaps, and keypoints it does not see."""
+"""Errors of a 2D keypoint detector: noise, outliers, swapped limbs and missing keypoints."""
 
 from dataclasses import dataclass
 
@@ -9,33 +9,34 @@ from dualhmr.keypoints import BODY_23
 from dualhmr_training.data.synthetic.poses import SeededRandom
 
 _MIN_DETECTED = 6
-_FEET = slice(17, 23)
+_FEET = slice(17, 23)  # of BODY_23: COCO's 17 keypoints come first
 
 
 @dataclass(frozen=True)
 class DetectorErrors:
-    """Levels are fractions of the person's size in the image; the rest are probabilities."""
+    """Noise is in fractions of the person's size in the image; the rest are probabilities."""
 
     max_noise: float = 0.045
     """Each person has a level of Gaussian noise between zero and this."""
     fixed_noise: float | None = None
-    """One level for everybody instead."""
+    """One level for all persons instead."""
     outlier: float = 0.015
+    """Probability that a keypoint has additional noise, of the level `outlier_noise`."""
     outlier_noise: float = 0.12
     swap: float = 0.02
-    """Probability that a pair of limbs is taken for each other."""
+    """Probability that left and right are swapped, for arms and for legs."""
     dropout: float = 0.35
-    """Seven persons in ten lose keypoints at a rate between zero and this."""
+    """70% of persons lose keypoints, at a rate between zero and this."""
     without_feet: float = 0.5
-    """Share of persons from detectors that know no toes and heels."""
+    """Share of persons without toes and heels, as from detectors of COCO's keypoints."""
     cut_legs: float = 0.19
     """Share of persons hidden from the ankles, knees or hips down."""
     hides_face: bool = True
-    """Whether faces that look away are missed."""
+    """Whether keypoints on the far side of the head are mostly missed."""
 
 
 def noise_only(level: float) -> DetectorErrors:
-    """A detector that sees what of COCO's 17 is in the image, with Gaussian noise of one level."""
+    """COCO's 17 keypoints where they are in the image, with Gaussian noise of one level."""
     return DetectorErrors(
         fixed_noise=level,
         outlier=0,
@@ -56,6 +57,7 @@ _LEG_PAIRS = _pairs("knee", "ankle", "big_toe", "small_toe", "heel")
 _NOSE, _LEFT_EYE, _RIGHT_EYE, _LEFT_EAR, _RIGHT_EAR = (
     BODY_23.index(name) for name in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 )
+# What is missing of legs cut at the ankles, knees and hips.
 _BELOW = [
     [BODY_23.index(f"{side}_{part}") for side in ("left", "right") for part in parts]
     for parts in (("ankle",), ("knee", "ankle"), ("hip", "knee", "ankle"))
@@ -70,34 +72,34 @@ class Detector:
         self._errors = errors
         self._rng = rng
 
-    def detect(self, seen: Tensor, points: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """What is reported of keypoints `seen` (N, 23, 2) in the image.
+    def detect(self, keypoints: Tensor, points: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """True keypoints (N, 23, 2) in the image -> what a detector reports.
 
-        `points` (N, 23, 3) are in the camera frame and `inside` (N, 23) says which fall into the
-        image. Returns positions (N, 23, 2) and confidences (N, 23), zero for what is missed; at
-        least six keypoints of a person are always reported.
+        `points` (N, 23, 3) are in the camera frame; `inside` (N, 23) says which are in the image.
+        Returns positions (N, 23, 2) and confidences (N, 23), zero for missing keypoints. At least
+        six keypoints of each person are reported.
         """
-        body = seen[:, : _FEET.start]
+        body = keypoints[:, : _FEET.start]
         size = (body.amax(1) - body.amin(1)).amax(1)
-        positions = self._swapped(seen + self._displacement(seen) * size[:, None, None])
-        known = inside & self._kept(len(seen))
+        positions = self._swapped(keypoints + self._noise(keypoints) * size[:, None, None])
+        reported = inside & self._kept(len(keypoints))
         if self._errors.hides_face:
-            known &= self._facing(points)
-        enough = known[:, : _FEET.start].sum(1) >= _MIN_DETECTED
-        known[:, : _FEET.start] |= ~enough[:, None]
-        sure = torch.where(
-            self._rng.happens(0.5, len(seen), 1), 1.0, 0.4 + 0.6 * self._rng.uniform(*known.shape)
-        )
-        return positions, known * sure
+            reported &= self._facing(points)
+        enough = reported[:, : _FEET.start].sum(1) >= _MIN_DETECTED
+        reported[:, : _FEET.start] |= ~enough[:, None]
+        # Half of the persons come from a detector that is always certain.
+        certain = self._rng.happens(0.5, len(keypoints), 1)
+        confidence = torch.where(certain, 1.0, 0.4 + 0.6 * self._rng.uniform(*reported.shape))
+        return positions, reported * confidence
 
-    def _displacement(self, seen: Tensor) -> Tensor:
-        rng, errors, count = self._rng, self._errors, len(seen)
+    def _noise(self, keypoints: Tensor) -> Tensor:
+        rng, errors, count = self._rng, self._errors, len(keypoints)
         level = rng.uniform(count, 1, 1) * errors.max_noise
         if errors.fixed_noise is not None:
             level = torch.full_like(level, errors.fixed_noise)
-        outliers = rng.happens(errors.outlier, *seen.shape[:2], 1)
-        far = rng.normal(*seen.shape) * errors.outlier_noise * outliers
-        return rng.normal(*seen.shape) * level + far
+        outliers = rng.happens(errors.outlier, *keypoints.shape[:2], 1)
+        far = rng.normal(*keypoints.shape) * errors.outlier_noise * outliers
+        return rng.normal(*keypoints.shape) * level + far
 
     def _swapped(self, positions: Tensor) -> Tensor:
         for pairs in (_ARM_PAIRS, _LEG_PAIRS):
@@ -124,14 +126,16 @@ class Detector:
         return kept
 
     def _facing(self, points: Tensor) -> Tensor:
-        """False for face keypoints on the far side of the head, most of the time."""
+        """(N, 23) False for most face keypoints on the far side of the head."""
         rng, depth = self._rng, points[..., 2]
-        known = torch.ones_like(depth, dtype=torch.bool)
+        reported = torch.ones_like(depth, dtype=torch.bool)
+        # The nose is more than 3 cm behind the ears: the person faces away from the camera.
         ears = (depth[:, _LEFT_EAR] + depth[:, _RIGHT_EAR]) / 2
         away = (depth[:, _NOSE] - ears > 0.03) & rng.happens(0.75, len(points))
-        known[:, [_NOSE, _LEFT_EYE, _RIGHT_EYE]] &= ~away[:, None]
+        reported[:, [_NOSE, _LEFT_EYE, _RIGHT_EYE]] &= ~away[:, None]
+        # One ear is more than 8 cm behind the other: a profile view.
         left_behind = depth[:, _LEFT_EAR] - depth[:, _RIGHT_EAR]
         noticed = rng.happens(0.7, len(points))
-        known[:, _LEFT_EAR] &= ~((left_behind > 0.08) & noticed)
-        known[:, _RIGHT_EAR] &= ~((left_behind < -0.08) & noticed)
-        return known
+        reported[:, _LEFT_EAR] &= ~((left_behind > 0.08) & noticed)
+        reported[:, _RIGHT_EAR] &= ~((left_behind < -0.08) & noticed)
+        return reported

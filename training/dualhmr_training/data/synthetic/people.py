@@ -1,4 +1,8 @@
-"""From where synthetic people are seen."""
+"""Synthetic people: a body, a pose, a view, and the keypoints that a detector reports.
+
+Lengths in the image are in units of the focal length, which is the image's diagonal, as at test
+time if the focal length is unknown. The principal point is the origin.
+"""
 
 import math
 from dataclasses import dataclass, field
@@ -18,19 +22,21 @@ from dualhmr_training.data.synthetic.poses import PoseVariation, SeededRandom, s
 
 @dataclass(frozen=True)
 class Viewpoints:
-    """From where people are seen. Angles in radians; yaw is uniform."""
+    """Directions that people are seen from; yaw is uniform."""
 
     pitch: float = 0.17
+    """Standard deviation, radians."""
     roll: float = 0.08
+    """Standard deviation, radians."""
     tilted: float = 0.06
-    """Share of people tilted any way: lying, falling, turning cartwheels."""
+    """Share of people with large pitch and roll: lying, falling, turning cartwheels."""
 
 
 def orient(rotvecs: Tensor, viewpoints: Viewpoints, rng: SeededRandom) -> Tensor:
-    """Rotation vectors (N, 24, 3) -> matrices (N, 24, 3, 3), seen from random sides.
+    """Poses (N, 24, 3), rotation vectors, -> matrices (N, 24, 3, 3) seen from random directions.
 
-    The global orientation goes from the y-up world to the camera's frame (y down, z forward).
-    Pitch and roll have mean zero: a mean other than zero makes standing people lean.
+    The global orientation changes from a y-up world to the camera frame (y down, z forward).
+    Pitch and roll have mean zero: networks learn any other mean as a lean of standing people.
     """
     count = len(rotvecs)
     tilted = rng.happens(viewpoints.tilted, count)
@@ -49,15 +55,9 @@ def orient(rotvecs: Tensor, viewpoints: Viewpoints, rng: SeededRandom) -> Tensor
     return rotations
 
 
-# Synthetic people: a body, a pose, a view, and the keypoints that a detector might report.
-#
-# Lengths in the image are in units of the focal length, which is taken to be the image's diagonal,
-# as at test time where nothing better is known; the principal point is the origin.
-
-
 @dataclass(frozen=True)
 class Population:
-    """What the synthetic people are like."""
+    """Distribution of synthetic people."""
 
     poses: PoseVariation = field(default_factory=PoseVariation)
     viewpoints: Viewpoints = field(default_factory=Viewpoints)
@@ -78,28 +78,28 @@ class People(NamedTuple):
     betas: Tensor
     """(N, 10)."""
     view: View
-    """As seen through the box around the keypoints that networks see."""
+    """With the box around the observed keypoints."""
     keypoints: Tensor
     """(N, 23, 2) true positions, normalised crop coordinates."""
     in_view: Tensor
-    """(N, 23) bool: near enough to the crop to be worth fitting."""
+    """(N, 23) bool: close enough to the crop to be fitted, within 2.5 half crop sizes."""
     detected: Tensor
-    """(N, 23, 2) what a detector reports, normalised crop coordinates."""
+    """(N, 23, 2) reported by the detector, normalised crop coordinates."""
     confidence: Tensor
-    """(N, 23), zero where it reports nothing."""
+    """(N, 23), zero for keypoints that are not reported."""
     observed: Tensor
     """(N, 23, 2) input of keypoint-reading networks, normalised crop coordinates; see
     `Population.look`."""
     observed_confidence: Tensor
     """(N, 23)."""
     translation: Tensor
-    """(N, 3) metres, added to the body to place it before the camera."""
+    """(N, 3) metres, added to the body to place it in the camera frame."""
     half_image: Tensor
     """(N, 2) half the width and height of the image, whose centre is the origin."""
 
 
 class PeopleSampler:
-    """An endless source of synthetic people, the same for the same seed."""
+    """Samples people from a population; the same seed gives the same people."""
 
     def __init__(self, body: Body, pool: Tensor, population: Population, *, seed: int) -> None:
         """`pool` (M, 24, 3) are the rotation vectors to draw poses from."""
@@ -112,7 +112,7 @@ class PeopleSampler:
         self._observer = population.look and Detector(population.look, self._rng)
 
     def reseed(self, seed: int) -> None:
-        """Goes on as a sampler made with `seed` would begin."""
+        """Continues like a new sampler with `seed`."""
         self._rng.reseed(seed)
 
     @torch.no_grad()
@@ -151,16 +151,16 @@ class PeopleSampler:
 
 def _half_image(rng: SeededRandom, count: int) -> Tensor:
     """Half the width and height (count, 2) of images of random shape with diagonal 1."""
-    aspect = torch.exp(1.2 * (rng.uniform(count) - 0.5))
+    aspect = torch.exp(1.2 * (rng.uniform(count) - 0.5))  # 0.55 to 1.8
     height = (1 + aspect.square()).rsqrt()
     return torch.stack([aspect * height, height], dim=1) / 2
 
 
 def _place(points: Tensor, half_size: Tensor, rng: SeededRandom) -> Tensor:
-    """Where people stand, (N, 3) metres: at a random size and place in the image.
+    """Translations (N, 3), metres, to a random size and place in the image.
 
-    They take up 15% to 115% of the image's smaller side, log-uniform; now and then they are far
-    enough off centre to be cut.
+    People take up 15% to 115% of the image's smaller side, log-uniform. Some are so far off centre
+    that the image's border cuts them.
     """
     count = len(points)
     low, high = points.amin(1), points.amax(1)
@@ -168,7 +168,7 @@ def _place(points: Tensor, half_size: Tensor, rng: SeededRandom) -> Tensor:
     share = torch.exp(math.log(0.15) + rng.uniform(count) * math.log(1.15 / 0.15))
     size = share * 2 * half_size.amin(1)
     depth = (extent / size).clamp(1.2, 40.0) - (low + high)[:, 2] / 2
-    depth = torch.maximum(depth, 0.5 - low[:, 2])
+    depth = torch.maximum(depth, 0.5 - low[:, 2])  # all points at least 0.5 m from the camera
     reach = torch.where(rng.happens(0.15, count), 1.0, 0.65)
     offset = (2 * rng.uniform(count, 2) - 1) * half_size * reach[:, None]
     in_plane = offset * depth[:, None] - (low + high)[:, :2] / 2

@@ -1,4 +1,7 @@
-"""Random numbers that a seed decides."""
+"""Poses of synthetic people: captured poses from a file, varied at random.
+
+`SeededRandom`, the source of random numbers for all synthetic people, is here too.
+"""
 
 import math
 import os
@@ -11,17 +14,18 @@ import torch
 from torch import Tensor
 
 from dualhmr.body.arrays import JOINT_NAMES
+from dualhmr_training.data.augmentation import mirrored_pose
 
 
 class SeededRandom:
-    """Random numbers from one seeded generator, in the forms that sampling needs."""
+    """Random numbers on the CPU from a generator of its own, not from torch's global one."""
 
     def __init__(self, seed: int) -> None:
         """The same seed gives the same numbers."""
         self._generator = torch.Generator().manual_seed(seed)
 
     def reseed(self, seed: int) -> None:
-        """Starts again, from another seed."""
+        """Restarts from another seed."""
         self._generator.manual_seed(seed)
 
     def uniform(self, *shape: int) -> Tensor:
@@ -33,25 +37,21 @@ class SeededRandom:
         return torch.randn(*shape, generator=self._generator)
 
     def happens(self, probability: float | Tensor, *shape: int) -> Tensor:
-        """True with the given probability."""
+        """Booleans that are True with the given probability."""
         return self.uniform(*shape) < probability
 
     def integers(self, below: int, count: int) -> Tensor:
-        """(count,) whole numbers from 0 to `below` - 1."""
+        """(count,) integers from 0 to `below` - 1."""
         return torch.randint(below, (count,), generator=self._generator)
 
 
-_INT16_UNIT = math.pi / 32767
+_INT16_UNIT = math.pi / 32767  # radians; files store rotation vectors as 16-bit integers
 
 
 def _joints(*names: str) -> list[int]:
     return [JOINT_NAMES.index(name) for name in names]
 
 
-_SIDES = {name: name.replace("left", "right") for name in JOINT_NAMES if "left" in name}
-_OTHER_SIDE = {**_SIDES, **{right: left for left, right in _SIDES.items()}}
-MIRRORED = [JOINT_NAMES.index(_OTHER_SIDE.get(name, name)) for name in JOINT_NAMES]
-"""For each joint the one that becomes it in a mirror."""
 _LEGS = _joints(*(f"{s}_{p}" for s in ("left", "right") for p in ("hip", "knee", "ankle", "foot")))
 _ARMS = [
     _joints(*(f"{s}_{p}" for p in ("collar", "shoulder", "elbow", "wrist", "hand")))
@@ -64,13 +64,17 @@ _LEFT_HIP, _RIGHT_HIP, _LEFT_KNEE, _RIGHT_KNEE = _joints(
 
 @dataclass(frozen=True)
 class PoseVariation:
-    """How captured poses are varied. Probabilities are per person, angles in radians."""
+    """How captured poses are varied: probabilities per person, in the order of application."""
 
     other_legs: float = 0.3
+    """Legs from another pose."""
     other_arm: float = 0.25
+    """An arm from another pose, left and right independently."""
     sitting: float = 0.15
+    """Hips and knees bent."""
     noisy: float = 0.6
     joint_noise: float = 0.12
+    """Standard deviation, radians, of the noise on every joint of noisy poses."""
     mirrored: float = 0.5
 
 
@@ -85,15 +89,15 @@ class PoseFile:
     clips: tuple[str, ...]
 
     def of_clips(self, clips: set[str]) -> Tensor:
-        """The rotation vectors (n, 24, 3) of some clips."""
+        """The rotation vectors (M, 24, 3) of `clips`."""
         return self.rotvecs[[clip in clips for clip in self.clips]]
 
 
 def read_poses(path: str | os.PathLike[str]) -> PoseFile:
-    """Reads `.npz` with `axis_angle_i16` (N, 24, 3), in pi / 32767 radians, and `clip` (N,).
+    """Reads an `.npz` with `axis_angle_i16` (N, 24, 3), in pi / 32767 radians, and `clip` (N,).
 
     Joint order is SMPL's; joint 0 is the global orientation in a y-up world. Raises
-    FileNotFoundError, or ValueError where it is no `.npz` or the arrays are not these.
+    FileNotFoundError, and ValueError if it is not an `.npz` file or has other arrays.
     """
     path = Path(path)
     if not path.is_file():
@@ -133,8 +137,8 @@ def sample_poses(pool: Tensor, count: int, variation: PoseVariation, rng: Seeded
     _replace(poses, _LEGS, _sitting_legs(poses, rng), rng.happens(variation.sitting, count))
     noisy = rng.happens(variation.noisy, count)[:, None, None]
     poses = poses + rng.normal(*poses.shape) * variation.joint_noise * noisy
-    mirrored = poses[:, MIRRORED] * torch.tensor([1.0, -1.0, -1.0])
-    return torch.where(rng.happens(variation.mirrored, count)[:, None, None], mirrored, poses)
+    mirrored = rng.happens(variation.mirrored, count)[:, None, None]
+    return torch.where(mirrored, mirrored_pose(poses), poses)
 
 
 def _replace(poses: Tensor, joints: list[int], by: Tensor, where: Tensor) -> None:
@@ -142,12 +146,13 @@ def _replace(poses: Tensor, joints: list[int], by: Tensor, where: Tensor) -> Non
 
 
 def _sitting_legs(poses: Tensor, rng: SeededRandom) -> Tensor:
-    """Legs (count, 8, 3) bent at hips and knees, mostly both alike: sitting, squatting."""
+    """Legs (N, 8, 3) bent at hips and knees, mostly both alike: sitting, squatting."""
     count = len(poses)
-    legs = poses * 0.3
+    legs = poses * 0.3  # most of the captured pose of the legs is replaced
     hips = _alike_pair(0.6 + 1.3 * rng.uniform(count, 2), 0.15, rng)
     knees = _alike_pair(0.3 + 1.7 * rng.uniform(count, 2), 0.2, rng)
     spread = 0.5 * rng.uniform(count)
+    # About x, hips bend by negative angles and knees by positive ones; about z, legs open.
     for side, (hip, knee) in enumerate(((_LEFT_HIP, _LEFT_KNEE), (_RIGHT_HIP, _RIGHT_KNEE))):
         legs[:, hip, 0] -= hips[:, side]
         legs[:, hip, 2] += spread if side == 0 else -spread
@@ -156,7 +161,7 @@ def _sitting_legs(poses: Tensor, rng: SeededRandom) -> Tensor:
 
 
 def _alike_pair(angles: Tensor, difference: float, rng: SeededRandom) -> Tensor:
-    """Angles (count, 2); seven times in ten the second follows the first."""
+    """Angles (N, 2); with probability 0.7 the second is the first plus a small difference."""
     count = len(angles)
     alike = angles[:, 0] + difference * rng.normal(count)
     second = torch.where(rng.happens(0.7, count), alike, angles[:, 1])
