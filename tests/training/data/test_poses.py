@@ -8,10 +8,10 @@ from torch import Tensor
 
 from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.rotations import rotvec_to_rotmat
+from dualhmr_training.data.augmentation import SMPL_MIRROR
 from dualhmr_training.data.synthetic.people import Viewpoints, orient
 from dualhmr_training.data.synthetic.poses import (
     NO_VARIATION,
-    SMPL_MIRROR,
     PoseVariation,
     SeededRandom,
     read_poses,
