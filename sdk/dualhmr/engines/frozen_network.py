@@ -1,18 +1,19 @@
-"""What runs a frozen network: its interface, its options and its execution providers."""
+"""What every engine shares: the interface of a frozen network, its inputs, and the options."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 
 class Provider(NamedTuple):
-    """One of them."""
+    """An execution provider of ONNX Runtime."""
 
     name: str
-    """What ONNX Runtime calls it."""
+    """ONNX Runtime's name for it."""
     on_gpu: bool
     """Whether it computes on a CUDA device, and can leave its outputs there."""
     install: str
@@ -24,12 +25,12 @@ PROVIDERS = {
     "cuda": Provider(
         "CUDAExecutionProvider",
         True,
-        "pip install onnxruntime-gpu in place of onnxruntime, for the CUDA and cuDNN that are here",
+        "pip install onnxruntime-gpu in place of onnxruntime, for the installed CUDA and cuDNN",
     ),
     "tensorrt": Provider(
         "TensorrtExecutionProvider",
         True,
-        "pip install onnxruntime-gpu in place of onnxruntime, and the tensorrt it was made for",
+        "pip install onnxruntime-gpu in place of onnxruntime, and the tensorrt it was built for",
     ),
     "nv_tensorrt_rtx": Provider(
         "NvTensorRTRTXExecutionProvider",
@@ -45,7 +46,7 @@ PROVIDERS = {
 
 
 def provider_for(name: str | None, device: str) -> Provider:
-    """The provider of that short name, or the plain one of "cpu", "cuda" or "cuda:1"."""
+    """The provider of that short name, or for None that of the device: "cpu", "cuda", "cuda:1"."""
     return PROVIDERS[name or device.partition(":")[0]]
 
 
@@ -54,7 +55,7 @@ DEFAULT_MAX_BATCH = 8
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Settings of every engine; each reads those that concern it."""
+    """Settings of the engines; each engine reads those that concern it."""
 
     provider: str | None = None
     """ONNX Runtime's execution provider: `cpu`, `cuda`, `tensorrt`, `nv_tensorrt_rtx`, `openvino`.
@@ -64,11 +65,11 @@ class EngineOptions:
     threads: int | None = None
     """CPU threads of ONNX Runtime; None: its own choice."""
     max_batch: int | None = None
-    """Most persons that TensorRT takes at once, larger batches are split; None: as exported for."""
+    """Largest batch of a TensorRT engine; larger ones are split. None: what the bundle says."""
     cuda_graph: bool = False
     """Whether TensorRT, and steps in PyTorch on a GPU, are replayed as CUDA graphs."""
     cache_folder: Path | None = None
-    """Of built TensorRT engines; None: the user's cache folder."""
+    """Folder for built TensorRT engines; None: the user's cache folder."""
 
     def __post_init__(self) -> None:
         if self.provider is not None and self.provider not in PROVIDERS:
@@ -82,14 +83,14 @@ class EngineOptions:
 
 
 class DLPackArray(Protocol):
-    """An array of NumPy, PyTorch, CuPy or another library that speaks DLPack."""
+    """An array of NumPy, PyTorch, CuPy or another library that supports DLPack."""
 
     def __dlpack__(self, *, stream: Any = ...) -> Any:
-        """The array's memory, in a capsule."""
+        """A capsule with the array's memory."""
         ...
 
     def __dlpack_device__(self) -> Any:
-        """Where that memory is."""
+        """The device of that memory."""
         ...
 
 
@@ -97,21 +98,75 @@ Arrays = dict[str, DLPackArray]
 
 
 class FrozenNetwork(Protocol):
-    """A fixed function of named arrays, whatever runs it."""
+    """A fixed function of named arrays, whichever engine runs it."""
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Names of the inputs; others may be given and are ignored."""
+        """Names of the inputs; others may be passed and are ignored."""
         ...
 
     @property
     def runs_on(self) -> str:
-        """The engine and the device that are really used, for people to read."""
+        """The engine and the device in use, for people to read."""
         ...
 
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        """Inputs by name, persons first, to outputs by name, on the device that they were made on.
+        """Inputs by name, persons first, to outputs by name, on the device that computed them.
 
-        Outputs are the caller's: later calls leave them alone.
+        Every call returns new arrays.
         """
         ...
+
+
+class TensorSpec(NamedTuple):
+    """An input or output of a network; the first axis, the persons, is left out of `shape`."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, name: str, kind: str, shape: Sequence[int | str | None], types: Mapping[str, str]
+    ) -> "TensorSpec":
+        """From an engine's description; `types` are NumPy's names of its types.
+
+        Raises ValueError for another type, or unless the persons' axis, and only it, is open (a
+        name, or None).
+        """
+        first, *rest = shape or [0]
+        fixed = [size for size in rest if isinstance(size, int)]
+        if isinstance(first, int) or len(fixed) < len(rest):
+            raise ValueError(
+                f"{name} has the shape {list(shape)}; expected an open first axis, the persons, "
+                "and fixed others"
+            )
+        if kind not in types:
+            raise ValueError(f"{name} is of type {kind}; expected one of {', '.join(types)}")
+        return cls(name, np.dtype(types[kind]), tuple(fixed))
+
+
+def check_inputs(
+    inputs: Mapping[str, npt.NDArray[Any]], specs: Sequence[TensorSpec]
+) -> tuple[dict[str, npt.NDArray[Any]], int]:
+    """The inputs that a network reads, as contiguous arrays, and the number of persons.
+
+    Raises TypeError for a wrong type, ValueError for a missing input or a wrong shape.
+    """
+    missing = [spec.name for spec in specs if spec.name not in inputs]
+    if missing:
+        names = ", ".join(spec.name for spec in specs)
+        raise ValueError(f"missing inputs {', '.join(missing)}; this network reads {names}")
+    arrays = {spec.name: np.ascontiguousarray(inputs[spec.name]) for spec in specs}
+    for spec, array in zip(specs, arrays.values(), strict=True):
+        if array.dtype != spec.dtype:
+            raise TypeError(f"input {spec.name} is {array.dtype}, expected {spec.dtype}")
+        if array.shape[1:] != spec.shape:
+            expected = ", ".join(["N", *map(str, spec.shape)])
+            raise ValueError(
+                f"input {spec.name} has the shape {array.shape}, expected ({expected})"
+            )
+    counts = {name: len(array) for name, array in arrays.items()}
+    if len(set(counts.values())) != 1:
+        raise ValueError(f"every input holds the same persons, but their numbers are {counts}")
+    return arrays, next(iter(counts.values()))

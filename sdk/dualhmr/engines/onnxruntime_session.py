@@ -1,4 +1,4 @@
-"""Opening a session of ONNX Runtime: every setting of it, and what its errors mean."""
+"""Opens a session of ONNX Runtime: its settings, and what its errors mean."""
 
 import importlib
 import warnings
@@ -9,8 +9,8 @@ from dualhmr.engines.frozen_network import PROVIDERS, EngineOptions, Provider
 
 _ERRORS_ONLY = 3
 _RTX_PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
+# ONNX Runtime's exceptions for a damaged file. They share no base class but Exception.
 _DAMAGE = {"InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoModel"}
-"""Names of ONNX Runtime's exceptions for a file that is no network; they have no common base."""
 
 
 def load_onnxruntime() -> Any:
@@ -19,12 +19,12 @@ def load_onnxruntime() -> Any:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
         raise ImportError(
-            f"ONNX Runtime is not to be had ({error}): pip install onnxruntime (or onnxruntime-gpu)"
+            f"ONNX Runtime cannot be imported ({error}): pip install onnxruntime (or onnxruntime-gpu)"
         ) from error
 
 
 def available_providers(onnxruntime: Any) -> list[str]:
-    """What is built in, and what plugins that are registered bring."""
+    """Names of the providers that are built in, and of those of registered plugins."""
     plugins = [device.ep_name for device in getattr(onnxruntime, "get_ep_devices", list)()]
     return list(dict.fromkeys([*onnxruntime.get_available_providers(), *plugins]))
 
@@ -37,11 +37,10 @@ def open_session(
     options: EngineOptions,
     precision: str,
 ) -> Any:
-    """A session on `provider`, or on the CPU where ONNX Runtime goes there by itself.
+    """A session on `provider`, or on the CPU where ONNX Runtime falls back to it.
 
-    `precision` is what the graph computes in, for the error. Raises FileNotFoundError, ValueError
-    for a file that is no network, RuntimeError where the provider cannot be started or has no
-    kernels for the graph.
+    `precision` is the graph's, for the error. Raises FileNotFoundError, ValueError for a file that
+    is no network, RuntimeError where the provider cannot be started or has no kernels for the graph.
     """
     onnxruntime = load_onnxruntime()
     if not path.is_file():
@@ -50,13 +49,13 @@ def open_session(
         _register_rtx_plugin(onnxruntime, provider)
     try:
         with warnings.catch_warnings():
-            # Plugins are not among the "available provider names", yet are found by name.
+            # It warns that plugins are not "available providers", yet finds them by name.
             warnings.filterwarnings("ignore", message="Specified provider")
             return onnxruntime.InferenceSession(
                 str(path),
                 session_options(onnxruntime, options),
                 providers=_chain(onnxruntime, provider, device_index, options),
-                enable_fallback=0,  # which would print to stdout what it does
+                enable_fallback=0,  # the fallback prints to stdout
             )
     except Exception as error:  # see _DAMAGE
         raise _explained(error, path, provider, precision) from error
@@ -77,7 +76,7 @@ def session_options(onnxruntime: Any, options: EngineOptions) -> Any:
 def provider_settings(
     provider: Provider, device_index: int, options: EngineOptions
 ) -> dict[str, str]:
-    """A provider's own settings. TensorRT's has none to keep it from TF32."""
+    """A provider's own settings. TensorRT's has none that turns off TF32."""
     settings = {"device_id": str(device_index)} if provider.on_gpu else {}
     if provider == PROVIDERS["cuda"]:
         settings["use_tf32"] = "0"
@@ -92,7 +91,7 @@ def provider_settings(
 def _chain(
     onnxruntime: Any, provider: Provider, device_index: int, options: EngineOptions
 ) -> list[tuple[str, dict[str, str]]]:
-    """The provider, and CUDA for nodes that a TensorRT does not take. The CPU comes by itself."""
+    """The provider, and CUDA for nodes that TensorRT does not run. The CPU is always added."""
     available = available_providers(onnxruntime)
     wanted = [provider]
     if provider.on_gpu and provider != PROVIDERS["cuda"]:
@@ -102,7 +101,7 @@ def _chain(
 
 
 def _register_rtx_plugin(onnxruntime: Any, provider: Provider) -> None:
-    """TensorRT for RTX is a package apart, which has to be shown to ONNX Runtime."""
+    """TensorRT for RTX is a separate package, which ONNX Runtime loads when it is registered."""
     if provider != PROVIDERS["nv_tensorrt_rtx"]:
         return
     try:

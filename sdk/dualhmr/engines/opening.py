@@ -1,7 +1,7 @@
-"""Opens a bundle's networks in one backend."""
+"""Opens a bundle's frozen networks in the engine that is asked for, or in the fastest."""
 
-import dataclasses
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dualhmr.arrays import check_torch
@@ -9,56 +9,44 @@ from dualhmr.bundle import Bundle
 from dualhmr.engines.frozen_network import EngineOptions, FrozenNetwork
 from dualhmr.engines.onnxruntime_network import OnnxRuntimeNetwork
 
+_Pair = tuple[FrozenNetwork, FrozenNetwork]
+_log = logging.getLogger("dualhmr")
+
 
 @dataclass(frozen=True)
 class FrozenNetworks:
-    """The two networks that are run once per person."""
+    """The two networks that run once per person."""
 
     backbone: FrozenNetwork
     auxiliary: FrozenNetwork
     backend: str
-    """The one that runs them: "onnxruntime", "tensorrt" or "torch"."""
+    """The engine that runs them: "onnxruntime", "tensorrt" or "torch"."""
 
     @property
     def runs_on(self) -> str:
-        """What really runs them, for people to read."""
+        """The engine and the device in use, for people to read."""
         return self.backbone.runs_on
 
 
-def open_backend(
-    bundle: Bundle, backend: str, *, device: str, options: EngineOptions
-) -> FrozenNetworks:
-    """Both networks in one of `NAMED_BACKENDS`; raises as `open_networks` does."""
-    if options.provider is not None and backend != "onnxruntime":
-        raise ValueError(
-            f"provider {options.provider!r} is one of ONNX Runtime, not of backend {backend!r}; "
-            'use backend="onnxruntime", or leave the provider out'
-        )
-    return FrozenNetworks(*_OPENERS[backend](bundle, device, options), backend=backend)
-
-
-_Pair = tuple[FrozenNetwork, FrozenNetwork]
-
-
 def _open_onnxruntime(bundle: Bundle, device: str, options: EngineOptions) -> _Pair:
-    def opened(file: str) -> FrozenNetwork:
-        precision = bundle.manifest.precision
-        return OnnxRuntimeNetwork(
-            bundle.path(file), device=device, options=options, precision=precision
+    backbone, auxiliary = (
+        OnnxRuntimeNetwork(
+            bundle.path(file), device=device, options=options, precision=bundle.manifest.precision
         )
-
-    return opened("backbone.onnx"), opened("auxiliary.onnx")
+        for file in ("backbone.onnx", "auxiliary.onnx")
+    )
+    return backbone, auxiliary
 
 
 def _open_tensorrt(bundle: Bundle, device: str, options: EngineOptions) -> _Pair:
-    from dualhmr.engines.tensorrt import TensorRTNetwork
+    from dualhmr.engines.tensorrt.run import TensorRTNetwork
 
     options = replace(options, max_batch=options.max_batch or bundle.manifest.max_batch)
-
-    def opened(file: str) -> FrozenNetwork:
-        return TensorRTNetwork(bundle.path(file), device=device, options=options)
-
-    return opened("backbone.onnx"), opened("auxiliary.onnx")
+    backbone, auxiliary = (
+        TensorRTNetwork(bundle.path(file), device=device, options=options)
+        for file in ("backbone.onnx", "auxiliary.onnx")
+    )
+    return backbone, auxiliary
 
 
 def _open_torch(bundle: Bundle, device: str, _options: EngineOptions) -> _Pair:
@@ -68,18 +56,14 @@ def _open_torch(bundle: Bundle, device: str, _options: EngineOptions) -> _Pair:
     return frozen_torch_networks(bundle, device=device)
 
 
-_OPENERS = {
+_OPENERS: dict[str, Callable[[Bundle, str, EngineOptions], _Pair]] = {
     "onnxruntime": _open_onnxruntime,
     "tensorrt": _open_tensorrt,
     "torch": _open_torch,
 }
-NAMED_BACKENDS = tuple(_OPENERS)
-
-
 AUTO = "auto"
-BACKENDS = (AUTO, *NAMED_BACKENDS)
+BACKENDS = (AUTO, *_OPENERS)
 _FASTEST_FIRST = {"cpu": ("onnxruntime", "torch"), "cuda": ("tensorrt", "onnxruntime", "torch")}
-_log = logging.getLogger("dualhmr")
 
 
 def open_networks(
@@ -91,36 +75,43 @@ def open_networks(
 ) -> FrozenNetworks:
     """Opens both frozen networks of `bundle` in one of `BACKENDS` on "cpu", "cuda" or "cuda:1".
 
-    "auto" takes the fastest that can be had, and tells the logger "dualhmr" why others could not.
+    "auto" takes the fastest backend that works; the logger "dualhmr" says why others were skipped.
 
     Raises ValueError for an unknown backend, options that contradict each other or a damaged file;
-    and where the backend cannot be had: ImportError for what is not installed, FileNotFoundError
-    where the bundle came without what it needs, RuntimeError for device, provider or precision.
+    and where the backend does not work: ImportError for what is not installed, FileNotFoundError
+    where the bundle lacks a file that it needs, RuntimeError for device, provider or precision.
     """
     options = options or EngineOptions()
+    kind = device.partition(":")[0]
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; known are {', '.join(BACKENDS)}")
-    if device.partition(":")[0] not in _FASTEST_FIRST:
+    if kind not in _FASTEST_FIRST:
         raise ValueError(f"unknown device {device!r}; known are {', '.join(_FASTEST_FIRST)}")
-    if backend == AUTO and options.provider is not None:
+    if backend == AUTO and options.provider is None:
+        return _open_fastest(bundle, device, options)
+    if backend == AUTO:
         backend = "onnxruntime"
-    if backend != AUTO:
-        return open_backend(bundle, backend, device=device, options=options)
-    return _open_fastest(bundle, device, options)
+    if options.provider is not None and backend != "onnxruntime":
+        raise ValueError(
+            f"provider {options.provider!r} is one of ONNX Runtime, not of backend {backend!r}; "
+            'use backend="onnxruntime", or leave the provider out'
+        )
+    return FrozenNetworks(*_OPENERS[backend](bundle, device, options), backend=backend)
 
 
 def _open_fastest(bundle: Bundle, device: str, options: EngineOptions) -> FrozenNetworks:
     kind = device.partition(":")[0]
-    passed_over = []
+    skipped = []
     for backend in _FASTEST_FIRST[kind]:
-        # By name, ONNX Runtime's provider of the device is taken or refused, never exchanged.
-        strict = dataclasses.replace(options, provider=kind if backend == "onnxruntime" else None)
+        # A provider that is named is used or refused. Without its name, ONNX Runtime would fall
+        # back to the CPU, and PyTorch on the GPU would never get its turn.
+        strict = replace(options, provider=kind if backend == "onnxruntime" else None)
         try:
-            networks = open_backend(bundle, backend, device=device, options=strict)
+            networks = open_networks(bundle, backend, device=device, options=strict)
         except (ImportError, FileNotFoundError, RuntimeError) as error:
-            _log.info("backend %s is passed over: %s", backend, error)
-            passed_over.append(f"{backend}: {error}")
+            _log.info("backend %s is skipped: %s", backend, error)
+            skipped.append(f"{backend}: {error}")
         else:
-            _log.info("backend %s is taken: %s", backend, networks.runs_on)
+            _log.info("backend %s is used: %s", backend, networks.runs_on)
             return networks
-    raise RuntimeError(f"no backend can be had on device {device!r}: {'; '.join(passed_over)}")
+    raise RuntimeError(f"no backend works on device {device!r}: {'; '.join(skipped)}")

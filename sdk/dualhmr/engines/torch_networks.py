@@ -1,4 +1,4 @@
-"""A bundle's networks in PyTorch: the reference that every other engine is held to."""
+"""A bundle's networks in PyTorch: the reference that the other engines are tested against."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,7 @@ from dualhmr.weights import load_weights
 def as_tensor(array: DLPackArray, device: str) -> Tensor:
     """The array as a tensor on `device`; shares memory where it can."""
     if isinstance(array, np.ndarray) and not array.flags.writeable:
-        array = array.copy()  # PyTorch knows no memory that must not be written
+        array = array.copy()  # PyTorch has no read-only tensors
     tensor = array if isinstance(array, Tensor) else from_dlpack(array)
     return tensor.to(device)
 

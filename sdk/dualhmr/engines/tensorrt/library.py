@@ -1,7 +1,6 @@
-"""Which TensorRT is installed: `tensorrt` (10 and 11), or `tensorrt_rtx` for RTX GPUs.
+"""The installed TensorRT (`tensorrt` 10 or 11, or `tensorrt_rtx`), its log, and the GPU.
 
-Both are imported by name at the moment they are needed, so that our own package of that name is
-never taken for theirs, and so that nothing is loaded by people who run something else.
+The libraries are imported by name when they are needed, so that nobody loads one without using it.
 """
 
 import functools
@@ -17,29 +16,32 @@ from typing import Any
 from dualhmr.arrays import torch_installed
 
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
-_NO_GPU = ("NONE", "CURRENT")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Library:
-    """One of the two libraries, imported. Their common API is all that this package calls."""
+    """One of the two libraries, imported. This package calls only what both have."""
 
     module: Any
     name: str
     """"tensorrt" or "tensorrt_rtx"."""
     version: str
     cuda_version: str
-    """The CUDA that it was made for, "13"; of PyTorch where its package does not say; "unknown"."""
+    """The CUDA that it was built for, as "13"; PyTorch's if its package does not say; "unknown"."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
 
     @property
     def builds_for_others(self) -> bool:
-        """Whether it builds engines for GPUs that are not here, which run on any such GPU."""
+        """Whether it builds engines without their GPU, for all GPUs of a compute capability."""
         return self.name == "tensorrt_rtx"
 
     @property
     def times_kernels(self) -> bool:
-        """Whether a timing cache speeds its builds up. RTX compiles its kernels where they run:
-        for it a timing cache does nothing, and merely asking for one needs a GPU.
+        """Whether a timing cache speeds up its builds. RTX compiles its kernels when they run: a
+        timing cache changes nothing, and creating one needs a GPU.
         """
         return self.name == "tensorrt"
 
@@ -48,12 +50,12 @@ class Library:
         """Compute capabilities that engines can be built for by name, as "sm86"."""
         if not self.builds_for_others:
             return ()
-        known = self.module.ComputeCapability.__members__
-        return tuple(name.lower() for name in known if name not in _NO_GPU)
+        members = self.module.ComputeCapability.__members__
+        return tuple(name.lower() for name in members if name not in ("NONE", "CURRENT"))
 
 
 def load_library(name: str | None = None) -> Library:
-    """Imports TensorRT: the one named, or else the first that is installed of `LIBRARIES`.
+    """Imports TensorRT: the library of that name, or the first of `LIBRARIES` that is installed.
 
     Raises ValueError for another name, and ImportError, which says what to install, where there is
     none or it cannot be loaded.
@@ -64,13 +66,13 @@ def load_library(name: str | None = None) -> Library:
     for candidate in LIBRARIES if name is None else (name,):
         try:
             module = importlib.import_module(candidate)
-        except (ImportError, OSError) as error:  # OSError: its own libraries are not to be found
+        except (ImportError, OSError) as error:  # OSError: a shared library is missing
             problems.append(f"{candidate}: {error}")
             continue
         version = str(module.__version__)
         return Library(module, candidate, version, _cuda_version(candidate, version))
     raise ImportError(
-        f"TensorRT is not to be had ({'; '.join(problems)}). Install it to match your CUDA: "
+        f"TensorRT cannot be imported ({'; '.join(problems)}). Install it to match your CUDA: "
         "pip install tensorrt-cu13 (or tensorrt-cu12) for any NVIDIA GPU, or "
         "pip install tensorrt-rtx-cu13 (or tensorrt-rtx-cu12) for RTX GPUs"
     )
@@ -97,14 +99,14 @@ class Gpu:
     name: str
     capability: str
     """Its compute capability, as "sm86"."""
-    seen_by: str
-    """The library that found it and whose arrays live on it: "torch" or "cupy"."""
+    array_library: str
+    """The library that found it and whose arrays are used on it: "torch" or "cupy"."""
 
 
 def find_gpu(device: str = "cuda") -> Gpu | None:
     """The GPU of "cuda" (the current one) or "cuda:1"; None where there is no such GPU.
 
-    Raises ValueError for a device that is no GPU.
+    Raises ValueError for a device of another form.
     """
     form = re.fullmatch(r"cuda(?::(\d+))?", device)
     if form is None:
@@ -114,11 +116,11 @@ def find_gpu(device: str = "cuda") -> Gpu | None:
         torch = importlib.import_module("torch")
         # PyTorch for AMD calls its GPUs "cuda" too.
         if torch.cuda.is_available() and torch.version.cuda is not None:
-            return _seen_by_torch(torch, index)
-    return _seen_by_cupy(index)
+            return _find_with_torch(torch, index)
+    return _find_with_cupy(index or 0)
 
 
-def _seen_by_torch(torch: Any, index: int | None) -> Gpu | None:
+def _find_with_torch(torch: Any, index: int | None) -> Gpu | None:
     if index is None:
         index = int(torch.cuda.current_device())
     if index >= torch.cuda.device_count():
@@ -127,59 +129,45 @@ def _seen_by_torch(torch: Any, index: int | None) -> Gpu | None:
     return Gpu(index, str(torch.cuda.get_device_name(index)), f"sm{major}{minor}", "torch")
 
 
-def _seen_by_cupy(index: int | None) -> Gpu | None:
+def _find_with_cupy(index: int) -> Gpu | None:
     try:
         cupy = importlib.import_module("cupy")
         count = cupy.cuda.runtime.getDeviceCount()
-    except Exception:  # CuPy missing, or no driver: its error classes differ between versions
+    except Exception:  # no CuPy, or no driver: its exceptions differ between versions
         return None
-    index = index or 0
     if index >= count:
         return None
     name = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
     return Gpu(index, name, f"sm{cupy.cuda.Device(index).compute_capability}", "cupy")
 
 
-def why_unavailable(device: str = "cuda") -> str | None:
-    """What keeps TensorRT from running on `device`, for people to read; None if nothing does.
+def library_and_gpu(device: str = "cuda") -> tuple[Library, Gpu]:
+    """What TensorRT runs with on `device`.
 
-    Raises ValueError for a device that is no GPU.
+    Raises ValueError for a device of another form, ImportError without TensorRT, RuntimeError
+    without such a GPU, or with one that the library does not support.
     """
     gpu = find_gpu(device)
-    try:
-        library = load_library()
-    except ImportError as error:
-        return str(error)
+    library = load_library()
     if gpu is None:
-        return (
+        raise RuntimeError(
             f"TensorRT needs an NVIDIA GPU, and neither PyTorch nor CuPy finds one as {device!r}; "
             "install PyTorch with CUDA and NVIDIA's driver, or choose another engine"
         )
     if library.builds_for_others and gpu.capability not in library.targets:
-        return (
-            f"{library.name} {library.version} does not run on {gpu.name} ({gpu.capability}), only "
-            f"on {', '.join(library.targets)}; install tensorrt instead"
+        raise RuntimeError(
+            f"{library} does not run on {gpu.name} ({gpu.capability}), only on "
+            f"{', '.join(library.targets)}; install tensorrt instead"
         )
-    return None
-
-
-# What TensorRT says while it works, kept so that errors can quote it.
-#
-# TensorRT takes one logger per process, and ignores any other for as long as something lives that
-# was made with the first. So there is one for each library, which hands what it hears to whoever is
-# listening, and to `logging` at level DEBUG; it prints nothing.
-
-
-_log = logging.getLogger(__name__)
-_QUOTED = 6
+    return library, gpu
 
 
 class Messages(list[str]):
-    """Warnings and errors, in order."""
+    """Warnings and errors of TensorRT, in order."""
 
     def quoted(self) -> str:
-        """The last few, to end an error's text with."""
-        return "; ".join(self[-_QUOTED:]) or "it gave no reason"
+        """The last few, as the end of an error's text."""
+        return "; ".join(self[-6:]) or "it gave no reason"
 
 
 @contextmanager
@@ -196,11 +184,15 @@ def listening(module: Any) -> Iterator[Messages]:
 
 @functools.cache
 def logger_of(module: Any) -> Any:
-    """The one logger of a library's module; an ILogger with a list of `listeners`."""
+    """The logger for a library's module: an ILogger with a list of `listeners`; it prints nothing.
+
+    There is one per process, because TensorRT ignores a second one while any object lives that was
+    made with the first.
+    """
     severity = module.ILogger.Severity
     serious = (severity.WARNING, severity.ERROR, severity.INTERNAL_ERROR)
 
-    class Logger(module.ILogger):  # type: ignore[misc]  # whose base is known only here
+    class Logger(module.ILogger):  # type: ignore[misc]  # the base class is not known to mypy
         def __init__(self) -> None:
             module.ILogger.__init__(self)
             self.listeners: list[Messages] = []
