@@ -10,8 +10,8 @@ from dualhmr.body.files import FREE_BODY
 from dualhmr.body.model import Body, matching_body
 from dualhmr.bundle import ADAPTATION_GRAPH, FROZEN_GRAPHS, Manifest, open_bundle
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
-from dualhmr.engines import tensorrt
 from dualhmr.engines.frozen_network import DEFAULT_MAX_BATCH
+from dualhmr.engines.tensorrt.library import Library, load_library
 from dualhmr_export.checkpoints import Imported
 from dualhmr_export.verify import ParityReport, verify
 from dualhmr_export.write_bundle import write_bundle
@@ -23,14 +23,14 @@ Progress = Callable[[str], None]
 class EngineTarget:
     """For which GPU TensorRT engines are built, and with which TensorRT."""
 
-    library: tensorrt.Library
+    library: Library
     capability: str | None
     """`sm86`; None is the GPU of this machine."""
 
 
 def tensorrt_target(capability: str | None) -> EngineTarget:
     """With the TensorRT that is installed; ImportError where none is."""
-    return EngineTarget(tensorrt.load_library(), capability)
+    return EngineTarget(load_library(), capability)
 
 
 class OutOfBoundsError(ValueError):
@@ -123,25 +123,14 @@ def _body_for(manifest: Manifest, body: Body | None, progress: Progress) -> Body
 
 
 def _build_engines(folder: Path, max_batch: int, engines: EngineTarget, progress: Progress) -> None:
+    from dualhmr.engines.tensorrt.cache import prebuild  # needs packages of the extra "tensorrt"
+
     for graph in FROZEN_GRAPHS:
         progress(f"building a TensorRT engine of {graph}")
-        tensorrt.prebuild(
+        prebuild(
             folder / graph,
             folder / "engines",
-            profile=tensorrt.profile_up_to(max_batch),
+            max_batch=max_batch,
             target=engines.capability,
             library=engines.library,
-            progress=_said_once(progress),
         )
-
-
-def _said_once(say: Progress) -> Callable[[tensorrt.Progress], None]:
-    """A line for every phase of a build; TensorRT reports steps of them by the hundred."""
-    said: list[str] = []
-
-    def tell(build: tensorrt.Progress) -> None:
-        if build.phase not in said:
-            said.append(build.phase)
-            say(f"  {build.fraction:4.0%} {build.seconds:5.1f} s  {build.phase}")
-
-    return tell

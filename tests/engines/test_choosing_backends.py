@@ -74,8 +74,8 @@ def test_auto_takes_the_fastest_and_tells_why(
     fake_openers(monkeypatch, **{name: GONE[name] for name in gone})
     networks = open_networks(bundle, device=device)
     assert (networks.backend, networks.runs_on) == (taken, f"a fake {taken}")
-    told = [f"backend {name} is passed over: {GONE[name]}" for name in gone]
-    assert caplog.messages == [*told, f"backend {taken} is taken: a fake {taken}"]
+    skipped = [f"backend {name} is skipped: {GONE[name]}" for name in gone]
+    assert caplog.messages == [*skipped, f"backend {taken} is used: a fake {taken}"]
 
 
 def test_nothing_can_be_had(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_without_onnxruntime_there_is_torch(
     recoverer = Recoverer(bundle)
     assert recoverer.backend == "torch"
     assert recoverer.engine.startswith("torch")
-    assert "backend onnxruntime is passed over: ONNX Runtime is not to be had" in caplog.text
+    assert "backend onnxruntime is skipped: ONNX Runtime is not installed" in caplog.text
 
 
 def test_without_torch_there_is_onnxruntime(
@@ -157,7 +157,7 @@ def test_without_torch_there_is_onnxruntime(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     assert open_networks(bundle).backend == "onnxruntime"
-    assert find_gpu() is None or find_gpu().seen_by == "cupy"
+    assert find_gpu() is None or find_gpu().array_library == "cupy"
     with pytest.raises(
         ImportError, match=r"backend 'torch' needs PyTorch: pip install .*\[torch\]"
     ):
@@ -169,7 +169,7 @@ def test_a_precision_that_the_cpu_lacks_goes_to_torch(
 ) -> None:
     opened = open_bundle(write_small_bundle(tmp_path / "small", precision="bf16"))
     assert open_networks(opened).backend == "torch"
-    assert "passed over" in caplog.text
+    assert "skipped" in caplog.text
     assert "precision bf16" in caplog.text
     with pytest.raises(RuntimeError, match='use backend="torch" or "tensorrt"'):
         open_networks(opened, "onnxruntime")
@@ -187,7 +187,7 @@ def test_tensorrt_gets_the_files_and_the_options(
             made.append((path.name, device, options))
 
     module = SimpleNamespace(TensorRTNetwork=FakeNetwork)
-    monkeypatch.setitem(sys.modules, "dualhmr.engines.tensorrt", module)
+    monkeypatch.setitem(sys.modules, "dualhmr.engines.tensorrt.run", module)
     for asked, expected in ((2, 2), (None, 5)):
         made.clear()
         options = EngineOptions(max_batch=asked)

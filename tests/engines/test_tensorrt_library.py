@@ -6,9 +6,14 @@ import pytest
 import tensorrt_rtx
 import torch
 
-from dualhmr.engines.tensorrt import Library, load_library, why_unavailable
 from dualhmr.engines.tensorrt import library as availability
-from dualhmr.engines.tensorrt.library import Gpu, find_gpu
+from dualhmr.engines.tensorrt.library import (
+    Gpu,
+    Library,
+    find_gpu,
+    library_and_gpu,
+    load_library,
+)
 
 
 def give(monkeypatch: pytest.MonkeyPatch, name: str, version: str | None) -> None:
@@ -23,7 +28,7 @@ def give(monkeypatch: pytest.MonkeyPatch, name: str, version: str | None) -> Non
 def test_importing_the_package_loads_no_library_and_touches_no_gpu() -> None:
     program = """
 import sys, torch
-import dualhmr.engines.tensorrt
+import dualhmr.engines.tensorrt.run
 print([name for name in ("tensorrt", "tensorrt_rtx", "cupy") if name in sys.modules])
 print(torch.cuda.is_initialized())
 """
@@ -76,33 +81,34 @@ def test_a_cuda_that_no_package_tells_is_that_of_pytorch(monkeypatch: pytest.Mon
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_here_there_is_no_gpu() -> None:
     assert find_gpu() is None
-    assert "needs an NVIDIA GPU" in str(why_unavailable())
+    with pytest.raises(RuntimeError, match="needs an NVIDIA GPU"):
+        library_and_gpu()
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:", "cuda:x", "gpu"])
 def test_a_device_that_is_no_gpu_is_refused(device: str) -> None:
     with pytest.raises(ValueError, match=f"not on '{device}'"):
-        why_unavailable(device)
+        library_and_gpu(device)
 
 
-def test_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
-    libraries = {
-        "RTX": load_library("tensorrt_rtx"),
-        "proper": Library(ModuleType("tensorrt"), "tensorrt", "11.4.0", "13"),
-    }
+def test_a_gpu_that_the_library_does_not_support(monkeypatch: pytest.MonkeyPatch) -> None:
+    rtx = load_library("tensorrt_rtx")
+    proper = Library(ModuleType("tensorrt"), "tensorrt", "11.4.0", "13")
 
-    def reason(library: str, capability: str) -> str | None:
+    def found(library: Library, capability: str) -> tuple[Library, Gpu]:
         gpu = Gpu(0, "NVIDIA H100", capability, "torch")
         monkeypatch.setattr(availability, "find_gpu", lambda _device: gpu)
-        monkeypatch.setattr(availability, "load_library", lambda: libraries[library])
-        return why_unavailable()
+        monkeypatch.setattr(availability, "load_library", lambda: library)
+        return library_and_gpu()
 
-    assert reason("RTX", "sm86") is None
-    assert reason("proper", "sm90") is None
-    assert "does not run on NVIDIA H100 (sm90), only on sm75" in str(reason("RTX", "sm90"))
+    assert found(rtx, "sm86")[1].capability == "sm86"
+    assert found(proper, "sm90")[0] == proper
+    with pytest.raises(RuntimeError, match=r"run on NVIDIA H100 \(sm90\), only on sm75"):
+        found(rtx, "sm90")
 
 
-def test_a_missing_library_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_an_import_error(monkeypatch: pytest.MonkeyPatch) -> None:
     give(monkeypatch, "tensorrt", None)
     give(monkeypatch, "tensorrt_rtx", None)
-    assert "pip install" in str(why_unavailable())
+    with pytest.raises(ImportError, match="pip install"):
+        library_and_gpu()

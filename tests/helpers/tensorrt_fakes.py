@@ -105,14 +105,14 @@ class HostMemory:
     def on_stream(self) -> Iterator[int]:
         yield STREAM
 
-    def empty(self, shape: Sequence[int], dtype: str) -> Any:
+    def empty(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Any:
         return np.full(tuple(shape), 99, dtype)
 
     def address(self, array: Any) -> int:
         return int(array.ctypes.data)
 
-    def fill(self, array: Any, values: np.ndarray) -> None:
-        array[:] = values
+    def upload(self, values: np.ndarray, target: Any) -> None:
+        target[:] = values
 
     def copy(self, source: Any, target: Any) -> None:
         target[:] = source

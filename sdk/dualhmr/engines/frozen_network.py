@@ -162,10 +162,8 @@ def check_inputs(
         if array.dtype != spec.dtype:
             raise TypeError(f"input {spec.name} is {array.dtype}, expected {spec.dtype}")
         if array.shape[1:] != spec.shape:
-            expected = ", ".join(["N", *map(str, spec.shape)])
-            raise ValueError(
-                f"input {spec.name} has the shape {array.shape}, expected ({expected})"
-            )
+            expected = f"({', '.join(['N', *map(str, spec.shape)])})"
+            raise ValueError(f"input {spec.name} has the shape {array.shape}, expected {expected}")
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) != 1:
         raise ValueError(f"every input holds the same persons, but their numbers are {counts}")

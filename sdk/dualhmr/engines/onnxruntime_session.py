@@ -19,7 +19,7 @@ def load_onnxruntime() -> Any:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
         raise ImportError(
-            f"ONNX Runtime cannot be imported ({error}): pip install onnxruntime (or onnxruntime-gpu)"
+            f"ONNX Runtime is not installed ({error}): pip install onnxruntime (or onnxruntime-gpu)"
         ) from error
 
 
@@ -40,7 +40,7 @@ def open_session(
     """A session on `provider`, or on the CPU where ONNX Runtime falls back to it.
 
     `precision` is the graph's, for the error. Raises FileNotFoundError, ValueError for a file that
-    is no network, RuntimeError where the provider cannot be started or has no kernels for the graph.
+    is no network, RuntimeError where the provider cannot be started, or cannot run the graph.
     """
     onnxruntime = load_onnxruntime()
     if not path.is_file():

@@ -26,7 +26,7 @@ from typing import Any
 
 from dualhmr.engines.tensorrt.build import BuiltEngine, build_engine, check_target
 from dualhmr.engines.tensorrt.library import Library, find_gpu, load_library
-from dualhmr.files import atomic_path
+from dualhmr.files import atomic_path, write_json
 
 try:
     import platformdirs
@@ -77,8 +77,7 @@ def write_file(path: Path, facts: Mapping[str, str], content: bytes) -> None:
     # The record comes last: without it, or with an older one, the content is not used.
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-    with atomic_path(_record_path(path)) as temporary:
-        temporary.write_text(json.dumps(record, indent=2), encoding="utf-8")
+    write_json(_record_path(path), record)
 
 
 def read_file(path: Path, facts: Mapping[str, str]) -> bytes | None:
@@ -128,7 +127,7 @@ def engine_folders(onnx_path: Path, cache_folder: Path | None = None) -> tuple[P
     """The folders that may hold the engine of an ONNX file; new engines go into the second.
 
     The first is `engines` beside the file, where export puts the engines of a bundle. The second is
-    `cache_folder`, or for None that of the user: $DUALHMR_CACHE, or where the platform keeps caches.
+    `cache_folder`, or for None the user's: $DUALHMR_CACHE, or where the platform keeps caches.
     """
     return onnx_path.parent / ENGINES, cache_folder or _user_cache() / ENGINES
 
@@ -271,8 +270,8 @@ def prebuild(
     """Writes the engine of an ONNX file into `folder`, unless it is there, and returns its path.
 
     `cached_engine` finds it if the folder is called `engines` and lies beside the ONNX file, with
-    the same TensorRT and `max_batch`, on a GPU that fits: any of the compute capability `target`, as
-    "sm86"; for None this machine's, and with TensorRT proper, all of the same model.
+    the same TensorRT and `max_batch`. It fits all GPUs of the compute capability `target`, as
+    "sm86"; for None, that of this machine's GPU, and with TensorRT proper only the same model.
 
     Raises ImportError without TensorRT, RuntimeError for a target of None without a GPU, OSError
     where the folder cannot be written, and what `build_engine` raises.

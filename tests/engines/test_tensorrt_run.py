@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import tensorrt_rtx
 from helpers.tensorrt_fakes import DoublingEngine, HostMemory, fake_module
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dualhmr.engines.tensorrt.run import EngineRunner
 
@@ -11,11 +13,18 @@ WHOLE_GRAPH = tensorrt_rtx.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
 
 
 class Running:
-    def __init__(self, *, cuda_graph: bool = False, captures_by_itself: bool = False) -> None:
+    def __init__(
+        self, *, cuda_graph: bool = False, captures_by_itself: bool = False, max_batch: int = 8
+    ) -> None:
         self.engine = DoublingEngine()
         self.memory = HostMemory()
-        module = fake_module(captures_by_itself=captures_by_itself)
-        self.runner = EngineRunner(module, self.engine, self.memory, cuda_graph=cuda_graph)
+        self.runner = EngineRunner(
+            fake_module(captures_by_itself=captures_by_itself),
+            self.engine,
+            self.memory,
+            max_batch=max_batch,
+            cuda_graph=cuda_graph,
+        )
 
     def doubles(self, persons: int, start: float = 1) -> np.ndarray:
         x = np.arange(start, start + 3 * persons, dtype=np.float32).reshape(persons, 3)
@@ -72,10 +81,10 @@ def test_read_only_and_strided_inputs_are_taken() -> None:
 
 def test_wrong_types_and_shapes_are_refused() -> None:
     runner = Running().runner
-    with pytest.raises(TypeError, match="input 'x' is float64; the engine reads float32"):
+    with pytest.raises(TypeError, match="input x is float64, expected float32"):
         runner({"x": np.zeros((2, 3))})
     for shape in ((2, 4), (3,), (2, 3, 1), ()):
-        with pytest.raises(ValueError, match="input 'x' has the shape"):
+        with pytest.raises(ValueError, match="input x has the shape"):
             runner({"x": np.zeros(shape, np.float32)})
     with pytest.raises(ValueError, match=r"TensorRT refuses 'x' of the shape \(5, 3\)"):
         runner({"x": np.zeros((5, 3), np.float32)})
@@ -90,5 +99,23 @@ def test_a_failure_is_an_error() -> None:
 
 def test_unknown_types_are_refused() -> None:
     module = fake_module(captures_by_itself=False)
-    with pytest.raises(ValueError, match="'x' is of type FP4"):
-        EngineRunner(module, DoublingEngine(kind="FP4"), HostMemory(), cuda_graph=False)
+    with pytest.raises(ValueError, match="x is of type FP4; expected one of FLOAT"):
+        EngineRunner(
+            module, DoublingEngine(kind="FP4"), HostMemory(), max_batch=8, cuda_graph=False
+        )
+
+
+@pytest.mark.parametrize("cuda_graph", [False, True])
+@given(persons=st.integers(0, 20), largest=st.integers(1, 4))
+def test_large_batches_are_split(cuda_graph: bool, persons: int, largest: int) -> None:
+    running = Running(cuda_graph=cuda_graph, max_batch=largest)
+    running.doubles(persons)
+    contexts = running.engine.contexts
+    warm_ups = len(contexts) if cuda_graph else 0
+    executed = sum(context.executed for context in contexts)
+    assert executed == -(-persons // largest) + warm_ups
+
+
+def test_without_an_input_nothing_runs() -> None:
+    with pytest.raises(ValueError, match="missing inputs x; this network reads x"):
+        Running().runner({})
