@@ -39,10 +39,10 @@ def test_damage_truncation_and_absence(bundle: Path, file: str) -> None:
     path = bundle / file
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=f"{file} is damaged or was exchanged: its sha256 is"):
+    with pytest.raises(ValueError, match=f"{file} is damaged or was replaced: its sha256 is"):
         open_bundle(bundle)
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(ValueError, match="damaged or was exchanged"):
+    with pytest.raises(ValueError, match="damaged or was replaced"):
         open_bundle(bundle)
     path.unlink()
     with pytest.raises(FileNotFoundError, match=f"lacks {file}; copy the whole folder"):

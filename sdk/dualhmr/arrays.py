@@ -1,4 +1,4 @@
-"""NumPy and PyTorch: arrays of either, and whether PyTorch is installed."""
+"""Functions for arrays of NumPy or PyTorch, and whether PyTorch is installed."""
 
 import importlib.util
 import sys
@@ -8,19 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = Any
-"""A NumPy array or a tensor. What comes out is of the library that came in."""
+"""A NumPy array or a tensor. Functions return arrays of the library of their arguments."""
 
 
 def library_of(array: Array) -> Any:
     """The module, NumPy or PyTorch, whose functions take `array`.
 
-    To be used for functions that both have, with arguments by position: names differ.
+    Call only functions that both have, with positional arguments, because keywords differ.
     """
+    # Where there is a tensor, torch is imported already.
     return np if isinstance(array, np.ndarray) else sys.modules["torch"]
 
 
 def to_numpy(array: Array) -> npt.NDArray[Any]:
-    """The numbers of an array of NumPy, PyTorch, CuPy or another library, in the host's memory."""
+    """An array of NumPy, PyTorch, CuPy or another DLPack library as a NumPy array on the CPU."""
     if isinstance(array, np.ndarray):
         return array
     if hasattr(array, "cpu"):  # PyTorch
@@ -34,11 +35,11 @@ INSTALL_TORCH = 'pip install "dualhmr[torch]"'
 
 
 def torch_installed() -> bool:
-    """Whether it can be imported; does not import it."""
+    """Whether PyTorch can be imported. Does not import it."""
     return importlib.util.find_spec("torch") is not None
 
 
 def check_torch(needed_by: str) -> None:
-    """Raises ImportError, which says what needs PyTorch and how to install it."""
+    """Raises ImportError, saying how to install PyTorch, unless it is installed."""
     if not torch_installed():
         raise ImportError(f"{needed_by} needs PyTorch: {INSTALL_TORCH}")

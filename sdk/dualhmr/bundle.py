@@ -1,4 +1,13 @@
-"""A bundle's manifest: what its networks are, how they are adapted, and its files' hashes."""
+"""A bundle: the folder that holds a pair of networks ready to run. Export writes it.
+
+manifest.json          the networks, how they are adapted, and the sha256 of every other file
+backbone.onnx          the main network's backbone
+auxiliary.onnx         the whole auxiliary network
+head.safetensors       the main network's head, which is adapted
+backbone.safetensors   optional: weights for running or adapting the backbone in PyTorch
+auxiliary.safetensors  optional: likewise
+adaptation.onnx        optional: the whole adaptation by one schedule, to run without PyTorch
+"""
 
 import json
 import os
@@ -32,15 +41,15 @@ class NetworkSpec:
     backbone: str
     backbone_options: dict[str, int]
     reads: tuple[str, ...]
-    """Names of what the network is given: `image`, `keypoints`, `box_info`."""
+    """The network's inputs: some of `image`, `keypoints`, `box_info`."""
     hidden: int
     iterations: int
     head_reads_box_info: bool
 
     def build(self) -> "MeshRegressor":
-        """The network with untrained weights, in PyTorch.
+        """The network in PyTorch, with untrained weights.
 
-        ValueError where the spec contradicts itself, ImportError without PyTorch.
+        Raises ValueError if the spec contradicts itself, ImportError without PyTorch.
         """
         check_torch("building a network")
         from dualhmr.networks import MeshRegressor, RegressorHead, build_backbone
@@ -62,18 +71,18 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class ScheduleDefaults:
-    """How these networks are adapted where the user does not say otherwise."""
+    """How these networks are adapted by default."""
 
     name: str = "paper"
     adam_rate: float = 1e-5
     descent_rate: float = 1e-5
-    """Of the plain step, where the schedule has one: best that of the inner step in training."""
+    """Of gradient descent, if the schedule has it; best as the inner step's in training."""
     descent_max_norm: float | None = None
-    """Bound on the length of that step's gradient."""
+    """Gradient descent clips the gradient to this norm."""
     tolerance: float = 2e-5
 
     def schedule(self, name: str | None = None) -> Schedule:
-        """The schedule of that name, or the default one, at these rates."""
+        """The schedule of that name (None: the default one) at these rates."""
         return named_schedule(
             name or self.name,
             adam_rate=self.adam_rate,
@@ -85,7 +94,7 @@ class ScheduleDefaults:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `manifest.json` says."""
+    """The content of `manifest.json`."""
 
     name: str
     description: str
@@ -96,8 +105,9 @@ class Manifest:
     image_size: tuple[int, int]
     """Height and width of the crop."""
     keypoint_set: str
-    """The 2D keypoints that the networks read, or were trained to fit."""
+    """The name of the networks' own 2D keypoints, see `network_keypoints`."""
     camera: str
+    """One of `dualhmr.camera.CAMERAS`."""
     weights: LossWeights
     schedule: ScheduleDefaults
     files: dict[str, str]
@@ -107,13 +117,13 @@ class Manifest:
     precision: str = "fp32"
     """The type that the ONNX files' backbones compute in: `fp32`, `fp16` or `bf16`."""
     max_batch: int | None = None
-    """Most persons that TensorRT engines were built to take at once; None: the engines' default."""
+    """Most persons per batch of TensorRT engines; None: the engines' default."""
     format: str = FORMAT
     format_version: int = FORMAT_VERSION
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of the bundle in `folder`; raises as `open_bundle` does."""
+    """The manifest of the bundle in `folder`. Raises what `open_bundle` raises."""
     path = folder / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is not a bundle: it has no {MANIFEST}")
@@ -151,38 +161,25 @@ def _check_file_names(path: Path, files: set[str]) -> None:
         )
 
 
-# A bundle: the folder that holds a pair of networks ready to run.
-#
-# Export writes it, the SDK reads it:
-#
-# manifest.json          what the networks are, and the sha256 of every other file
-# backbone.onnx          the main network's backbone
-# auxiliary.onnx         the whole auxiliary network
-# head.safetensors       the main network's head, which is adapted
-# backbone.safetensors   optional: weights for running or adapting the backbone in PyTorch
-# auxiliary.safetensors  optional: likewise
-# adaptation.onnx        optional: the whole adaptation by one schedule, for where PyTorch is not
-
-
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle whose files are all there and unchanged."""
+    """An opened bundle: all its files exist and have the hashes in the manifest."""
 
     folder: Path
     manifest: Manifest
 
     def path(self, file: str) -> Path:
-        """The path of one of the bundle's files. FileNotFoundError for one that it came without."""
+        """The path of a file. Raises FileNotFoundError if the bundle comes without it."""
         if file not in self.manifest.files:
             raise FileNotFoundError(f"bundle {self.folder} comes without {file}; export it again")
         return self.folder / file
 
 
 def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
-    """Reads a bundle and checks every file's hash; None is the one that comes with the package.
+    """Reads a bundle and checks every file's hash; None is the default bundle in the package.
 
-    Raises FileNotFoundError for a folder or file that is not there, and ValueError for a manifest
-    that is damaged or of a newer format, and for a file whose content is not what was exported.
+    Raises FileNotFoundError for a missing folder or file, and ValueError for a manifest that is
+    damaged or of a newer format and for a file that does not have its hash.
     """
     if folder is None:
         folder = Path(str(resources.files("dualhmr"))) / "assets" / "default_bundle"
@@ -194,7 +191,7 @@ def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
         found = sha256(folder / file)
         if found != expected:
             raise ValueError(
-                f"{folder / file} is damaged or was exchanged: its sha256 is {found}, the manifest "
+                f"{folder / file} is damaged or was replaced: its sha256 is {found}, the manifest "
                 f"says {expected}; copy the whole bundle again"
             )
     return Bundle(folder, manifest)

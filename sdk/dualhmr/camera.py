@@ -21,7 +21,7 @@ HMR_FOCAL_LENGTH = 5000.0
 
 
 class View(NamedTuple):
-    """What is known of how a person is seen, before any network has run."""
+    """A person's box and the camera of the image: all that is known before a network runs."""
 
     box_center: Array
     """(..., 2) image pixels."""
@@ -34,7 +34,7 @@ class View(NamedTuple):
 
 
 class FullCamera(NamedTuple):
-    """A pinhole camera of the whole image, and the person's place before it."""
+    """A pinhole camera of the whole image, and the person's position in its frame."""
 
     translation: Array
     """(..., 3) metres, added to the body in its own frame."""
@@ -50,16 +50,16 @@ def default_focal_length(width: int, height: int) -> float:
 
 
 def image_center(width: int, height: int) -> tuple[float, float]:
-    """The principal point where none is known: half the size, as in CLIFF."""
+    """The default principal point: half the size, as in CLIFF."""
     return width / 2, height / 2
 
 
 def keypoint_box(keypoints_px: Array, confidence: Array) -> tuple[Array, Array]:
     """Centre (..., 2) and height (...) in pixels of the box around the labelled keypoints.
 
-    `keypoints_px` (..., K, 2); those with `confidence` (..., K) zero do not count. The box has the
-    crop's aspect ratio and `BOX_MARGIN` around the keypoints' rectangle. Without any labelled
-    keypoint the centre is NaN, and with a single one the height is zero.
+    `keypoints_px` (..., K, 2); those with `confidence` (..., K) zero are ignored. The box has the
+    crop's aspect ratio and `BOX_MARGIN` around the keypoints' rectangle. Without labelled keypoints
+    the centre is NaN, and with a single one the height is zero.
     """
     library = library_of(keypoints_px)
     labelled = (confidence > 0)[..., None]
@@ -71,7 +71,10 @@ def keypoint_box(keypoints_px: Array, confidence: Array) -> tuple[Array, Array]:
 
 
 def box_info(view: View) -> Array:
-    """CLIFF's three numbers (..., 3): the box's place and height, in units of the focal length."""
+    """CLIFF's three numbers (..., 3): the box's centre and height, in units of the focal length.
+
+    The constants are those of CLIFF's released code. They bring the numbers to about [-1, 1].
+    """
     focal = view.focal_length
     offset = (view.box_center - view.principal_point) / focal[..., None] * 2.8
     height = (view.box_height - 0.24 * focal) / (0.06 * focal)
@@ -103,6 +106,8 @@ def cliff_camera(crop_camera: Array, view: View) -> FullCamera:
     A scale of 1 makes the box 2 m high at the person's depth.
     """
     scale, x, y = (crop_camera[..., number] for number in range(3))
+    # At depth z a box of h pixels is h z / f metres high. It shall be 2 / scale metres high, so
+    # z = 2 f / (h scale), and its centre lies (box_center - principal_point) z / f off the axis.
     pixels_per_two_metres = view.box_height * scale + 1e-9
     center = 2 * (view.box_center - view.principal_point) / pixels_per_two_metres[..., None]
     depth = 2 * view.focal_length / pixels_per_two_metres
@@ -115,9 +120,9 @@ def cliff_camera(crop_camera: Array, view: View) -> FullCamera:
 def hmr_camera(crop_camera: Array, view: View) -> FullCamera:
     """The network's (scale, x, y) (..., 3) -> the camera of HMR, written as one of the full image.
 
-    HMR looks at the crop alone, with a focal length of 5000 crop pixels through the crop's centre.
-    In image pixels that is a camera through the box's centre whose focal length grows with the box;
-    the view's own focal length and principal point play no part.
+    HMR's camera is that of the crop, with a focal length of 5000 crop pixels through the crop's
+    centre. In image pixels its principal point is the box's centre and its focal length grows with
+    the box. The view's focal length and principal point are not used.
     """
     scale, x, y = (crop_camera[..., number] for number in range(3))
     depth = 2 * HMR_FOCAL_LENGTH / (CROP_HEIGHT * scale + 1e-9)

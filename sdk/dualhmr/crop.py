@@ -1,4 +1,4 @@
-"""Cutting a person out of a photograph: one box, one resampling."""
+"""Crops a person out of a photograph, with a single resampling."""
 
 import math
 from typing import NamedTuple
@@ -31,8 +31,8 @@ def crop_person(
 ) -> npt.NDArray[np.uint8]:
     """`image` (H, W, 3) uint8 RGB -> the crop (256, 192, 3) uint8.
 
-    Crop pixels that stick out of the image are black. A box smaller than the crop is interpolated
-    linearly; of a larger one no pixel is skipped, each counts in the mean of those around it.
+    Crop pixels outside of the image are black. A box smaller than the crop is interpolated
+    linearly. A larger one is antialiased: every image pixel contributes.
 
     Raises ValueError for a box that is not finite or has no height.
     """
@@ -55,13 +55,13 @@ def crop_person(
 
 
 class _Span(NamedTuple):
-    """What of one axis of the crop lies inside the image."""
+    """The part of one axis of the crop that lies inside the image."""
 
     size: int
     crop: slice
     """The crop pixels that lie wholly inside."""
     image: slice
-    """The image pixels that they are made of."""
+    """The image pixels that they are resampled from."""
     low: float
     high: float
     """Outer edges of these crop pixels, in pixels from the edge of the first image pixel."""
@@ -70,10 +70,11 @@ class _Span(NamedTuple):
 def _span(scale: float, offset: float, crop_size: int, image_size: int) -> _Span:
     """Crop pixel i has its centre on image pixel `scale` i + `offset`."""
     edge = offset + 0.5 - scale / 2
-    slack = 1e-3  # of a crop pixel: boxes flush with the image shall not lose a row to rounding
+    slack = 1e-3  # of a crop pixel: rounding must not cost boxes flush with the image a row
     first = max(0, math.ceil(-edge / scale - slack))
     last = min(crop_size, math.floor((image_size - edge) / scale + slack))
     low, high = max(0.0, edge + scale * first), min(float(image_size), edge + scale * last)
+    # Pillow's bilinear filter reaches one output pixel, or one input pixel if that is larger.
     reach = math.ceil(max(scale, 1.0)) + 1
     start = max(0, math.floor(low) - reach)
     image = slice(start, max(start, math.ceil(high) + reach))

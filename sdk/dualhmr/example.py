@@ -1,4 +1,4 @@
-"""The photograph of `dualhmr recover --example`: one that scikit-image ships, annotated by hand."""
+"""The photograph of `dualhmr recover --example`, from scikit-image, annotated by hand."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from dualhmr.keypoints import COCO_17, Keypoints
 
 NAME = "cameraman"
-# Pixels of the 512x512 photograph; what the coat, the camera and the frame hide is left out.
+# Pixels of the 512x512 photograph, without joints that the coat, the camera or the frame hide.
 _ANNOTATED = {
     "nose": (251, 166),
     "right_eye": (238, 148),
@@ -27,7 +27,7 @@ def example() -> tuple[npt.NDArray[np.uint8], Keypoints]:
     """The photograph (512, 512, 3) and the keypoints of the one person in it.
 
     The photograph is scikit-image's `camera`, dedicated to the public domain (CC0) by Lav Varshney.
-    Raises ImportError where scikit-image is not installed.
+    Raises ImportError if scikit-image is not installed.
     """
     try:
         import skimage.data

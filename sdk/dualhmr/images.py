@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 _EXIF_ORIENTATION = 0x0112
-# What undoes each EXIF orientation; 1 is upright.
+# The operation that undoes each EXIF orientation; 1 is upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -33,11 +33,12 @@ def load_image(
     """Return an image as a contiguous (H, W, 3) uint8 RGB array.
 
     `image` is a path, a PIL image, or a uint8 array, (H, W, 3) RGB (for OpenCV's BGR pass
-    `image[..., ::-1]`) or (H, W) grey; such an array is not copied where it fits already.
+    `image[..., ::-1]`) or (H, W) grey; an array in the right layout is not copied.
 
     Files and PIL images are turned upright by their EXIF orientation, so keypoints must refer to
-    the upright image. Transparency is laid over white. Of 16 bits per channel the upper 8 are
-    kept. Of several frames the current one is taken, a file's first. Colour profiles are ignored.
+    the upright image. Transparent pixels are blended with white. Of 16 bits per channel the upper 8
+    are kept. Of several frames the current one is used, a file's first. Colour profiles are
+    ignored.
 
     Raises FileNotFoundError for a missing file, TypeError for other types and dtypes, ValueError
     for other shapes, files that cannot be decoded and images above Pillow's pixel limit.
@@ -54,10 +55,9 @@ def load_image(
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return the files in a folder with one of `IMAGE_SUFFIXES`, sorted; hidden ones are left out.
+    """Return the files in a folder with one of `IMAGE_SUFFIXES`, sorted, without hidden ones.
 
-    Raises FileNotFoundError when the folder or images in it are missing, ValueError when it is a
-    file.
+    Raises FileNotFoundError for a missing folder or one without images, ValueError for a file.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -102,7 +102,7 @@ def _from_file(path: Path) -> NDArray[np.uint8]:
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not an image; list_images finds the images in it")
     with _decoding(str(path)), Image.open(path) as image:
-        # Up to twice its limit Pillow only warns.
+        # Pillow only warns between its limit and twice that.
         limit, pixels = Image.MAX_IMAGE_PIXELS, image.width * image.height
         if limit is not None and pixels > limit:
             raise Image.DecompressionBombError(f"Image size ({pixels} pixels).")
@@ -121,7 +121,7 @@ def _decoding(name: str) -> Iterator[None]:
     """Turn what Pillow raises into errors that name the image."""
     try:
         yield
-    # The warning arrives as an error only where the user turned warnings into errors.
+    # The warning is an error only if the user turned warnings into errors.
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         limit = Image.MAX_IMAGE_PIXELS
         raise ValueError(
@@ -131,7 +131,7 @@ def _decoding(name: str) -> Iterator[None]:
         raise ValueError(f"{name} is not an image in a format that Pillow knows") from error
     except PermissionError:
         raise
-    except Exception as error:  # each of Pillow's decoders raises its own kinds
+    except Exception as error:  # Pillow's decoders raise many types
         raise ValueError(
             f"{name} cannot be decoded; it is damaged or cut short ({error})"
         ) from error

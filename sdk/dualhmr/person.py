@@ -1,4 +1,4 @@
-"""One person: the view, the evidence from the frozen networks, and the adapted body."""
+"""One person: what is observed, the evidence from the frozen networks, and the adapted body."""
 
 from collections.abc import Collection
 from typing import Any, NamedTuple
@@ -33,15 +33,13 @@ def place_bodies(
 ) -> tuple[FloatArray, FloatArray]:
     """Vertices (N, V, 3) and joints (N, 24, 3) in the camera frame, metres.
 
-    `rotations` (N, 24, 3, 3), `betas` (N, B), `translation` (N, 3) metres. Bodies are posed one by
-    one, so that who else is there does not change the last digit of anybody.
+    `rotations` (N, 24, 3, 3), `betas` (N, B), `translation` (N, 3) metres.
     """
-    vertices, joints = [], []
-    for turned, shape, place in zip(rotations, betas, translation, strict=True):
-        posed = pose_arrays(body, turned, shape)
-        vertices.append(posed[0] + place)
-        joints.append(posed[1] + place)
-    return np.stack(vertices), np.stack(joints)
+    # One by one: in a batch, the other persons could change a result's last digits.
+    posed = [pose_arrays(body, *person) for person in zip(rotations, betas, strict=True)]
+    vertices = np.stack([vertices for vertices, _ in posed])
+    joints = np.stack([joints for _, joints in posed])
+    return vertices + translation[:, None], joints + translation[:, None]
 
 
 class ObservedPerson(NamedTuple):
@@ -65,7 +63,7 @@ class PersonEvidence(NamedTuple):
 
     observed: ObservedPerson
     inputs: dict[str, npt.NDArray[np.generic]]
-    """What the networks read."""
+    """Of the networks, by name."""
     features: DLPackArray
     """(1, F) of the backbone."""
     rotations: DLPackArray
@@ -78,10 +76,10 @@ class PersonIterates(NamedTuple):
     """One person at the start and after each of S - 1 steps."""
 
     losses: tuple[float, ...]
-    """S watched losses."""
+    """S losses, of which the lowest is the best step."""
     trace: StepTrace
     keypoints_2d: FloatArray
-    """(S, K, 2) image pixels, in the order of those given, NaN where the body has no such point."""
+    """(S, K, 2) image pixels, in the order of the user's, NaN if the body has no such point."""
     focal_length: FloatArray
     """(S,) image pixels."""
     principal_point: FloatArray
@@ -102,16 +100,16 @@ class AdaptedPerson(NamedTuple):
     principal_point: FloatArray
     """(2,)."""
     keypoints_2d: FloatArray
-    """(K, 2) image pixels, NaN where the body has no such point."""
+    """(K, 2) image pixels, NaN if the body has no such point."""
     reprojection_px: tuple[float, float]
-    """Before and after."""
+    """Mean distance to the observed keypoints before and after adaptation."""
     iterates: PersonIterates
 
 
 def observe_person(
     keypoints: Keypoints, person: int, focal_length: float, principal_point: tuple[float, float]
 ) -> ObservedPerson:
-    """The box around one person's keypoints, and the camera that sees it."""
+    """One person's keypoints, the box around them, and the image's camera."""
     xy = keypoints.xy[person : person + 1]
     confidence = keypoints.confidence[person : person + 1]
     center, height = keypoint_box(xy, confidence)
@@ -120,7 +118,7 @@ def observe_person(
 
 
 def best_of(iterates: PersonIterates, observed: ObservedPerson) -> AdaptedPerson:
-    """The best iterate, and how far it and the first are from the keypoints given."""
+    """The best iterate, and the distances of it and of the first to the observed keypoints."""
     best, trace = iterates.best_step, iterates.trace
     keypoints_2d = iterates.keypoints_2d
     return AdaptedPerson(
@@ -176,10 +174,10 @@ def keypoints_input(
     """Keypoints of one set as a network of another set reads them: (N, K', 3).
 
     `keypoints` (N, K, 2) in normalised crop coordinates and `confidence` (N, K) are of `source`.
-    Points are matched by name; those that `source` lacks, or that are missing, are zero. Takes and
-    returns arrays of NumPy or of PyTorch.
+    Points are matched by name. Those that `source` lacks, or that are missing, are zero. NumPy or
+    PyTorch.
 
-    Raises ValueError where the shapes are not those of `source`.
+    Raises ValueError if the shapes are not those of `source`.
     """
     if confidence.shape[1:] != (len(source),) or keypoints.shape != (*confidence.shape, 2):
         raise ValueError(
@@ -188,11 +186,11 @@ def keypoints_input(
         )
     library = library_of(keypoints)
     xy = library.where((confidence <= 0)[..., None], 0.0, keypoints)
-    known = library.concatenate([xy, confidence[..., None]], -1)
-    absent = library.zeros_like(known[:, :1])
+    labelled = library.concatenate([xy, confidence[..., None]], -1)
+    absent = library.zeros_like(labelled[:, :1])
     position = {name: index for index, name in enumerate(source.names)}
     order = [position.get(name, len(source)) for name in target.names]
-    return library.concatenate([known, absent], 1)[:, order]
+    return library.concatenate([labelled, absent], 1)[:, order]
 
 
 def run_frozen_networks(

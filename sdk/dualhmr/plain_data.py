@@ -1,4 +1,8 @@
-"""Dataclasses from plain JSON values, strictly: a misspelt or mistyped field is an error."""
+"""Dataclasses from plain JSON values, strictly: a misspelt or mistyped field is an error.
+
+Our own, because msgspec ignores unknown fields of dataclasses and cattrs converts mistyped values
+("3" to 3).
+"""
 
 import dataclasses
 import types
@@ -12,27 +16,27 @@ def from_plain(cls: type[T], plain: object, *, where: str = "") -> T:
 
     Raises ValueError that names the field: unknown, missing without a default, or of another type.
     """
+    owner = where or cls.__name__
     if not isinstance(plain, dict):
-        raise ValueError(f"{where or cls.__name__} is {plain!r}, expected an object with fields")
+        raise ValueError(f"{owner} is {plain!r}, expected an object with fields")
     hints = get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(plain) - set(fields))
     if unknown:
         raise ValueError(
-            f"unknown {where or cls.__name__} field {', '.join(unknown)}; "
-            f"known are {', '.join(fields)}"
+            f"unknown {owner} field {', '.join(unknown)}; known are {', '.join(fields)}"
         )
     values = {}
     for name, field in fields.items():
         if name in plain:
             values[name] = _value(hints[name], plain[name], f"{where}.{name}" if where else name)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ValueError(f"{where or cls.__name__} lacks the field {name}")
+            raise ValueError(f"{owner} lacks the field {name}")
     return cls(**values)
 
 
 def _value(hint: Any, plain: object, where: str) -> Any:
-    """`plain` as the type `hint`; whole numbers pass for real ones and lists for tuples."""
+    """`plain` as the type `hint`. An int is accepted for a float, a list for a tuple."""
     origin, arguments = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_plain(hint, plain, where=where)
@@ -42,26 +46,21 @@ def _value(hint: Any, plain: object, where: str) -> Any:
         (hint,) = (argument for argument in arguments if argument is not types.NoneType)
         return _value(hint, plain, where)
     if origin is tuple and isinstance(plain, list | tuple):
-        return _tuple(arguments, plain, where)
+        if arguments[-1] is Ellipsis:
+            arguments = (arguments[0],) * len(plain)
+        if len(arguments) != len(plain):
+            raise ValueError(f"{where} has {len(plain)} entries, expected {len(arguments)}")
+        return tuple(
+            _value(hint, value, f"{where}[{index}]")
+            for index, (hint, value) in enumerate(zip(arguments, plain, strict=True))
+        )
     if origin is dict and isinstance(plain, dict):
         return {
             str(key): _value(arguments[1], value, f"{where}.{key}") for key, value in plain.items()
         }
     if hint is float and isinstance(plain, int) and not isinstance(plain, bool):
         return float(plain)
+    # A bool is an int in Python, but not in JSON.
     if origin is None and isinstance(plain, hint) and (hint is bool or not isinstance(plain, bool)):
         return plain
     raise ValueError(f"{where} is {plain!r}, expected {hint if origin else hint.__name__}")
-
-
-def _tuple(
-    arguments: tuple[Any, ...], plain: list[Any] | tuple[Any, ...], where: str
-) -> tuple[Any, ...]:
-    if arguments[-1] is Ellipsis:
-        arguments = (arguments[0],) * len(plain)
-    if len(arguments) != len(plain):
-        raise ValueError(f"{where} has {len(plain)} entries, expected {len(arguments)}")
-    return tuple(
-        _value(hint, value, f"{where}[{index}]")
-        for index, (hint, value) in enumerate(zip(arguments, plain, strict=True))
-    )

@@ -1,4 +1,4 @@
-"""What was recovered: bodies in the camera's frame, how they were found, and pictures of them."""
+"""The result: bodies in the camera frame, how they were found, and files and pictures of them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from dualhmr.person import FloatArray, StepTrace, place_bodies
 
 
 class SkippedPerson(NamedTuple):
-    """A person who was given, but could not be recovered."""
+    """A person whose keypoints cannot be used."""
 
     person: int
-    """Index among the persons given."""
+    """Index among the user's persons."""
     reason: str
 
 
@@ -35,17 +35,17 @@ class Recovery:
     """
 
     persons: npt.NDArray[np.int64]
-    """(P,) which of the persons given each one is; differs from 0..P-1 where some were skipped."""
+    """(P,) indices among the user's persons; 0..P-1 unless some were skipped."""
     skipped: tuple[SkippedPerson, ...]
-    """Those given who could not be recovered, and why."""
+    """The user's persons that could not be recovered, and why."""
     vertices: FloatArray
     """(P, V, 3) camera frame."""
     joints: FloatArray
     """(P, 24, 3) SMPL's skeleton, camera frame."""
     keypoints_2d: FloatArray
-    """(P, K, 2) the model's own keypoints in image pixels, in the order of those given.
+    """(P, K, 2) the body's keypoints in image pixels, in the order of the user's.
 
-    NaN where the body has no such point (fingers, contour of the face).
+    NaN if the body has no such point (fingers, contour of the face).
     """
     global_orient: FloatArray
     """(P, 3, 3) rotation matrices, body frame to camera frame."""
@@ -66,19 +66,19 @@ class Recovery:
     steps: npt.NDArray[np.int64]
     """(P,) steps taken."""
     best_step: npt.NDArray[np.int64]
-    """(P,) the step whose loss was lowest: the one that is returned."""
+    """(P,) the step with the lowest loss, whose body this is."""
     stop_reason: tuple[str, ...]
     """Per person: `converged`, `max_steps` or `non_finite`."""
     reprojection_px: FloatArray
-    """(P, 2) mean distance in pixels from the keypoints given, before and after adaptation."""
+    """(P, 2) mean distance in pixels to the user's keypoints, before and after adaptation."""
     timings_ms: dict[str, float]
-    """Where the time went, for all persons together."""
+    """Milliseconds by stage, for all persons together."""
     engine: str
     """What ran the frozen networks."""
     adaptation: str
     """What ran the adaptation: PyTorch, or ONNX Runtime by the bundle's graph."""
     keypoints: Keypoints
-    """Those given, of the recovered persons."""
+    """The user's, of the recovered persons."""
     traces: tuple[StepTrace, ...]
     """Per person, the parameters at every step."""
     body: BodyArrays
@@ -88,11 +88,11 @@ class Recovery:
         return len(self.persons)
 
     def __getitem__(self, person: int) -> Recovery:
-        """The recovery of one person, the person axis kept. IndexError past the last."""
+        """The recovery of one person, with a person axis of 1. Raises IndexError past the last."""
         index = range(len(self))[person]
         chosen: dict[str, Any] = {"keypoints": self.keypoints.select([index])}
         for field in fields(self):
-            if field.name not in _SHARED:
+            if field.name not in _WITHOUT_PERSON_AXIS:
                 chosen[field.name] = getattr(self, field.name)[index : index + 1]
         return replace(self, **chosen)
 
@@ -101,11 +101,11 @@ class Recovery:
         return (self[person] for person in range(len(self)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes everything to `.npz`, or the meshes to `.glb`, `.obj` or `.ply`; all or nothing.
+        """Writes all arrays to `.npz`, or the meshes to `.glb`, `.obj` or `.ply`.
 
-        An `.npz` holds the arrays of this class under their names; mesh files are y-up. Raises
-        ValueError for another suffix, FileNotFoundError for a folder that is not there, and
-        PermissionError.
+        An `.npz` holds the arrays of this class under their names; mesh files are y-up. The file is
+        written completely or not at all. Raises ValueError for another suffix, FileNotFoundError
+        for a missing folder, and PermissionError.
         """
         path = Path(path)
         if path.suffix == ".npz":
@@ -115,31 +115,31 @@ class Recovery:
         from dualhmr.rendering import MESH_SUFFIXES, write_mesh
 
         if path.suffix not in MESH_SUFFIXES:
-            known = ", ".join((".npz", *MESH_SUFFIXES))
-            raise ValueError(f"cannot save {path}: its suffix must be one of {known}")
+            suffixes = ", ".join((".npz", *MESH_SUFFIXES))
+            raise ValueError(f"cannot save {path}: its suffix must be one of {suffixes}")
         write_mesh(path, self.vertices, self.faces)
 
     def overlay(self, image: Any, *, keypoints: bool = False) -> npt.NDArray[np.uint8]:
         """The photograph with the bodies drawn over it, and a side view of them, as RGB.
 
-        `image` is what was recovered from. With `keypoints` those that were given are dotted in.
+        `image` is the one passed to `recover`. With `keypoints`, the user's are drawn as dots.
         """
         from dualhmr import rendering
 
-        given = np.concatenate([self.keypoints.xy, self.keypoints.confidence[..., None]], axis=2)
+        dots = np.concatenate([self.keypoints.xy, self.keypoints.confidence[..., None]], axis=2)
         return rendering.overlay(
             load_image(image),
             self.vertices,
             self.faces,
             focal_length=self.focal_length,
             principal_point=self.principal_point,
-            keypoints=given if keypoints else None,
+            keypoints=dots if keypoints else None,
         )
 
     def step_strip(self, image: Any, person: int = 0) -> npt.NDArray[np.uint8]:
-        """One person after 0, 1, 2, ... steps and in the end, side by side, as RGB (paper, Fig. 4).
+        """One person after 0, 1, 2, ... steps, side by side, as RGB (as in the paper's Fig. 4).
 
-        The last panel is the mesh that is returned: the best iterate.
+        The last panel is the recovered mesh, the best iterate.
         """
         from dualhmr import rendering
 
@@ -152,7 +152,7 @@ class Recovery:
         )
 
     def step_vertices(self, person: int = 0) -> FloatArray:
-        """(S, V, 3) camera frame: one person at the start and after every step up to the best."""
+        """(S, V, 3) one person at the start and after every step up to the best, camera frame."""
         trace = self.traces[person]
         shown = slice(0, int(self.best_step[person]) + 1)
         vertices, _ = place_bodies(
@@ -161,6 +161,7 @@ class Recovery:
         return vertices
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        # Persons differ in steps: rows are padded with NaN.
         history = np.full((len(self), max(map(len, self.loss_history))), np.nan, np.float64)
         for row, losses in zip(history, self.loss_history, strict=True):
             row[: len(losses)] = losses
@@ -176,29 +177,16 @@ class Recovery:
         }
 
 
-_SHARED = {"skipped", "faces", "timings_ms", "engine", "adaptation", "keypoints", "body"}
-"""Fields of `Recovery` that have no person axis, or know themselves how to be selected from."""
-
-
-def check_writable(folder: Path) -> None:
-    """Makes `folder`, before any work is done, and sees whether it can be written to.
-
-    Raises PermissionError, or NotADirectoryError where a file is in the way.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise NotADirectoryError(f"{folder} is a file; --out takes a folder") from error
-    except PermissionError as error:
-        raise PermissionError(f"no permission to make the folder {folder}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"no permission to write in the folder {folder}")
+_WITHOUT_PERSON_AXIS = {
+    "skipped", "faces", "timings_ms", "engine", "adaptation", "keypoints", "body",
+}  # fmt: skip
+"""Fields of `Recovery` that are not indexed by person (`keypoints` has its own method for it)."""
 
 
 def write_outputs(recovery: Recovery, image: npt.NDArray[np.uint8], folder: Path) -> list[Path]:
-    """Writes recovery.npz, overlay.png, steps.png and mesh.glb into `folder`; their paths.
+    """Writes recovery.npz, overlay.png, steps.png and mesh.glb into `folder`; returns their paths.
 
-    `steps.png` holds a strip for every person. Raises OSError where a file cannot be written.
+    `steps.png` has a strip for every person. Raises OSError if a file cannot be written.
     """
     from dualhmr.rendering import write_png
 
@@ -214,7 +202,7 @@ def write_outputs(recovery: Recovery, image: npt.NDArray[np.uint8], folder: Path
 
 
 def _stack(pictures: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
-    """One below the other, on white where one is narrower."""
+    """One below the other; narrower ones are padded with white."""
     width = max(picture.shape[1] for picture in pictures)
     padded = [
         np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255)

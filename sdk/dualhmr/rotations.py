@@ -1,5 +1,6 @@
 """Rotations as matrices, rotation vectors (axis-angle) and the 6D numbers that networks regress.
 
+No branch depends on data, so that all of this can be traced, exported and mapped over persons.
 All functions take and return tensors with any leading dimensions and are differentiable.
 Matrices act on column vectors.
 """
@@ -16,6 +17,7 @@ def rotvec_to_rotmat(rotvec: Tensor) -> Tensor:
     """
     squared = (rotvec * rotvec).sum(-1)[..., None, None]
     small = squared < 1e-6
+    # The branch that `where` drops still gets a gradient: it must not divide by zero.
     safe = torch.where(small, torch.ones_like(squared), squared)
     angle = safe.sqrt()
     sine_over_angle = torch.where(small, 1 - squared / 6, angle.sin() / angle)
@@ -33,6 +35,7 @@ def rotmat_to_rotvec(rotmat: Tensor) -> Tensor:
     Goes through the unit quaternion, which stays accurate near 0 and near pi.
     """
     quaternion = _rotmat_to_quaternion(rotmat)
+    # q and -q are one rotation; the one with a positive scalar turns by at most pi.
     quaternion = quaternion * torch.where(quaternion[..., :1] < 0, -1.0, 1.0)
     scalar, vector = quaternion[..., :1], quaternion[..., 1:]
     sine = vector.norm(dim=-1, keepdim=True)
@@ -44,9 +47,9 @@ def rotmat_to_rotvec(rotmat: Tensor) -> Tensor:
 def rot6d_to_rotmat(rot6d: Tensor) -> Tensor:
     """`rot6d` (..., 6) -> (..., 3, 3), by Gram-Schmidt.
 
-    The six numbers are a 3x2 matrix stored by rows, as in SPIN and Meta-HMR: its first column is
-    normalised, its second made orthogonal to the first; they and their cross product are the
-    columns of the rotation.
+    The six numbers are a 3x2 matrix stored by rows, as in SPIN and Meta-HMR. Its first column is
+    normalised, its second is made orthogonal to the first and normalised. The two and their cross
+    product are the columns of the rotation.
     """
     columns = rot6d.unflatten(-1, (3, 2))
     first = torch.nn.functional.normalize(columns[..., 0], dim=-1)
@@ -69,8 +72,8 @@ def _skew(vector: Tensor) -> Tensor:
 def _rotmat_to_quaternion(rotmat: Tensor) -> Tensor:
     """(..., 3, 3) -> unit quaternion (..., 4), scalar first.
 
-    Each of the four rows below is the quaternion times four times one of its components; the row
-    of the largest component is the well-conditioned one.
+    Each of the four rows below is the quaternion times four times one of its components. The row
+    of the largest component is well conditioned.
     """
     m = rotmat
     trace = m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2]

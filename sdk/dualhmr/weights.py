@@ -1,4 +1,4 @@
-"""Weights in `.safetensors` files: data only, nothing in them can run."""
+"""Weights in `.safetensors` files, which hold data only and cannot run code."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 def load_weights(module: nn.Module, path: Path) -> None:
     """Copies the file's tensors into `module`, converting to its dtypes.
 
-    Raises FileNotFoundError, or ValueError where the file is damaged or does not fit the module.
+    Raises FileNotFoundError, or ValueError if the file is damaged or does not fit the module.
     """
     try:
         state = safetensors.torch.load_file(path)
@@ -26,9 +26,9 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 
 def save_weights(module: nn.Module, path: Path, *, dtype: torch.dtype | None = None) -> None:
-    """Writes the module's state dict, its real tensors in `dtype` where one is given.
+    """Writes the module's state dict, its floating-point tensors in `dtype` unless it is None.
 
-    Raises ValueError where a tensor is not finite, in `dtype` if not before.
+    Raises ValueError if a tensor is not finite, before or after the conversion.
     """
     state = {
         name: tensor.detach().to(dtype if tensor.is_floating_point() else None).contiguous().cpu()
@@ -41,14 +41,9 @@ def save_weights(module: nn.Module, path: Path, *, dtype: torch.dtype | None = N
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Writes tensors by name, into a file that everybody may read whom the umask lets."""
+    """Writes tensors by name, with a new file's usual permissions."""
     safetensors.torch.save_file(dict(tensors), path)
-    # safetensors leaves the file to its owner alone.
-    path.chmod(_usual_mode())
-
-
-def _usual_mode() -> int:
-    """The permissions of a new file. There is no way to read the umask but to set it."""
+    # safetensors lets only the owner read the file. The umask can only be read by setting it.
     umask = os.umask(0o077)
     os.umask(umask)
-    return 0o666 & ~umask
+    path.chmod(0o666 & ~umask)

@@ -5,6 +5,7 @@ For each photograph this writes recovery.npz, overlay.png, steps.png and mesh.gl
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -21,7 +22,7 @@ from dualhmr.images import list_images, load_image
 from dualhmr.keypoints import KEYPOINT_SETS, Keypoints, keypoint_file_for, open_keypoint_file
 from dualhmr.person_fitting import ADAPTATIONS
 from dualhmr.recoverer import Recoverer
-from dualhmr.recovery import Recovery, check_writable, write_outputs
+from dualhmr.recovery import Recovery, write_outputs
 
 NAME = "recover"
 DEFAULT_OUT = Path("dualhmr-out")
@@ -71,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Recovers, writes and reports."""
     photographs = _photographs(options)
-    check_writable(options.out)
+    _check_writable(options.out)
     recoverer = Recoverer(
         options.bundle,
         body=options.body,
@@ -121,6 +122,18 @@ def _photographs(options: argparse.Namespace) -> list[Photograph]:
     if not options.image.is_dir():
         return [photograph(options.image, options.out)]
     return [photograph(path, options.out / path.stem) for path in list_images(options.image)]
+
+
+def _check_writable(folder: Path) -> None:
+    """Makes `folder`. If it cannot be written to, this is an error before any work is done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(f"{folder} is a file; --out takes a folder") from error
+    except PermissionError as error:
+        raise PermissionError(f"no permission to make the folder {folder}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"no permission to write in the folder {folder}")
 
 
 def _recover_folder(
