@@ -47,6 +47,16 @@ def test_modules_and_what_is_in_them_exist(page: str) -> None:
             resolve(name)
 
 
+def test_the_names_in_lists_of_steps_are_those_of_the_code() -> None:
+    steps = PAGES["CONTRIBUTING.md"].partition("## How to add")[2].partition("\n## ")[0]
+    roots = ("sdk", "training", "export", "benchmarks", "tests", "scripts")
+    sources = [path.read_text(encoding="utf-8") for r in roots for path in (ROOT / r).rglob("*.py")]
+    words = set(re.findall(r"\w+", "\n".join(sources)))
+    names = set(re.findall(r"`(\w+)(?:\(\w*\))?`", steps))
+    assert len(names) > 20
+    assert names <= {*words, *(path.name for path in ROOT.iterdir())}
+
+
 def test_every_page_can_be_reached_from_the_readme() -> None:
     reached, waiting = set(), ["README.md"]
     while waiting:
@@ -95,3 +105,13 @@ def test_commits_are_checked_by_the_linters_of_make() -> None:
     for linter in linters:
         program = linter.removesuffix(" .").removesuffix(" --check")
         assert f"entry: .venv/bin/{program}" in hooks.replace(" --force-exclude", "")
+
+
+def test_continuous_integration_runs_the_oldest_versions() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (python,) = re.findall(r'^requires-python = ">=([\d.]+)"$', project, re.MULTILINE)
+    (numpy,) = re.findall(r'^ +"numpy>=([\d.]+)",$', project, re.MULTILINE)
+    newest = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project)[-1]
+    assert f'python: "{python}"\n            constraint: numpy=={numpy}.*\n' in workflow
+    assert f'python: "{newest}"\n' in workflow
