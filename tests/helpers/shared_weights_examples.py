@@ -34,16 +34,17 @@ def subjects() -> EvaluationBatch:
 
 
 def fitter() -> BatchFitter:
-    """What sees the people as adapters do."""
     return BatchFitter(networks(), free_body(), COCO_17, weights=networks().facts.weights)
 
 
 def adapted(
-    people: EvaluationBatch, schedule: Schedule, *, moves: str, at_once: int = 1
+    people: EvaluationBatch, schedule: Schedule, *, scope: str, people_at_once: int = 1
 ) -> tuple[AdaptationResult, ...]:
     """By `SharedWeights`."""
-    fitter = SharedWeights(networks(), free_body(), COCO_17, moves=moves, at_once=at_once)
-    (results,) = fitter.adapt(people, [schedule])
+    shared = SharedWeights(
+        networks(), free_body(), COCO_17, scope=scope, people_at_once=people_at_once
+    )
+    (results,) = shared.adapt(people, [schedule])
     return results
 
 

@@ -3,24 +3,29 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from dualhmr_benchmarks.claims.artefact import BEFORE, MPJPE, Artefact, Contrast, Row, paper
-from dualhmr_benchmarks.claims.experiments.setting import Setting
-from dualhmr_benchmarks.claims.experiments.shared_weights import ALL, TWO_HEADS
-from dualhmr_benchmarks.claims.experiments.trainings import training_time_ratios
-from dualhmr_benchmarks.claims.experiments.trials import (
+from dualhmr_benchmarks.claims.artefact import (
+    BEFORE,
+    MPJPE,
+    Artefact,
+    Comparison,
+    paper,
+    row,
+)
+from dualhmr_benchmarks.claims.experiments.experiment import (
     EFT,
     PAPER,
     RELEASE,
     TRAINED,
     TRAINED_2D,
-    Trial,
 )
+from dualhmr_benchmarks.claims.experiments.setting import Setting
+from dualhmr_benchmarks.claims.experiments.shared_weights import ALL, TWO_HEADS
+from dualhmr_benchmarks.claims.experiments.trainings import training_time_ratios
 
-_DUAL = Trial("cliff_dual", TRAINED)
 _SIGNS = "The order of the rows and the signs of differences."
 
 _BASE = "as chosen"
-_CELLS: tuple[tuple[str, str, dict[str, float]], ...] = (
+_RATES: tuple[tuple[str, str, dict[str, float]], ...] = (
     ("cliff_dual", _BASE, paper(76.8, 49.5, 90.1)),
     ("inner_rate_low", "test / 10 (unstable in the paper)", {}),
     ("inner_rate_high", "test x 10", paper(77.1, 49.6, 89.1)),
@@ -31,7 +36,7 @@ _CELLS: tuple[tuple[str, str, dict[str, float]], ...] = (
 )
 
 
-def _rates(setting: Setting, _out: Path) -> Mapping[str, str]:
+def _rate_facts(setting: Setting, _out: Path) -> Mapping[str, str]:
     inner, outer = setting.budget.training.inner, setting.budget.training.optimiser
     bounds = [
         "not bounded" if norm is None else f"bounded to {norm:g}"
@@ -54,15 +59,16 @@ TABLE_7 = Artefact(
     comparable=f"{_SIGNS} Rates are the same multiples of those chosen as in the paper. The rate "
     "of test time is that of the inner step in training and of the first step at test time; Adam's "
     "after it is chosen for each row. What the paper calls unstable has no numbers there.",
-    rows=tuple(
-        Row(label, Trial(recipe, TRAINED), paper=numbers) for recipe, label, numbers in _CELLS
-    ),
-    contrasts=tuple(Contrast(label, _BASE) for _, label, _ in _CELLS[1:]),
-    also=_rates,
+    rows=tuple(row(label, recipe, TRAINED, paper=numbers) for recipe, label, numbers in _RATES),
+    comparisons=tuple(Comparison(label, _BASE) for _, label, _ in _RATES[1:]),
+    extra_files=_rate_facts,
 )
 
-_INNER = ("one inner step", "two inner steps", "three inner steps")
-_INNER_RECIPES = ("cliff_dual", "two_inner_steps", "three_inner_steps")
+_INNER: tuple[tuple[str, str, dict[str, float]], ...] = (
+    ("cliff_dual", "one inner step", paper(76.6, 49.5, 90.1)),
+    ("two_inner_steps", "two inner steps", paper(76.7, 49.0, 90.0)),
+    ("three_inner_steps", "three inner steps", paper(76.3, 48.5, 89.5)),
+)
 
 TABLE_8 = Artefact(
     name="table8",
@@ -70,24 +76,15 @@ TABLE_8 = Artefact(
     says="More inner steps improve slightly, and cost training time: 5.8, 6.8 and 7.4 minutes an "
     "epoch.",
     comparable=f"{_SIGNS} Training time: its ratio to that of one inner step.",
-    rows=tuple(
-        Row(label, Trial(recipe, TRAINED), paper=numbers)
-        for label, recipe, numbers in zip(
-            _INNER,
-            _INNER_RECIPES,
-            (paper(76.6, 49.5, 90.1), paper(76.7, 49.0, 90.0), paper(76.3, 48.5, 89.5)),
-            strict=True,
-        )
-    ),
-    contrasts=(Contrast(_INNER[1], _INNER[0]), Contrast(_INNER[2], _INNER[0])),
-    also=lambda setting, _out: {
-        "training time against one inner step": training_time_ratios(setting, _INNER_RECIPES),
+    rows=tuple(row(label, recipe, TRAINED, paper=numbers) for recipe, label, numbers in _INNER),
+    comparisons=tuple(Comparison(label, _INNER[0][1]) for _, label, _ in _INNER[1:]),
+    extra_files=lambda setting, _out: {
+        "training time against one inner step": training_time_ratios(
+            setting, [recipe for recipe, _, _ in _INNER]
+        ),
         "the same in the paper": "1.17, 1.28",
     },
 )
-
-_TWO = Trial("cliff_ordinary", EFT, moves=TWO_HEADS)
-_ONE = Trial("cliff_ordinary", EFT, few=True)
 
 TABLE_10 = Artefact(
     name="table10",
@@ -96,16 +93,16 @@ TABLE_10 = Artefact(
     comparable="The signs. The paper's numbers are not in its text. Its two CLIFFs are ours: main "
     "and auxiliary network of ordinary training, alike but for their random start.",
     rows=(
-        Row("CLIFF", _ONE, BEFORE),
-        Row("two CLIFFs' average", _TWO, BEFORE),
-        Row("EFT CLIFF", _ONE),
-        Row("EFT of two CLIFFs' average", _TWO),
-        Row("ours", Trial("cliff_dual", TRAINED, few=True)),
+        row("CLIFF", "cliff_ordinary", EFT, BEFORE, few=True),
+        row("two CLIFFs' average", "cliff_ordinary", EFT, BEFORE, scope=TWO_HEADS),
+        row("EFT CLIFF", "cliff_ordinary", EFT, few=True),
+        row("EFT of two CLIFFs' average", "cliff_ordinary", EFT, scope=TWO_HEADS),
+        row("ours", "cliff_dual", TRAINED, few=True),
     ),
-    contrasts=(
-        Contrast("two CLIFFs' average", "CLIFF"),
-        Contrast("EFT of two CLIFFs' average", "EFT CLIFF"),
-        Contrast("ours", "EFT of two CLIFFs' average"),
+    comparisons=(
+        Comparison("two CLIFFs' average", "CLIFF"),
+        Comparison("EFT of two CLIFFs' average", "EFT CLIFF"),
+        Comparison("ours", "EFT of two CLIFFs' average"),
     ),
 )
 
@@ -119,23 +116,26 @@ TABLE_11 = Artefact(
     comparable="The sign. The paper quotes Kim et al., whose network and data are others. Here "
     "their method fine-tunes the ordinary CLIFF with nothing but 2D keypoints.",
     rows=(
-        Row("CLIFF", Trial("cliff_ordinary", EFT), BEFORE),
-        Row("EFT CLIFF", Trial("cliff_ordinary", EFT)),
-        Row("2D only, before adaptation", Trial("fine_tuned_on_2d", TRAINED_2D), BEFORE),
-        Row(_KIM, Trial("fine_tuned_on_2d", TRAINED_2D), paper={"pa_mpjpe_mm": 57.88}),
-        Row("2D inside, 3D outside", Trial("cliff_meta", TRAINED_2D)),
-        Row("ours", _DUAL, paper={"pa_mpjpe_mm": 44.3}),
+        row("CLIFF", "cliff_ordinary", EFT, BEFORE),
+        row("EFT CLIFF", "cliff_ordinary", EFT),
+        row("2D only, before adaptation", "fine_tuned_on_2d", TRAINED_2D, BEFORE),
+        row(_KIM, "fine_tuned_on_2d", TRAINED_2D, paper={"pa_mpjpe_mm": 57.88}),
+        row("2D inside, 3D outside", "cliff_meta", TRAINED_2D),
+        row("ours", "cliff_dual", TRAINED, paper={"pa_mpjpe_mm": 44.3}),
     ),
-    contrasts=(
-        Contrast("ours", _KIM),
-        Contrast("2D inside, 3D outside", _KIM),
-        Contrast(_KIM, "EFT CLIFF"),
+    comparisons=(
+        Comparison("ours", _KIM),
+        Comparison("2D inside, 3D outside", _KIM),
+        Comparison(_KIM, "EFT CLIFF"),
     ),
 )
 
 
 _NO_NUMBERS = "The paper has no numbers for this."
 _TOGETHER = 32
+_OWN = "own, trained with own"
+_SHARED = f"shared by {_TOGETHER}, trained with shared"
+_SHARED_BY_OWN = f"shared by {_TOGETHER}, trained with own"
 
 SCOPE = Artefact(
     name="scope",
@@ -144,21 +144,21 @@ SCOPE = Artefact(
     "head alone. This project adapts the head alone, so that everything else is run once.",
     comparable=_NO_NUMBERS,
     rows=(
-        Row("head, trained for the head", Trial("cliff_dual", TRAINED, few=True)),
-        Row("all, trained for the head", Trial("cliff_dual", TRAINED, moves=ALL)),
-        Row("head, trained for all", Trial("all_parameters", TRAINED, few=True)),
-        Row("all, trained for all", Trial("all_parameters", TRAINED, moves=ALL)),
-        Row("EFT, head", Trial("cliff_ordinary", EFT, few=True)),
-        Row("EFT, all", Trial("cliff_ordinary", EFT, moves=ALL)),
+        row("head, trained for the head", "cliff_dual", TRAINED, few=True),
+        row("all, trained for the head", "cliff_dual", TRAINED, scope=ALL),
+        row("head, trained for all", "all_parameters", TRAINED, few=True),
+        row("all, trained for all", "all_parameters", TRAINED, scope=ALL),
+        row("EFT, head", "cliff_ordinary", EFT, few=True),
+        row("EFT, all", "cliff_ordinary", EFT, scope=ALL),
     ),
-    contrasts=(
-        Contrast("head, trained for the head", "all, trained for all"),
-        Contrast("head, trained for the head", "all, trained for all", MPJPE),
-        Contrast("head, trained for the head", "all, trained for the head"),
-        Contrast("EFT, head", "EFT, all"),
-        Contrast("EFT, head", "EFT, all", MPJPE),
-        Contrast("head, trained for the head", "EFT, all"),
-        Contrast("all, trained for all", "EFT, all"),
+    comparisons=(
+        Comparison("head, trained for the head", "all, trained for all"),
+        Comparison("head, trained for the head", "all, trained for all", MPJPE),
+        Comparison("head, trained for the head", "all, trained for the head"),
+        Comparison("EFT, head", "EFT, all"),
+        Comparison("EFT, head", "EFT, all", MPJPE),
+        Comparison("head, trained for the head", "EFT, all"),
+        Comparison("all, trained for all", "EFT, all"),
     ),
 )
 
@@ -169,19 +169,19 @@ SCHEDULE = Artefact(
     "so in the first, plain step, and then on the keypoints alone.",
     comparable=_NO_NUMBERS,
     rows=(
-        Row("before adaptation", Trial("cliff_dual", TRAINED), BEFORE),
-        Row("trained (plain step, then paper)", Trial("cliff_dual", TRAINED)),
-        Row("paper", Trial("cliff_dual", PAPER)),
-        Row("release", Trial("cliff_dual", RELEASE)),
-        Row("eft", Trial("cliff_dual", EFT)),
-        Row("ordinary networks: paper", Trial("cliff_ordinary", PAPER)),
-        Row("ordinary networks: eft", Trial("cliff_ordinary", EFT)),
+        row("before adaptation", "cliff_dual", TRAINED, BEFORE),
+        row("trained (plain step, then paper)", "cliff_dual", TRAINED),
+        row("paper", "cliff_dual", PAPER),
+        row("release", "cliff_dual", RELEASE),
+        row("eft", "cliff_dual", EFT),
+        row("ordinary networks: paper", "cliff_ordinary", PAPER),
+        row("ordinary networks: eft", "cliff_ordinary", EFT),
     ),
-    contrasts=(
-        Contrast("trained (plain step, then paper)", "release"),
-        Contrast("trained (plain step, then paper)", "paper"),
-        Contrast("paper", "eft"),
-        Contrast("ordinary networks: paper", "ordinary networks: eft"),
+    comparisons=(
+        Comparison("trained (plain step, then paper)", "release"),
+        Comparison("trained (plain step, then paper)", "paper"),
+        Comparison("paper", "eft"),
+        Comparison("ordinary networks: paper", "ordinary networks: eft"),
     ),
 )
 
@@ -192,23 +192,14 @@ BATCH = Artefact(
     "a batch, in training and at test time.",
     comparable=_NO_NUMBERS,
     rows=(
-        Row("own, trained with own", Trial("cliff_dual", TRAINED, few=True)),
-        Row("own, trained with shared", Trial("one_set_per_batch", TRAINED, few=True)),
-        Row(
-            f"shared by {_TOGETHER}, trained with shared",
-            Trial("one_set_per_batch", TRAINED, people_at_once=_TOGETHER),
-        ),
-        Row(
-            f"shared by {_TOGETHER}, trained with own",
-            Trial("cliff_dual", TRAINED, people_at_once=_TOGETHER),
-        ),
+        row(_OWN, "cliff_dual", TRAINED, few=True),
+        row("own, trained with shared", "one_set_per_batch", TRAINED, few=True),
+        row(_SHARED, "one_set_per_batch", TRAINED, people_at_once=_TOGETHER),
+        row(_SHARED_BY_OWN, "cliff_dual", TRAINED, people_at_once=_TOGETHER),
     ),
-    contrasts=(
-        Contrast("own, trained with own", "own, trained with shared"),
-        Contrast("own, trained with own", f"shared by {_TOGETHER}, trained with shared"),
-        Contrast(
-            f"shared by {_TOGETHER}, trained with shared",
-            f"shared by {_TOGETHER}, trained with own",
-        ),
+    comparisons=(
+        Comparison(_OWN, "own, trained with shared"),
+        Comparison(_OWN, _SHARED),
+        Comparison(_SHARED, _SHARED_BY_OWN),
     ),
 )

@@ -1,4 +1,4 @@
-"""The paper's figures: error against step, and error by joint."""
+"""The paper's figures (error against step, strips of steps, error by joint) and its latencies."""
 
 import tempfile
 from collections.abc import Mapping
@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from dualhmr.body.arrays import JOINT_NAMES
-from dualhmr.files import write_text
-from dualhmr_benchmarks.claims.artefact import MPJPE, PA_MPJPE, Artefact, Contrast, Row
-from dualhmr_benchmarks.claims.experiments.outcomes import Outcome, outcomes
+from dualhmr.files import atomic_path
+from dualhmr_benchmarks.claims.artefact import MPJPE, PA_MPJPE, Artefact, Comparison, Row
+from dualhmr_benchmarks.claims.experiments.evaluations import Array, SeedErrors, errors_by_seed
+from dualhmr_benchmarks.claims.experiments.experiment import EFT, TRAINED, Experiment
 from dualhmr_benchmarks.claims.experiments.setting import Setting
-from dualhmr_benchmarks.claims.experiments.trials import EFT, TRAINED, Trial
-from dualhmr_benchmarks.claims.pictures import SHOWN, write_strips
-from dualhmr_benchmarks.claims.reports.curves_plot import write_curves, write_joints
-from dualhmr_benchmarks.claims.reports.report import paired
+from dualhmr_benchmarks.claims.pictures import STRIP_EXPERIMENTS, write_strips
+from dualhmr_benchmarks.claims.reports.curves_plot import write_curves
+from dualhmr_benchmarks.claims.reports.row_plots import write_joints
+from dualhmr_benchmarks.claims.reports.statistics import paired
 from dualhmr_benchmarks.latency.measure import measure
 from dualhmr_benchmarks.latency.report import (
     latency_tables,
@@ -22,37 +23,38 @@ from dualhmr_benchmarks.latency.report import (
     write_latency_plot,
 )
 
-_MANY = 30
+_MANY_STEPS = 30
 _METHODS = {
-    "EFT HMR": Trial("hmr_ordinary", EFT, steps=_MANY, every_step=True),
-    "EFT CLIFF": Trial("cliff_ordinary", EFT, steps=_MANY, every_step=True),
-    "ours HMR": Trial("hmr_dual", TRAINED, steps=_MANY, every_step=True),
-    "ours CLIFF": Trial("cliff_dual", TRAINED, steps=_MANY, every_step=True),
+    label: Experiment(recipe, schedule, steps=_MANY_STEPS, every_step=True)
+    for label, recipe, schedule in (
+        ("EFT HMR", "hmr_ordinary", EFT),
+        ("EFT CLIFF", "cliff_ordinary", EFT),
+        ("ours HMR", "hmr_dual", TRAINED),
+        ("ours CLIFF", "cliff_dual", TRAINED),
+    )
 }
-_TOLD = (0, 6, 14, _MANY)
+_ROW_STEPS = (0, 6, 14, _MANY_STEPS)
 
 
 def _curves(setting: Setting, out: Path) -> Mapping[str, str]:
-    found = {label: outcomes(setting, trial) for label, trial in _METHODS.items()}
-    write_curves(found, out / "curves.png")
-    return {
-        f"{label}: lowest PA-MPJPE after, and share of the loss's fall in 30 steps done after 6": (
-            f"{_lowest(of_seeds)} steps, {_share_done(of_seeds, 6):.0%}"
-        )
-        for label, of_seeds in found.items()
-        if of_seeds
-    }
+    curves = {label: errors_by_seed(setting, each) for label, each in _METHODS.items()}
+    write_curves(curves, out / "curves.png")
+    facts = {}
+    for label, seeds in curves.items():
+        if seeds:
+            lowest = int(np.argmin(_mean(seeds, PA_MPJPE)))
+            loss = _mean(seeds, "objective")
+            fall = loss[0] - loss[-1]
+            done = (loss[0] - loss[6]) / fall if fall else 0.0
+            name = "lowest PA-MPJPE after, and share of the loss's fall in 30 steps done after 6"
+            facts[f"{label}: {name}"] = f"{lowest} steps, {done:.0%}"
+    return facts
 
 
-def _lowest(of_seeds: list[Outcome]) -> int:
-    mean = np.mean([outcome.measures[PA_MPJPE].mean(0) for outcome in of_seeds], axis=0)
-    return int(np.argmin(mean))
-
-
-def _share_done(of_seeds: list[Outcome], step: int) -> float:
-    loss = np.mean([outcome.measures["objective"].mean(0) for outcome in of_seeds], axis=0)
-    fall = loss[0] - loss[-1]
-    return float((loss[0] - loss[step]) / fall) if fall else 0.0
+def _mean(seeds: list[SeedErrors], measure: str) -> Array:
+    """(T + 1,) over people, then over seeds."""
+    means: Array = np.mean([each.measures[measure].mean(0) for each in seeds], axis=0)
+    return means
 
 
 FIGURE_3 = Artefact(
@@ -65,15 +67,15 @@ FIGURE_3 = Artefact(
     rows=tuple(
         Row(f"{label}, step {step}", trial, step)
         for label, trial in _METHODS.items()
-        for step in _TOLD
+        for step in _ROW_STEPS
     ),
-    contrasts=tuple(
-        Contrast(f"{label}, step {late}", f"{label}, step {early}")
+    comparisons=tuple(
+        Comparison(f"{label}, step {late}", f"{label}, step {early}")
         for label in _METHODS
-        for early, late in ((0, 6), (6, 14), (14, _MANY))
+        for early, late in ((0, 6), (6, 14), (14, _MANY_STEPS))
     ),
     measures=(MPJPE, PA_MPJPE),
-    also=_curves,
+    extra_files=_curves,
 )
 
 FIGURE_4 = Artefact(
@@ -81,20 +83,18 @@ FIGURE_4 = Artefact(
     title="Bodies after every step",
     says="The mesh deviates at first and is repaired step by step.",
     comparable="What the pictures show; no numbers.",
-    rows=(),
-    contrasts=(),
-    further=SHOWN,
-    also=write_strips,
+    extra_experiments=STRIP_EXPERIMENTS,
+    extra_files=write_strips,
 )
 
-_EFT, _OURS = Trial("cliff_ordinary", EFT), Trial("cliff_dual", TRAINED)
+_EFT, _OURS = Experiment("cliff_ordinary", EFT), Experiment("cliff_dual", TRAINED)
 _FEET = [index for index, name in enumerate(JOINT_NAMES) if name.endswith(("ankle", "foot"))]
 
 
 def _by_joint(setting: Setting, out: Path) -> Mapping[str, str]:
-    ours, eft = outcomes(setting, _OURS), outcomes(setting, _EFT)
+    ours, eft = errors_by_seed(setting, _OURS), errors_by_seed(setting, _EFT)
     if not (ours and eft):
-        return {"joints": "not compared, for want of networks"}
+        return {"joints": "not compared, as there are no networks"}
     write_joints(ours, eft, JOINT_NAMES, out / "joints.png", title="ours minus EFT, CLIFF")
     facts = {}
     for title, kind in (("MPJPE", "joints_mm"), ("PA-MPJPE", "aligned_joints_mm")):
@@ -113,8 +113,11 @@ FIGURE_6 = Artefact(
     says="Ours is better at every joint in PA-MPJPE, and gains most at the feet.",
     comparable="Which joints gain; the paper shows colours, no numbers.",
     rows=(Row("EFT CLIFF", _EFT), Row("ours CLIFF", _OURS)),
-    contrasts=(Contrast("ours CLIFF", "EFT CLIFF", MPJPE), Contrast("ours CLIFF", "EFT CLIFF")),
-    also=_by_joint,
+    comparisons=(
+        Comparison("ours CLIFF", "EFT CLIFF", MPJPE),
+        Comparison("ours CLIFF", "EFT CLIFF"),
+    ),
+    extra_files=_by_joint,
 )
 
 
@@ -127,7 +130,8 @@ def _latency(setting: Setting, out: Path) -> Mapping[str, str]:
             rounds=budget.latency_rounds,
             device=setting.device,
         )
-    write_text(out / "latency.md", latency_tables(report) + "\n")
+    with atomic_path(out / "latency.md") as path:
+        path.write_text(latency_tables(report) + "\n", encoding="utf-8")
     write_latency_json(report, out / "latency.json")
     write_latency_plot(report, out / "latency.png")
     measured = {
@@ -152,7 +156,5 @@ TABLE_6 = Artefact(
     "others take 0.04 to 0.07 s for a person.",
     comparable="The ratio of this project's step to the paper's formulation, both measured here, "
     "on one person; milliseconds are of another machine than the paper's.",
-    rows=(),
-    contrasts=(),
-    also=_latency,
+    extra_files=_latency,
 )

@@ -1,4 +1,4 @@
-"""Pictures beside the tables: step strips of test people, and what is known of them."""
+"""Pictures beside the tables: strips of steps, and test people with their keypoints."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,18 +12,22 @@ from dualhmr.adaptation.adapt import AdaptationResult
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.networks import HeadOutput
 from dualhmr.rendering.pictures import blank, write_png, write_words
-from dualhmr_benchmarks.claims.experiments.populations import QUALITIES
-from dualhmr_benchmarks.claims.experiments.rates import chosen_rate
-from dualhmr_benchmarks.claims.experiments.setting import Setting
-from dualhmr_benchmarks.claims.experiments.trainings import Training, obstacle, training_folder
-from dualhmr_benchmarks.claims.experiments.trials import (
+from dualhmr_benchmarks.claims.experiments.evaluations import chosen_rate
+from dualhmr_benchmarks.claims.experiments.experiment import (
     EFT,
     TRAINED,
-    Trial,
+    Experiment,
     evaluated_people,
     fitter_for,
     schedule_of,
     trained_with,
+)
+from dualhmr_benchmarks.claims.experiments.populations import QUALITIES
+from dualhmr_benchmarks.claims.experiments.setting import Setting
+from dualhmr_benchmarks.claims.experiments.trainings import (
+    TrainingRun,
+    training_failure,
+    training_folder,
 )
 from dualhmr_training.batches import Batch
 from dualhmr_training.contact_sheet import Picture, contact_sheet, dot_keypoints
@@ -31,101 +35,89 @@ from dualhmr_training.evaluation.errors import best_so_far
 from dualhmr_training.evaluation.groups import EvaluationBatch
 from dualhmr_training.training_folder import open_networks
 
-_WORDS_HEIGHT = 26
-
-
-def side_by_side(columns: Mapping[str, Sequence[Picture]]) -> Picture:
-    """One picture of crops (256, 192, 3) by the words above their column; a row for each person."""
-    stacked = [
-        np.concatenate([write_words(blank(_WORDS_HEIGHT, CROP_WIDTH), words), *crops])
-        for words, crops in columns.items()
-    ]
-    return np.concatenate(stacked, axis=1)
-
-
-SHOWN = (Trial("cliff_dual", TRAINED), Trial("cliff_ordinary", EFT))
-_PEOPLE = 5
-_STEPS = (0, 1, 2, 3, 4)
+STRIP_EXPERIMENTS = (Experiment("cliff_dual", TRAINED), Experiment("cliff_ordinary", EFT))
+_STRIP_PEOPLE, _STRIP_STEPS = 5, (0, 1, 2, 3, 4)
+_PICTURED_PEOPLE = 3
+_CAPTION_HEIGHT = 26
+_TRUE_COLOUR, _OBSERVED_COLOUR = (255, 255, 255), (255, 90, 20)
 
 
 def write_strips(setting: Setting, out: Path) -> Mapping[str, str]:
-    """Writes a picture for each of `SHOWN`: a row for each person, the input and steps beside."""
+    """Writes a picture for each of `STRIP_EXPERIMENTS`: a row for each person, a column a step."""
     facts = {}
-    for trial in SHOWN:
-        name = f"strips_{trial.recipe}.png"
-        if found := obstacle(setting, Training(trial.recipe, setting.seeds[0])):
+    for experiment in STRIP_EXPERIMENTS:
+        name = f"strips_{experiment.recipe}.png"
+        if found := training_failure(setting, TrainingRun(experiment.recipe, setting.seeds[0])):
             facts[name] = f"not drawn; {found}"
             continue
-        write_png(out / name, _strips(setting, trial))
-        facts[name] = f"{trial.recipe}, adapted by {trial.schedule}, first seed"
+        write_png(out / name, _strips(setting, experiment))
+        facts[name] = f"{experiment.recipe}, adapted by {experiment.schedule}, first seed"
     return facts
 
 
-def _strips(setting: Setting, trial: Trial) -> Picture:
-    folder = training_folder(setting, Training(trial.recipe, setting.seeds[0]))
-    networks = open_networks(folder)
-    group = evaluated_people(setting, trial, _PEOPLE, pictures=True)
+def _strips(setting: Setting, experiment: Experiment) -> Picture:
+    folder = training_folder(setting, TrainingRun(experiment.recipe, setting.seeds[0]))
+    group = evaluated_people(setting, experiment, _STRIP_PEOPLE, images=True)
     (people,) = group.batches
-    adapter = fitter_for(networks, group, trial)
-    schedule = schedule_of(trial, trained_with(folder), chosen_rate(setting, trial))
-    (courses,) = adapter.adapt(people, [schedule])
-    outputs = [_returned_after(number, courses) for number in (*_STEPS, schedule.max_steps)]
-    columns = _columns(people, contact_sheet(outputs, adapter.objective, _as_batch(people)))
-    words = ["input", *(f"step {number}" for number in _STEPS), "final"]
-    return side_by_side(dict(zip(words, columns, strict=True)))
+    assert people.image is not None
+    fitter = fitter_for(open_networks(folder), group, experiment)
+    rate = chosen_rate(setting, experiment)
+    schedule = schedule_of(experiment, trained_with(folder), rate)
+    (results,) = fitter.adapt(people, [schedule])
+    outputs = [_best_after(steps, results) for steps in (*_STRIP_STEPS, schedule.max_steps)]
+    batch = Batch({"image": people.image}, people.evidence, people.evidence)
+    sheet = contact_sheet(outputs, fitter.objective, batch)
+    # The sheet has a row for each of `outputs` and people side by side; here each is a column.
+    by_output = sheet.reshape(len(outputs), CROP_HEIGHT, -1, CROP_WIDTH, 3).transpose(0, 2, 1, 3, 4)
+    captions = ["input", *(f"step {steps}" for steps in _STRIP_STEPS), "final"]
+    columns = zip(captions, (people.image.numpy(), *by_output), strict=True)
+    return _captioned_columns({caption: list(crops) for caption, crops in columns})
 
 
-def _returned_after(steps: int, courses: Sequence[AdaptationResult]) -> HeadOutput:
+def _best_after(steps: int, results: Sequence[AdaptationResult]) -> HeadOutput:
     """Everybody's best iterate so far."""
-    outputs = [course.outputs[best_so_far(course.loss_history, steps)[steps]] for course in courses]
+    outputs = [each.outputs[best_so_far(each.loss_history, steps)[steps]] for each in results]
     parts = [output for output in outputs if isinstance(output, HeadOutput)]
     return HeadOutput(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
-def _as_batch(people: EvaluationBatch) -> Batch:
-    assert people.image is not None
-    return Batch({"image": people.image}, people.evidence, people.evidence)
+def write_population_picture(
+    setting: Setting, experiment: Experiment, out: Path
+) -> Mapping[str, str]:
+    """Writes `people.png`: a row for each person; columns of the appearance and of each quality.
 
-
-def _columns(people: EvaluationBatch, sheet: Picture) -> list[list[Picture]]:
-    """The people's crops: the input's, then those of each row of a contact sheet."""
-    assert people.image is not None
-    crops = sheet.reshape(-1, CROP_HEIGHT, len(people.image), CROP_WIDTH, 3)
-    return [list(column) for column in (people.image.numpy(), *crops.transpose(0, 2, 1, 3, 4))]
-
-
-_PICTURED = 3
-_TRUE, _GIVEN = (255, 255, 255), (255, 90, 20)
-
-
-def write_population_picture(setting: Setting, trial: Trial, out: Path) -> Mapping[str, str]:
-    """Writes `people.png`: a row for each person, the look and each quality beside each other.
-
-    True positions are small and white, what is seen or given is larger and orange.
+    True keypoints are small and white, observed ones are larger and orange.
     """
-    people = {quality: _people(setting, replace(trial, quality=quality)) for quality in QUALITIES}
-    first = next(iter(people.values()))
-    assert first.observed is not None
-    columns = {"look": _crops(first, *first.observed)}
-    for quality, each in people.items():
-        known = each.evidence
-        columns[f"keypoints: {quality}"] = _crops(each, known.keypoints, known.confidence)
-    write_png(out / "people.png", side_by_side(columns))
+    columns = {}
+    for quality in QUALITIES:
+        tested = replace(experiment, quality=quality)
+        (people,) = evaluated_people(setting, tested, _PICTURED_PEOPLE, images=True).batches
+        # The appearance is the same for all qualities.
+        assert people.observed is not None
+        columns["look"] = _marked_crops(people, *people.observed)
+        observed = people.evidence.keypoints, people.evidence.confidence
+        columns[f"keypoints: {quality}"] = _marked_crops(people, *observed)
+    write_png(out / "people.png", _captioned_columns(columns))
     return {"people.png": "white: true keypoints; orange: what is seen, or given"}
 
 
-def _people(setting: Setting, trial: Trial) -> EvaluationBatch:
-    (people,) = evaluated_people(setting, trial, _PICTURED, pictures=True).batches
-    return people
-
-
-def _crops(people: EvaluationBatch, keypoints: Tensor, confidence: Tensor) -> list[Picture]:
+def _marked_crops(people: EvaluationBatch, keypoints: Tensor, confidence: Tensor) -> list[Picture]:
     assert people.image is not None
     assert people.truth.keypoints is not None
     crops = []
     for person, image in enumerate(people.image):
         crop = image.numpy().copy()
-        dot_keypoints(crop, keypoints[person][confidence[person] > 0], colour=_GIVEN, radius=3)
-        dot_keypoints(crop, people.truth.keypoints[person], colour=_TRUE)
+        reported = keypoints[person][confidence[person] > 0]
+        dot_keypoints(crop, reported, colour=_OBSERVED_COLOUR, radius=3)
+        dot_keypoints(crop, people.truth.keypoints[person], colour=_TRUE_COLOUR)
         crops.append(crop)
     return crops
+
+
+def _captioned_columns(columns: Mapping[str, Sequence[Picture]]) -> Picture:
+    """One picture of columns of crops (256, 192, 3), each below its caption."""
+    stacked = [
+        np.concatenate([write_words(blank(_CAPTION_HEIGHT, CROP_WIDTH), caption), *crops])
+        for caption, crops in columns.items()
+    ]
+    return np.concatenate(stacked, axis=1)

@@ -9,10 +9,10 @@ from helpers.accuracy_examples import REPORT, outcomes
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dualhmr_benchmarks.claims.experiments.outcomes import Outcome
-from dualhmr_benchmarks.claims.reports.curves_plot import write_curves, write_joints
-from dualhmr_benchmarks.claims.reports.report import Report
-from dualhmr_benchmarks.claims.reports.report_plot import write_report_plot
+from dualhmr_benchmarks.claims.experiments.evaluations import SeedErrors
+from dualhmr_benchmarks.claims.reports.curves_plot import write_curves
+from dualhmr_benchmarks.claims.reports.report import ClaimReport
+from dualhmr_benchmarks.claims.reports.row_plots import write_joints, write_report_plot
 
 
 def plot_report(path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_plot_that_fails_leaves_nothing(
     ],
     ids=["lines", "another measure", "far paper", "unstable", "unstable, differences", "nothing"],
 )
-def test_reports_that_lack_something_are_plotted(tmp_path: Path, report: Report) -> None:
+def test_reports_that_lack_something_are_plotted(tmp_path: Path, report: ClaimReport) -> None:
     write_report_plot(report, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").is_file()
 
@@ -155,7 +155,7 @@ def test_curves_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_curves_need_every_step(tmp_path: Path) -> None:
     ends = [
-        Outcome(each.after[[0, -1]], each.measures, each.joints_mm, each.aligned_joints_mm)
+        SeedErrors(each.steps[[0, -1]], each.measures, each.joints_mm, each.aligned_joints_mm)
         for each in outcomes(0.8)
     ]
     with pytest.raises(

@@ -9,8 +9,8 @@ from helpers.reproducing_examples import says_nothing, tiny_setting
 
 from dualhmr_benchmarks.claims.experiments.recipes import BUDGETS, RECIPES
 from dualhmr_benchmarks.claims.experiments.setting import free_body
-from dualhmr_benchmarks.claims.experiments.trainings import Training, obstacle, train_all
-from dualhmr_benchmarks.claims.names import BUDGET_NAMES
+from dualhmr_benchmarks.claims.experiments.trainings import TrainingRun, train_all, training_failure
+from dualhmr_benchmarks.cli.reproduce import BUDGET_NAMES
 from dualhmr_training.initial import initial_networks
 from dualhmr_training.synthetic_training import synthetic_objective
 
@@ -30,7 +30,7 @@ def test_networks_of_every_budget_can_be_made(recipe: str, budget: str) -> None:
 @pytest.mark.parametrize("budget", BUDGET_NAMES)
 def test_batch_norms_rule_out_steps_of_all_parameters(budget: str, tmp_path: Path) -> None:
     setting = replace(tiny_setting(tmp_path), budget=BUDGETS[budget])
-    found = obstacle(setting, Training("all_parameters", 1))
+    found = training_failure(setting, TrainingRun("all_parameters", 1))
     if budget == "full":
         assert found is not None
         assert "batch norms" in found

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.accuracy_examples import written_report
 from helpers.reproducing_examples import (
     few_to_validate_on,
     reproduce_command,
@@ -13,12 +14,11 @@ from helpers.reproducing_examples import (
 )
 
 from dualhmr_benchmarks.claims import figures as latency_table
-from dualhmr_benchmarks.claims.artefacts import ARTEFACTS
 from dualhmr_benchmarks.claims.experiments import trainings as step_time
 from dualhmr_benchmarks.claims.experiments.recipes import BUDGETS, RECIPES
-from dualhmr_benchmarks.claims.names import ARTEFACT_NAMES, BUDGET_NAMES, EVERYTHING
-from dualhmr_benchmarks.claims.reports.report import Line, Report
-from dualhmr_benchmarks.claims.reports.report_text import markdown, read_report
+from dualhmr_benchmarks.claims.reports.report import ClaimReport, MeasuredRow, markdown
+from dualhmr_benchmarks.claims.reproduce import ARTEFACTS
+from dualhmr_benchmarks.cli.reproduce import ARTEFACT_NAMES, BUDGET_NAMES, EVERYTHING
 from dualhmr_benchmarks.latency.methods import PAPER, STRUCTURED
 from dualhmr_benchmarks.latency.report import LatencyReport, MethodLatency
 
@@ -66,14 +66,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("reproduced")
     tiny_setting(folder)
     with few_to_validate_on(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(step_time, "_ROUNDS", 1)
+        patch.setattr(step_time, "_TIMED_ROUNDS", 1)
         patch.setattr(latency_table, "measure", latencies)
         yield folder
 
 
-def reproduced(folder: Path, name: str) -> Report:
+def reproduced(folder: Path, name: str) -> ClaimReport:
     assert reproduce_command(folder, name, "--seeds=2", "--jobs=1") == 0
-    return read_report(folder / "out" / name / "table.json")
+    return written_report(folder / "out" / name)
 
 
 @pytest.mark.parametrize("name", ARTEFACT_NAMES)
@@ -95,15 +95,15 @@ def test_every_name(name: str, folder: Path, capsys: pytest.CaptureFixture[str])
     stable = {line.label for line in report.lines if not line.note}
     assert [(each.label, each.measure) for each in report.differences] == [
         (f"{each.of} - {each.against}", each.measure)
-        for each in artefact.contrasts
+        for each in artefact.comparisons
         if {each.of, each.against} <= stable
     ]
     assert {each["recipe"] for each in report.trainings} >= {
-        trial.recipe for trial in artefact.trials
+        experiment.recipe for experiment in artefact.experiments
     }
 
 
-def check_numbers(line: Line, measures: tuple[str, ...]) -> None:
+def check_numbers(line: MeasuredRow, measures: tuple[str, ...]) -> None:
     assert set(line.measured) == set(measures)
     for spread in line.measured.values():
         first, second = spread.by_seed
@@ -152,9 +152,9 @@ def test_names() -> None:
     assert EVERYTHING not in ARTEFACTS
     for name, artefact in ARTEFACTS.items():
         assert artefact.name == name
-        assert all(trial.recipe in RECIPES for trial in artefact.trials)
-        for contrast in artefact.contrasts:
-            assert {contrast.measure} <= set(artefact.measures)
-            assert artefact.row(contrast.of) != artefact.row(contrast.against)
+        assert all(each.recipe in RECIPES for each in artefact.experiments)
+        for comparison in artefact.comparisons:
+            assert {comparison.measure} <= set(artefact.measures)
+            assert artefact.row(comparison.of) != artefact.row(comparison.against)
     before = {recipe.starts_from for recipe in RECIPES.values()} - {None}
     assert before <= set(RECIPES)

@@ -1,4 +1,4 @@
-"""Adapting other weights than each person's head, against `recover`'s way and against autograd."""
+"""Adapting other weights than each person's head, against `recover` and autograd."""
 
 import copy
 from dataclasses import replace
@@ -32,7 +32,7 @@ def test_heads_of_one_person_each_are_adapted_as_recover_does(schedule: Schedule
     weights = networks().facts.weights
     fitter = BatchFitter(networks(), free_body(), COCO_17, weights=weights)
     (others,) = fitter.adapt(subjects(), [schedule])
-    ours = adapted(subjects(), schedule, moves=HEAD)
+    ours = adapted(subjects(), schedule, scope=HEAD)
     assert len(ours) == len(others) == 3
     for one, other in zip(ours, others, strict=True):
         assert len(one.loss_history) == 5
@@ -44,14 +44,14 @@ def test_heads_of_one_person_each_are_adapted_as_recover_does(schedule: Schedule
             torch.testing.assert_close(flat(output), flat(of_other), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("moves", [HEAD, ALL, TWO_HEADS])
-@pytest.mark.parametrize("at_once", [1, 3])
-def test_a_plain_step_by_hand(moves: str, at_once: int) -> None:
+@pytest.mark.parametrize("scope", [HEAD, ALL, TWO_HEADS])
+@pytest.mark.parametrize("people_at_once", [1, 3])
+def test_a_plain_step_by_hand(scope: str, people_at_once: int) -> None:
     auxiliary = networks().auxiliary
     assert auxiliary is not None
-    some = some_of(subjects(), slice(0, at_once))
-    results = adapted(some, STEP, moves=moves, at_once=at_once)
-    used = [networks().main, auxiliary] if moves == TWO_HEADS else [networks().main]
+    some = some_of(subjects(), slice(0, people_at_once))
+    results = adapted(some, STEP, scope=scope, people_at_once=people_at_once)
+    used = [networks().main, auxiliary] if scope == TWO_HEADS else [networks().main]
     used = [copy.deepcopy(network) for network in used]
     inputs, evidence = fitter().adaptation_inputs(some)
     objective = fitter().objective
@@ -63,7 +63,7 @@ def test_a_plain_step_by_hand(moves: str, at_once: int) -> None:
     def total() -> torch.Tensor:
         return sum(objective.losses(run(), evidence).values()).mean()
 
-    moving: list[nn.Module] = [each if moves == ALL else each.head for each in used]
+    moving: list[nn.Module] = [each if scope == ALL else each.head for each in used]
     parameters = [parameter for module in moving for parameter in module.parameters()]
     before, start = total(), run()
     gradients = torch.autograd.grad(before, parameters)
@@ -72,7 +72,7 @@ def test_a_plain_step_by_hand(moves: str, at_once: int) -> None:
             parameter -= RATE * gradient
         after, end = total(), run()
     assert after < before
-    assert len(results) == at_once
+    assert len(results) == people_at_once
     for person, result in enumerate(results):
         assert result.loss_history == pytest.approx((before.item(), after.item()), rel=1e-4)
         for output, by_hand in zip(result.outputs, (start, end), strict=True):
@@ -82,7 +82,7 @@ def test_a_plain_step_by_hand(moves: str, at_once: int) -> None:
 
 def test_all_parameters_are_more_than_the_head() -> None:
     before = copy.deepcopy(networks().main.state_dict())
-    of_head, of_all = (adapted(subjects(), ADAM, moves=moves) for moves in (HEAD, ALL))
+    of_head, of_all = (adapted(subjects(), ADAM, scope=scope) for scope in (HEAD, ALL))
     for one, other in zip(of_head, of_all, strict=True):
         assert one.loss_history[0] == pytest.approx(other.loss_history[0], rel=1e-6)
         assert other.loss_history[1] < 0.999 * one.loss_history[1]
@@ -94,7 +94,7 @@ def test_all_parameters_are_more_than_the_head() -> None:
 def test_two_regressors_are_averaged() -> None:
     auxiliary = networks().auxiliary
     assert auxiliary is not None
-    results = adapted(subjects(), STEP, moves=TWO_HEADS)
+    results = adapted(subjects(), STEP, scope=TWO_HEADS)
     inputs, _ = fitter().adaptation_inputs(subjects())
     with torch.no_grad():
         both = [flat(network(inputs)) for network in (networks().main, auxiliary)]
@@ -106,4 +106,35 @@ def test_two_regressors_are_averaged() -> None:
 def test_two_regressors_must_be_there() -> None:
     alone = replace(networks(), auxiliary=None, auxiliary_spec=None)
     with pytest.raises(ValueError, match=r"bundle .* has no second regressor to average with"):
-        SharedWeights(alone, free_body(), COCO_17, moves=TWO_HEADS, at_once=1)
+        SharedWeights(alone, free_body(), COCO_17, scope=TWO_HEADS, people_at_once=1)
+
+
+def test_people_of_a_set_go_together() -> None:
+    alone = adapted(subjects(), ADAM, scope=HEAD)
+    first, second, third = adapted(subjects(), ADAM, scope=HEAD, people_at_once=2)
+    assert first.loss_history == second.loss_history != third.loss_history
+    assert (first.best_step, first.stop_reason) == (second.best_step, second.stop_reason)
+    mean = (alone[0].loss_history[0] + alone[1].loss_history[0]) / 2
+    assert first.loss_history[0] == pytest.approx(mean, rel=1e-5)
+    # Their bodies are their own all the same.
+    assert (flat(first.outputs[-1]) - flat(second.outputs[-1])).abs().max() > 0.01
+    # One is left over, and is alone.
+    assert third.loss_history == pytest.approx(alone[2].loss_history, rel=1e-5)
+
+
+def test_who_else_is_there_matters() -> None:
+    pairs = [some_of(subjects(), torch.tensor([0, other])) for other in (1, 2)]
+    one, other = (adapted(pair, ADAM, scope=HEAD, people_at_once=2)[0] for pair in pairs)
+    torch.testing.assert_close(flat(one.outputs[0]), flat(other.outputs[0]))
+    assert (flat(one.outputs[-1]) - flat(other.outputs[-1])).abs().max() > 1e-4
+
+
+def test_a_set_stops_when_its_mean_loss_does() -> None:
+    whole = adapted(subjects(), ADAM, scope=HEAD, people_at_once=3)[0].loss_history
+    second_change = abs(whole[2] - whole[1])
+    assert second_change < abs(whole[1] - whole[0])
+    early = replace(ADAM, tolerance=1.001 * second_change)
+    for result in adapted(subjects(), early, scope=HEAD, people_at_once=3):
+        assert (result.steps, result.stop_reason) == (2, "converged")
+    # Alone they would not have.
+    assert {result.steps for result in adapted(subjects(), early, scope=HEAD)} != {2}

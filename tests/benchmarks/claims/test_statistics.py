@@ -2,59 +2,59 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dualhmr_benchmarks.claims.experiments.outcomes import Outcome
-from dualhmr_benchmarks.claims.reports.report import (
-    Difference,
-    Spread,
+from dualhmr_benchmarks.claims.experiments.evaluations import SeedErrors
+from dualhmr_benchmarks.claims.reports.statistics import (
+    PairedDifference,
+    SeedMeans,
     agrees,
-    difference,
-    mean_and_deviation,
     over_people,
     paired,
-    spread,
+    paired_difference,
+    seed_means,
     verdict,
 )
 
 MEASURE = "pa_mpjpe_mm"
 
 
-def outcome(*by_person: float, before: float = 100.0) -> Outcome:
+def outcome(*by_person: float, before: float = 100.0) -> SeedErrors:
     """One seed's people: `before` at the start, then these."""
     errors = np.array([[before, error] for error in by_person]).reshape(-1, 2)
     joints = errors[:, :, None]
-    return Outcome(np.array([0.0, 14.0]), {MEASURE: errors}, joints, joints)
+    return SeedErrors(np.array([0.0, 14.0]), {MEASURE: errors}, joints, joints)
 
 
-def shown(low: float, high: float, *by_seed: float, paper: float | None = None) -> Difference:
-    return Difference("a - b", MEASURE, (low + high) / 2, low, high, by_seed, paper)
+def shown(low: float, high: float, *by_seed: float, paper: float | None = None) -> PairedDifference:
+    return PairedDifference("a - b", MEASURE, (low + high) / 2, low, high, by_seed, paper)
 
 
 def test_spreads_by_hand() -> None:
     seeds = [outcome(10, 20, np.nan), outcome(30, 40, 50)]
-    assert spread(seeds, MEASURE, -1) == Spread((15, 40))
-    assert spread(seeds, MEASURE, 0) == Spread((100, 100))
-    assert mean_and_deviation(Spread((1.0, 2.0, 3.0))) == (2, 1)
-    assert mean_and_deviation(Spread((5.0,))) == (5, None)
+    assert seed_means(seeds, MEASURE, -1) == SeedMeans((15, 40))
+    assert seed_means(seeds, MEASURE, 0) == SeedMeans((100, 100))
+    several, one = SeedMeans((1.0, 2.0, 3.0)), SeedMeans((5.0,))
+    assert (several.mean, several.deviation) == (2, 1)
+    assert (one.mean, one.deviation) == (5, None)
 
 
 def test_what_has_no_mean() -> None:
     with pytest.raises(ValueError, match=f"no seed to take the mean {MEASURE} of"):
-        spread([], MEASURE, -1)
+        seed_means([], MEASURE, -1)
     with pytest.raises(ValueError, match=f"none of 2 people has a {MEASURE}"):
-        spread([outcome(np.nan, np.nan)], MEASURE, -1)
+        seed_means([outcome(np.nan, np.nan)], MEASURE, -1)
 
 
 def test_differences_by_hand() -> None:
     of, against = [outcome(10, 20), outcome(12, 26)], [outcome(12, 24), outcome(16, 26)]
     # By person -2, -4 and -4, 0; resamples of the two people's means, -3 and -2.
-    found = difference("a - b", of, against, MEASURE, paper=-1.5)
-    assert found == Difference("a - b", MEASURE, -2.5, -3, -2, (-3, -2), -1.5)
-    assert difference("steps", of, of, MEASURE, against_step=0).by_seed == (-85, -81)
+    found = paired_difference("a - b", of, against, MEASURE, paper=-1.5)
+    assert found == PairedDifference("a - b", MEASURE, -2.5, -3, -2, (-3, -2), -1.5)
+    assert paired_difference("steps", of, of, MEASURE, against_step=0).by_seed == (-85, -81)
 
 
 def test_who_has_no_number_is_left_out_of_both() -> None:
     of, against = [outcome(10, 20, 1000)], [outcome(12, 24, np.nan)]
-    assert difference("a - b", of, against, MEASURE).by_seed == (-3,)
+    assert paired_difference("a - b", of, against, MEASURE).by_seed == (-3,)
 
 
 @pytest.mark.parametrize("people", [30, 500])
@@ -62,7 +62,7 @@ def test_intervals_are_those_of_a_paired_t_test(people: int) -> None:
     rng = np.random.default_rng(5)
     before = rng.gamma(4, 20, people)
     after = before + rng.normal(-1, 5, people)
-    found = difference("after - before", [outcome(*after)], [outcome(*before)], MEASURE)
+    found = paired_difference("after - before", [outcome(*after)], [outcome(*before)], MEASURE)
     expected = stats.ttest_rel(after, before).confidence_interval(0.95)
     width = expected.high - expected.low
     assert found.mean == pytest.approx((after - before).mean())
@@ -88,12 +88,12 @@ def test_pairing_finds_what_is_small_beside_the_differences_of_people() -> None:
     people = rng.gamma(4, 20, 200)
     seeds = [people + rng.normal(0, 1, 200) for _ in range(3)]
     better = [outcome(*(each - 0.5 + rng.normal(0, 1, 200))) for each in seeds]
-    found = difference("better - base", better, [outcome(*each) for each in seeds], MEASURE)
+    found = paired_difference("better - base", better, [outcome(*each) for each in seeds], MEASURE)
     assert verdict(found) == "lower"
     assert found.high - found.low < 0.5
     # The same errors of people in another order are as far apart on average, and tell nothing.
     strangers = [outcome(*each[::-1]) for each in seeds]
-    unpaired = difference("better - base", better, strangers, MEASURE)
+    unpaired = paired_difference("better - base", better, strangers, MEASURE)
     assert unpaired.mean == pytest.approx(found.mean)
     assert verdict(unpaired) == "no difference shown"
 
@@ -117,12 +117,12 @@ def test_agreement_with_the_paper() -> None:
 def test_what_cannot_be_paired() -> None:
     two, three = outcome(1, 2), outcome(1, 2, 3)
     with pytest.raises(ValueError, match="2 seeds cannot be paired with 1"):
-        difference("a - b", [two, two], [two], MEASURE)
+        paired_difference("a - b", [two, two], [two], MEASURE)
     with pytest.raises(ValueError, match="2 or 3 people cannot be paired"):
-        difference("a - b", [two, two], [two, three], MEASURE)
+        paired_difference("a - b", [two, two], [two, three], MEASURE)
     with pytest.raises(ValueError, match="no seed to take differences of"):
         paired([], [])
     with pytest.raises(ValueError, match="1 people with a number, expected at least 2"):
-        difference("a - b", [outcome(1, np.nan)], [two], MEASURE)
+        paired_difference("a - b", [outcome(1, np.nan)], [two], MEASURE)
     with pytest.raises(ValueError, match="0 people with a number"):
-        difference("a - b", [outcome()], [outcome()], MEASURE)
+        paired_difference("a - b", [outcome()], [outcome()], MEASURE)

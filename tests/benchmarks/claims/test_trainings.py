@@ -19,7 +19,7 @@ from helpers.reproducing_examples import (
 from dualhmr_benchmarks.claims.experiments.recipes import RECIPES
 from dualhmr_benchmarks.claims.experiments.setting import Setting
 from dualhmr_benchmarks.claims.experiments.trainings import (
-    Training,
+    TrainingRun,
     train_all,
     training_folder,
     training_key,
@@ -27,7 +27,7 @@ from dualhmr_benchmarks.claims.experiments.trainings import (
 from dualhmr_training.trainer import Trainer
 from dualhmr_training.training_folder import open_networks, read_record
 
-DUAL = Training("cliff_dual", 1)
+DUAL = TrainingRun("cliff_dual", 1)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def short_trainings() -> Iterator[None]:
         yield
 
 
-def weights(setting: Setting, training: Training) -> dict[str, torch.Tensor]:
+def weights(setting: Setting, training: TrainingRun) -> dict[str, torch.Tensor]:
     """Of both networks."""
     return {
         f"{path.stem}/{name}": tensor
@@ -69,11 +69,11 @@ def test_keys_are_of_all_that_decides(tmp_path: Path) -> None:
     poses = write_poses(tmp_path / "other.npz", TRAINING, seed=9)
     longer = replace(setting.budget, training=replace(setting.budget.training, steps=7))
     longer_tuning = replace(setting.budget, fine_tuning_steps=3)
-    tuned = Training("fine_tuned_on_2d", 1)
+    tuned = TrainingRun("fine_tuned_on_2d", 1)
     keys = [
-        *(training_key(setting, Training(recipe, 1)) for recipe in RECIPES),
-        training_key(setting, Training("cliff_dual", 2)),
-        training_key(setting, Training("fine_tuned_on_2d", 2)),
+        *(training_key(setting, TrainingRun(recipe, 1)) for recipe in RECIPES),
+        training_key(setting, TrainingRun("cliff_dual", 2)),
+        training_key(setting, TrainingRun("fine_tuned_on_2d", 2)),
         training_key(replace(setting, poses=poses), DUAL),
         training_key(replace(setting, budget=longer), DUAL),
         # The fine-tuning is as long as before; what it begins from is not.
@@ -92,7 +92,7 @@ def test_recipes_of_one_configuration_are_one_training(
     train_all(setting, ["cliff_meta", "one_step", "cliff_meta"], say=said.append)
     assert said == ["1 of 1 done: training cliff_meta, seed 1"]
     assert len(list((setting.cache / "trainings").iterdir())) == 1
-    assert training_folder(setting, Training("one_step", 1)).is_dir()
+    assert training_folder(setting, TrainingRun("one_step", 1)).is_dir()
     before = written(setting.cache)
     train_all(setting, ["one_step"], say=said.append)
     assert len(said) == 1
@@ -134,7 +134,7 @@ def test_interrupted_between_the_weights_of_two_networks(tmp_path: Path, trained
 def test_fine_tuning_begins_from_what_was_trained(tmp_path: Path) -> None:
     setting = tiny_setting(tmp_path)
     untouched = replace(setting, budget=replace(setting.budget, fine_tuning_steps=0))
-    tuned, before = Training("fine_tuned_on_2d", 1), Training("cliff_ordinary", 1)
+    tuned, before = TrainingRun("fine_tuned_on_2d", 1), TrainingRun("cliff_ordinary", 1)
     for each in (untouched, setting):
         train_all(each, [tuned.recipe], say=says_nothing)
     found, start = weights(untouched, tuned), weights(setting, before)

@@ -1,4 +1,4 @@
-"""Work that takes long, in several processes of one thread each."""
+"""Long work in several processes of one thread each."""
 
 import multiprocessing
 import os
@@ -14,10 +14,10 @@ T = TypeVar("T")
 def run_all(
     work: Callable[[T], None], tasks: Sequence[T], *, jobs: int, say: Callable[[str], None]
 ) -> None:
-    """Calls `work` on every task, `jobs` at a time, and says how far it is.
+    """Calls `work` on every task, `jobs` at a time, and reports progress with `say`.
 
-    With one job it runs in this process. The first exception ends it, once work in progress is
-    done, and is raised.
+    With one job it runs in this process. The first exception is raised once the tasks in progress
+    have ended; tasks that wait are cancelled.
     """
     for done, task in enumerate(_finished(work, tasks, jobs), start=1):
         say(f"{done} of {len(tasks)} done: {task}")
@@ -29,7 +29,7 @@ def _finished(work: Callable[[T], None], tasks: Sequence[T], jobs: int) -> Itera
             work(task)
             yield task
         return
-    # Forking would copy locks that other threads hold.
+    # A forked process would inherit locks that PyTorch's threads hold, and wait for them forever.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
         running = {pool.submit(work, task): task for task in tasks}
@@ -43,5 +43,5 @@ def _finished(work: Callable[[T], None], tasks: Sequence[T], jobs: int) -> Itera
 
 def _one_thread() -> None:
     torch.set_num_threads(1)
-    # Bars of several processes write over each other.
+    # Progress bars of several processes overwrite each other.
     os.environ["TQDM_DISABLE"] = "1"

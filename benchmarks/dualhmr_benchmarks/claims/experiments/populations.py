@@ -1,28 +1,24 @@
-"""The people that claims are tested on, and what detectors report of them.
+"""The populations that claims are tested on, and what detectors report of them.
 
-What a network of the paper reads off a photograph, a keypoint-reading network reads off a *look*:
-keypoints of its own, blurred and with gaps, whose errors have nothing to do with those of the
-keypoints that a detector reports at test time. Image-reading networks get pictures instead; the
-look then decides their crops alone, as a person detector's box would.
+The paper's networks see a photograph. Networks that read keypoints see an *appearance* in place of
+it: keypoints of their own, noisy and incomplete, whose errors are independent of those of the
+keypoints that a detector reports at test time. Networks that read images get rendered pictures;
+the appearance then only decides their crops, as a person detector's box does.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from torch import Tensor
-
 from dualhmr_training.data.synthetic.detector import DetectorErrors, noise_only
 from dualhmr_training.data.synthetic.people import Population, Viewpoints
 from dualhmr_training.data.synthetic.poses import NO_VARIATION, PoseFile, PoseVariation
-from dualhmr_training.synthetic_training import held_out_clips
 
 APPEARANCE = DetectorErrors(
     fixed_noise=0.03, outlier=0.02, swap=0.02, dropout=0.35, without_feet=0, cut_legs=0
 )
-
 ANNOTATED = noise_only(0.005)
-"""Keypoints that annotators gave: what inner steps in training fit."""
+"""Keypoints by annotators: what inner steps in training fit."""
 
 QUALITIES: Mapping[str, DetectorErrors] = {
     "openpose": DetectorErrors(
@@ -33,15 +29,12 @@ QUALITIES: Mapping[str, DetectorErrors] = {
     ),
     "truth": noise_only(0),
 }
-"""What stands for the paper's three sources of 2D joints."""
-
-VARIED = "varied"
-NARROW = "narrow"
-WILD = "wild"
+"""In place of the paper's three sources of 2D joints: two detectors and the ground truth."""
+VARIED, NARROW, WILD = "varied", "narrow", "wild"
 
 
-def described(quality: str) -> str:
-    """The levels of a quality, for people to read."""
+def describe_quality(quality: str) -> str:
+    """The error rates of a quality, in words."""
     errors = QUALITIES[quality]
     return (
         f"noise {errors.fixed_noise:.1%} of the person's size, outliers {errors.outlier:.0%} "
@@ -51,18 +44,19 @@ def described(quality: str) -> str:
 
 
 def training_population(style: str) -> Population:
-    """Who networks are trained on: `VARIED`, or `NARROW`: unvaried poses from a level camera."""
+    """The people of training: `VARIED`, or `NARROW`: unvaried poses from a level camera."""
     population = Population(detector=ANNOTATED, look=APPEARANCE)
     if style == NARROW:
         level = Viewpoints(pitch=0, roll=0, tilted=0)
-        return replace(population, poses=_only_mirrored(), viewpoints=level, beta_scale=0.5)
+        mirrored = replace(NO_VARIATION, mirrored=0.5)
+        return replace(population, poses=mirrored, viewpoints=level, beta_scale=0.5)
     return population
 
 
 def training_poses(poses: PoseFile, style: str) -> PoseFile:
-    """The poses networks are trained on; of the `NARROW` style those of the commonest kind of clip.
+    """The poses of training; of the `NARROW` style those of the commonest kind of clip alone.
 
-    The kind is the clip's name up to the last underscore. Raises ValueError where all clips are of
+    The kind is the clip's name up to the last underscore. Raises ValueError if all clips are of
     one kind.
     """
     if style == VARIED:
@@ -79,7 +73,7 @@ def training_poses(poses: PoseFile, style: str) -> PoseFile:
 
 
 def evaluated_population(style: str, quality: str) -> Population:
-    """Who is evaluated on: poses as captured (`VARIED`), or tilted, bent and twisted (`WILD`)."""
+    """The people of a test: poses as captured (`VARIED`), or tilted, bent, twisted (`WILD`)."""
     population = Population(poses=NO_VARIATION, detector=QUALITIES[quality], look=APPEARANCE)
     if style == WILD:
         bent = PoseVariation(sitting=0.5, noisy=1.0, joint_noise=0.25)
@@ -87,14 +81,5 @@ def evaluated_population(style: str, quality: str) -> Population:
     return population
 
 
-def held_out_pool(poses: PoseFile) -> Tensor:
-    """Rotation vectors (M, 24, 3) of the clips that training leaves out: to choose rates on."""
-    return poses.of_clips(held_out_clips(poses))
-
-
 def _kind(clip: str) -> str:
     return clip.rpartition("_")[0] or clip
-
-
-def _only_mirrored() -> PoseVariation:
-    return replace(NO_VARIATION, mirrored=0.5)

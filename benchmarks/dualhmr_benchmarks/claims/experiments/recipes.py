@@ -1,4 +1,4 @@
-"""How much is spent on testing the claims: networks, training, people."""
+"""Budgets (networks, training, number of people) and training recipes, by name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,16 +15,16 @@ class Budget:
 
     name: str
     network: Callable[[bool], NetworkSpec]
-    """CLIFF's, or HMR's for False; main and auxiliary network alike, as in the paper."""
+    """CLIFF's, or HMR's for False; main and auxiliary network are alike, as in the paper."""
     training: TrainingConfig
-    """Of the full method; networks, people and seed are set for each training."""
+    """Of the full method; a recipe sets networks, people and seed."""
     fine_tuning_steps: int
     adam_rates: tuple[float, ...]
-    """To choose that of test time from, for each method on people in held-out clips."""
+    """The candidates at test time; `evaluations` chooses one for each method."""
     people: int
-    """Evaluated on."""
+    """In a test."""
     few_people: int
-    """Evaluated on where every step runs through autograd, which is slow."""
+    """In a test where every step runs through autograd, which is slow."""
     rate_people: int
     """To choose rates on."""
     latency_networks: tuple[str, ...]
@@ -101,7 +101,8 @@ BUDGETS: Mapping[str, Budget] = {
         latency_rounds=1,
     ),
 }
-"""By name: two cores and an hour or so; a GPU; and one that shows that everything runs."""
+"""By name. `small` takes an hour or so on two cores, `full` needs a GPU, `tiny` only shows that
+everything runs."""
 
 
 KEYPOINTS_ONLY = ("keypoints_2d",)
@@ -110,11 +111,11 @@ CLIFF, HMR = "cliff", "hmr"
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training, but for its budget and seed."""
+    """A training, but for its budget and seed; by default the paper's method on CLIFF."""
 
     regressor: str = CLIFF
     style: str = VARIED
-    """Of the people it is trained on."""
+    """Of the people in training."""
     auxiliary: bool = True
     inner_steps: int = 1
     inner_losses: tuple[str, ...] | None = None
@@ -126,10 +127,10 @@ class Recipe:
     """Of training, in units of the budget's."""
     outer_losses: tuple[str, ...] | None = None
     starts_from: str | None = None
-    """Name of the recipe whose weights it fine-tunes."""
+    """The name of the recipe whose weights it fine-tunes."""
 
     def configuration(self, budget: Budget, seed: int) -> TrainingConfig:
-        """With everything that training needs to know."""
+        """The training's configuration."""
         network = budget.network(self.regressor == CLIFF)
         base = budget.training
         inner = replace(
@@ -189,4 +190,4 @@ RECIPES: Mapping[str, Recipe] = {
     "inner_high_outer_low": replace(_DUAL, inner_rate=10, outer_rate=0.1),
     "inner_high_outer_lowest": replace(_DUAL, inner_rate=10, outer_rate=0.01),
 }
-"""By name: regressor or people, and what is done to them."""
+"""By name: regressor or people, then the method. `Recipe` and its defaults define each."""

@@ -1,7 +1,8 @@
-"""What all experiments of a run share."""
+"""What all experiments of a run share: budget, pose files, cache; files that are read once."""
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from dualhmr.body.model import Body, load_body
 from dualhmr.files import sha256
 from dualhmr_benchmarks.claims.experiments.populations import NARROW, training_poses
 from dualhmr_benchmarks.claims.experiments.recipes import Budget
-from dualhmr_training.data.synthetic.poses import PoseFile, read_poses
+from dualhmr_training.data.synthetic.poses import read_poses
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Setting:
     test_poses: Path
     """Captured poses of other clips, to test on."""
     cache: Path
-    """Folder of everything that takes long; shared by all tables."""
+    """Folder of trainings, rates and evaluations, which all tables share."""
     seeds: tuple[int, ...] = (1, 2, 3)
     jobs: int = 1
     """Trainings and evaluations at a time, each on one thread."""
@@ -31,7 +32,7 @@ class Setting:
     """Of trainings."""
 
     def check(self) -> None:
-        """Refuses what cannot work before any work is done: FileNotFoundError, ValueError."""
+        """Raises FileNotFoundError or ValueError for what would fail after hours of work."""
         train, test = (read_poses(path) for path in (self.poses, self.test_poses))
         shared = sorted(set(train.clips) & set(test.clips))
         if shared:
@@ -44,23 +45,13 @@ class Setting:
             raise ValueError("there are no seeds; give --seeds 1 or more")
 
 
-@lru_cache(maxsize=4)
-def poses_of(path: Path) -> PoseFile:
-    """Read once in a process."""
-    return read_poses(path)
-
-
-@lru_cache(maxsize=1)
-def free_body() -> Body:
-    """Read once in a process."""
-    return load_body()
-
-
+# Each is read once in a process.
+poses_of = lru_cache(maxsize=4)(read_poses)
 file_sha256 = lru_cache(maxsize=4)(sha256)
-"""Hashed once in a process."""
+free_body: Callable[[], Body] = lru_cache(maxsize=1)(load_body)
 
 
 def key_of(**facts: object) -> str:
-    """A name for what plain values decide: the same values, the same name."""
+    """A name of 16 hex digits for plain values: the same values, the same name."""
     text = json.dumps(facts, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,12 +1,11 @@
-"""Adapting other weights than each person's own head, by autograd.
+"""Adaptation by autograd of other weights than one head for each person.
 
-The head of one person is what `recover` adapts, by the structured step. Experiments ask for more:
-all parameters of the main network, one set of weights for several people as in the authors'
-release, or the heads of two regressors whose estimates are averaged.
+`recover` adapts the head to one person, by the structured step. Experiments need more: all
+parameters of the main network, one set of weights for several people as in the authors' release,
+or the heads of two regressors whose estimates are averaged.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +25,7 @@ HEAD, ALL, TWO_HEADS = "head", "all", "two_heads"
 
 
 class AveragedRegressors(nn.Module):
-    """Two regressors as one: poses in 6D, betas and cameras are averaged."""
+    """Two regressors as one: it averages poses in 6D, betas and cameras."""
 
     def __init__(self, first: MeshRegressor, second: MeshRegressor) -> None:
         super().__init__()
@@ -39,29 +38,35 @@ class AveragedRegressors(nn.Module):
 
 
 class SharedWeights(BatchFitter):
-    """Adapts any weights; the people of a set share them, and its mean loss counts."""
+    """Adapts any weights; people of a set share them and minimise their mean loss."""
 
     def __init__(
-        self, networks: Networks, body: Body, given: KeypointSet, *, moves: str, at_once: int
+        self,
+        networks: Networks,
+        body: Body,
+        keypoint_set: KeypointSet,
+        *,
+        scope: str,
+        people_at_once: int,
     ) -> None:
-        """`moves` is `HEAD`, `ALL` or `TWO_HEADS`, `at_once` the number of people in a set.
+        """`scope` is `HEAD`, `ALL` or `TWO_HEADS`; sets have `people_at_once` people.
 
-        Raises ValueError for other words, where two regressors are wanted and there is one, or as
+        Raises ValueError for another scope, or `TWO_HEADS` without an auxiliary network, or as
         `BatchFitter`.
         """
-        if moves not in (HEAD, ALL, TWO_HEADS):
-            raise ValueError(f"moves is {moves!r}, expected {HEAD}, {ALL} or {TWO_HEADS}")
-        super().__init__(networks, body, given, weights=networks.facts.weights)
-        self._at_once = at_once
+        if scope not in (HEAD, ALL, TWO_HEADS):
+            raise ValueError(f"scope is {scope!r}, expected {HEAD}, {ALL} or {TWO_HEADS}")
+        super().__init__(networks, body, keypoint_set, weights=networks.facts.weights)
+        self._people_at_once = people_at_once
         self._network: nn.Module = networks.main
-        if moves == TWO_HEADS:
+        if scope == TWO_HEADS:
             if networks.auxiliary is None:
                 raise ValueError(f"{networks.source} has no second regressor to average with")
             self._network = AveragedRegressors(networks.main, networks.auxiliary)
         self._parameters: Parameters = {
             name: parameter.detach()
             for name, parameter in self._network.named_parameters()
-            if moves == ALL or "head" in name.split(".")
+            if scope == ALL or "head" in name.split(".")
         }
 
     def adapt(
@@ -72,33 +77,32 @@ class SharedWeights(BatchFitter):
         return [
             tuple(
                 result
-                for together in in_parts(inputs, self._at_once)
-                for result in self._adapt_set(together, schedule)
+                for people in in_parts(inputs, self._people_at_once)
+                for result in self._adapt_set(people, schedule)
             )
             for schedule in schedules
         ]
 
-    def _adapt_set(self, observed: AdaptationInputs, schedule: Schedule) -> list[AdaptationResult]:
+    def _adapt_set(
+        self, people: AdaptationInputs, schedule: Schedule
+    ) -> Iterator[AdaptationResult]:
         def losses(
             parameters: Parameters, names: Collection[str] | None
         ) -> tuple[dict[str, Tensor], HeadOutput]:
             output: HeadOutput = torch.func.functional_call(
-                self._network, parameters, (observed.inputs,)
+                self._network, parameters, (people.inputs,)
             )
-            values = self.objective.losses(output, observed.evidence, names)
+            values = self.objective.losses(output, people.evidence, names)
             return {name: value.mean() for name, value in values.items()}, output
 
         shared = adapt(self._parameters, losses, schedule)
-        result = AdaptationResult(
-            shared.best_step, shared.loss_history, shared.outputs, shared.stop_reason
-        )
-        return [_of_person(result, person) for person in range(len(observed.evidence.confidence))]
-
-
-def _of_person(result: AdaptationResult, person: int) -> AdaptationResult:
-    outputs = [
-        HeadOutput(*(part[person : person + 1] for part in output))
-        for output in result.outputs
-        if isinstance(output, HeadOutput)
-    ]
-    return replace(result, outputs=tuple(outputs))
+        outputs = [output for output in shared.outputs if isinstance(output, HeadOutput)]
+        for person in range(len(people.evidence.confidence)):
+            own = slice(person, person + 1)
+            # Without the adapted parameters of `shared`, which would stay in memory.
+            yield AdaptationResult(
+                shared.best_step,
+                shared.loss_history,
+                tuple(HeadOutput(*(part[own] for part in each)) for each in outputs),
+                shared.stop_reason,
+            )

@@ -1,4 +1,4 @@
-"""Trainings, each done once: kept under a name that its configuration decides, and resumed."""
+"""Trainings, each run once: its folder is named by its configuration; interrupted ones resume."""
 
 import json
 import os
@@ -30,9 +30,10 @@ from dualhmr_training.synthetic_training import (
 )
 
 _UNSTABLE = "unstable.json"
+_TIMED_ROUNDS, _TIMED_STEPS = 7, 4
 
 
-class Training(NamedTuple):
+class TrainingRun(NamedTuple):
     """One recipe with one seed."""
 
     recipe: str
@@ -41,86 +42,74 @@ class Training(NamedTuple):
     def __str__(self) -> str:
         return f"training {self.recipe}, seed {self.seed}"
 
+    @property
+    def starts_from(self) -> "TrainingRun | None":
+        """The run whose weights it fine-tunes."""
+        name = RECIPES[self.recipe].starts_from
+        return None if name is None else TrainingRun(name, self.seed)
 
-def training_key(setting: Setting, training: Training) -> str:
-    """Decided by all that the training's outcome depends on, but the code."""
-    recipe = RECIPES[training.recipe]
-    before = recipe.starts_from and training_key(
-        setting, Training(recipe.starts_from, training.seed)
-    )
+
+def training_key(setting: Setting, run: TrainingRun) -> str:
+    """Of everything that the outcome of a training depends on, except the code."""
+    recipe = RECIPES[run.recipe]
     return key_of(
-        config=asdict(recipe.configuration(setting.budget, training.seed)),
+        config=asdict(recipe.configuration(setting.budget, run.seed)),
         style=recipe.style,
         poses=file_sha256(setting.poses),
-        starts_from=before,
+        starts_from=run.starts_from and training_key(setting, run.starts_from),
     )
 
 
-def training_folder(setting: Setting, training: Training) -> Path:
+def training_folder(setting: Setting, run: TrainingRun) -> Path:
     """Where its networks are, or will be."""
-    return setting.cache / "trainings" / training_key(setting, training)
+    return setting.cache / "trainings" / training_key(setting, run)
 
 
-def obstacle(setting: Setting, training: Training) -> str | None:
-    """Why there are no networks and will be none: what ended the training, or rules it out.
-
-    None where there is nothing in the way.
-    """
-    recipe = RECIPES[training.recipe]
-    if recipe.starts_from is not None:
-        before = Training(recipe.starts_from, training.seed)
-        if found := obstacle(setting, before):
-            return f"{found} ({before})"
+def training_failure(setting: Setting, run: TrainingRun) -> str | None:
+    """Why a run has no networks and will have none: it diverged, or it is not possible."""
+    if run.starts_from is not None and (found := training_failure(setting, run.starts_from)):
+        return f"{found} ({run.starts_from})"
+    recipe = RECIPES[run.recipe]
     if recipe.scope == "all" and "image" in setting.budget.network(recipe.regressor == CLIFF).reads:
         return "not possible: inner steps of all parameters and a backbone with batch norms"
-    path = training_folder(setting, training) / _UNSTABLE
+    path = training_folder(setting, run) / _UNSTABLE
     if not path.is_file():
         return None
     message: str = json.loads(path.read_text(encoding="utf-8"))["message"]
-    # What follows the colon are all the losses of that step.
+    # The colon is followed by every loss of that step.
     return f"unstable: {message.partition(':')[0]}"
 
 
 def train_all(setting: Setting, recipes: Iterable[str], *, say: Callable[[str], None]) -> None:
-    """Trains all seeds of some recipes, and of those they start from, where it is still to do.
+    """Trains all seeds of some recipes, and of the recipes that they start from.
 
-    Raises as `train_on_synthetic_people` does.
+    Finished and failed runs are left alone. Raises as `train_on_synthetic_people`.
     """
-    wanted = dict.fromkeys(recipes)
-    first = dict.fromkeys(
-        before for name in wanted if (before := RECIPES[name].starts_from) is not None
-    )
-    for wave in (first, wanted):
-        tasks = [Training(name, seed) for name in wave for seed in setting.seeds]
-        tasks = _unfinished(setting, tasks)
-        run_all(partial(train, setting), tasks, jobs=setting.jobs, say=say)
+    wanted = [TrainingRun(name, seed) for name in dict.fromkeys(recipes) for seed in setting.seeds]
+    started_from = [run.starts_from for run in wanted if run.starts_from is not None]
+    for runs in (started_from, wanted):
+        # Recipes may come to the same configuration, which is then trained once.
+        by_folder: dict[Path, TrainingRun] = {}
+        for run in runs:
+            by_folder.setdefault(training_folder(setting, run), run)
+        missing = [
+            run
+            for folder, run in by_folder.items()
+            if not _is_finished(folder, run) and training_failure(setting, run) is None
+        ]
+        run_all(partial(_train, setting), missing, jobs=setting.jobs, say=say)
 
 
-def _unfinished(setting: Setting, trainings: list[Training]) -> list[Training]:
-    """Each once, also where recipes come to the same configuration."""
-    by_folder = {training_folder(setting, each): each for each in reversed(trainings)}
-    return [
-        each
-        for folder, each in reversed(by_folder.items())
-        if not _is_finished(folder, each) and obstacle(setting, each) is None
-    ]
-
-
-def _is_finished(folder: Path, training: Training) -> bool:
-    networks = ("main", "auxiliary") if RECIPES[training.recipe].auxiliary else ("main",)
+def _is_finished(folder: Path, run: TrainingRun) -> bool:
+    networks = ("main", "auxiliary") if RECIPES[run.recipe].auxiliary else ("main",)
     return all((folder / f"{network}.safetensors").is_file() for network in networks)
 
 
-def train(setting: Setting, training: Training) -> None:
-    """Trains, or goes on where it was interrupted; notes where it came to no end."""
-    recipe = RECIPES[training.recipe]
-    folder = training_folder(setting, training)
-    initial = None
-    if recipe.starts_from is not None:
-        before = Training(recipe.starts_from, training.seed)
-        initial = read_initial(training_folder(setting, before))
-    config = recipe.configuration(setting.budget, training.seed)
-    renderers = (os.cpu_count() or 1) // setting.jobs if "image" in config.reads else 0
+def _train(setting: Setting, run: TrainingRun) -> None:
+    """Trains, or resumes; notes in the folder that a training diverged."""
+    recipe = RECIPES[run.recipe]
+    folder = training_folder(setting, run)
+    config = recipe.configuration(setting.budget, run.seed)
     try:
         train_on_synthetic_people(
             config,
@@ -128,42 +117,34 @@ def train(setting: Setting, training: Training) -> None:
             folder,
             accelerator=open_accelerator(setting.device),
             body=free_body(),
-            initial=initial,
-            workers=renderers,
+            initial=run.starts_from and read_initial(training_folder(setting, run.starts_from)),
+            workers=(os.cpu_count() or 1) // setting.jobs if "image" in config.reads else 0,
         )
     except FloatingPointError as error:
         write_json(folder / _UNSTABLE, {"message": str(error)})
 
 
-_ROUNDS, _STEPS = 7, 4
-
-
 def training_time_ratios(setting: Setting, recipes: Sequence[str]) -> str:
     """The time of a step of each recipe but the first, over the first's: ratios of medians.
 
-    Says why, where one of the recipes has no stable training.
+    If a recipe has no networks, the reason instead.
     """
     for name in recipes:
-        if found := obstacle(setting, Training(name, setting.seeds[0])):
+        if found := training_failure(setting, TrainingRun(name, setting.seeds[0])):
             return f"not measured; {name} is {found}"
-    steps = {name: _some_steps(setting, name) for name in recipes}
-    seconds = interleaved(steps, _ROUNDS)
+    seconds = interleaved({name: _some_steps(setting, name) for name in recipes}, _TIMED_ROUNDS)
     first, *others = (statistics.median(seconds[name]) for name in recipes)
     return ", ".join(f"{other / first:.2f}" for other in others)
 
 
 def _some_steps(setting: Setting, recipe: str) -> Callable[[], object]:
-    """Takes a few steps of a training from its start, further ones each time."""
+    """A function that takes the next few steps of a training from its start."""
     config = RECIPES[recipe].configuration(setting.budget, setting.seeds[0])
     accelerator = open_accelerator(setting.device)
     body = free_body()
+    on_device = body.to(device=accelerator.device)
+    objective = synthetic_objective(on_device, config.supervision, camera=config.camera)
     trainer = synthetic_trainer(
-        config,
-        poses_of(setting.poses),
-        synthetic_objective(
-            body.to(device=accelerator.device), config.supervision, camera=config.camera
-        ),
-        accelerator=accelerator,
-        body=body,
+        config, poses_of(setting.poses), objective, accelerator=accelerator, body=body
     )
-    return lambda: [trainer.train_step() for _ in range(_STEPS)]
+    return lambda: [trainer.train_step() for _ in range(_TIMED_STEPS)]

@@ -1,52 +1,37 @@
-"""What a reproduction found, as plain values: for tables, for plots, and for programs."""
+"""The result of a reproduction: as data, as tables in Markdown, and as JSON."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
+from dualhmr.files import markdown_table, write_json, write_text
+from dualhmr_benchmarks.claims.reports.statistics import (
+    PairedDifference,
+    SeedMeans,
+    agrees,
+    verdict,
+)
+from dualhmr_training.evaluation.report import MEASURES, Measure
 
-from dualhmr_benchmarks.claims.experiments.outcomes import Outcome
+TABLE, DATA = "table.md", "table.json"
 
 
 @dataclass(frozen=True)
-class Spread:
-    """A number for every seed."""
-
-    by_seed: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Line:
+class MeasuredRow:
     """A row of the paper's table and of ours."""
 
     label: str
-    measured: dict[str, Spread]
+    measured: dict[str, SeedMeans]
     """By measure, see `dualhmr_training.evaluation.report.MEASURES`; empty with a `note`."""
     paper: dict[str, float]
     """The paper's own numbers, as far as it has them."""
     note: str = ""
-    """Why there is no number: what ended the training."""
+    """Why there is no number: the failure of a training."""
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One method minus another on the same people, paired person by person."""
-
-    label: str
-    measure: str
-    mean: float
-    low: float
-    high: float
-    """The 95% confidence interval over people, each person's difference averaged over seeds."""
-    by_seed: tuple[float, ...]
-    paper: float | None
-    """The same difference in the paper, as far as it has it."""
-
-
-@dataclass(frozen=True)
-class Report:
+class ClaimReport:
     """One of the paper's tables or figures, in miniature."""
 
     name: str
@@ -56,129 +41,113 @@ class Report:
     comparable: str
     """What of the paper's numbers and ours can be compared."""
     facts: dict[str, str]
-    """Budget, seeds, people, keypoints, commit, command: what running it again takes."""
-    lines: tuple[Line, ...]
-    differences: tuple[Difference, ...]
+    """Budget, seeds, people, keypoints, commit, command: all that is needed to run it again."""
+    lines: tuple[MeasuredRow, ...]
+    differences: tuple[PairedDifference, ...]
     trainings: tuple[dict[str, str], ...]
-    """Recipe, seed, folder and commit of every training that is behind it."""
+    """Recipe, seed, folder and commit of every training that was used."""
 
 
-LOWER, HIGHER, NOT_SHOWN = "lower", "higher", "no difference shown"
-_SIGNS = {LOWER: -1, HIGHER: 1}
-_RESAMPLES = 2000
-_PERCENTILES = (2.5, 97.5)
+def write_claim_report(report: ClaimReport, folder: str | os.PathLike[str]) -> None:
+    """Writes `TABLE` and `DATA` into `folder`, which it makes; each whole, or not at all.
 
-Array = npt.NDArray[np.float64]
-
-
-class Interval(NamedTuple):
-    """Means over people with their 95% confidence intervals, (...) each."""
-
-    mean: Array
-    low: Array
-    high: Array
-
-
-def spread(outcomes: Sequence[Outcome], measure: str, step: int) -> Spread:
-    """Means of a measure over people, seed by seed.
-
-    `step` is an index into `Outcome.after`: 0 for the first, -1 for the last number of steps. Who
-    has no number, for lack of keypoints, is left out. ValueError where nobody has one or there is
-    no seed; KeyError for an unknown measure.
+    ValueError if a number is not finite: then it writes neither.
     """
-    if not outcomes:
-        raise ValueError(f"no seed to take the mean {measure} of")
-    return Spread(tuple(_mean(each.measures[measure][:, step], measure) for each in outcomes))
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    write_json(Path(folder) / DATA, asdict(report))
+    write_text(Path(folder) / TABLE, markdown(report))
 
 
-def mean_and_deviation(spread: Spread) -> tuple[float, float | None]:
-    """Mean and sample standard deviation over seeds; one seed has no deviation."""
-    values = np.array(spread.by_seed)
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
+def format_of(measure: str) -> Measure:
+    """How to show a measure, also one that `MEASURES` does not have, such as the objective."""
+    return MEASURES.get(measure, Measure(measure, 4))
 
 
-def difference(
-    label: str,
-    of: Sequence[Outcome],
-    against: Sequence[Outcome],
-    measure: str,
-    *,
-    of_step: int = -1,
-    against_step: int = -1,
-    paper: float | None = None,
-) -> Difference:
-    """`of` minus `against`, outcomes of the same people with the same seeds in the same order.
+def measures_of(rows: Iterable[MeasuredRow]) -> list[str]:
+    """Those that any row has, in the order of `MEASURES`, others last."""
+    found = dict.fromkeys(name for row in rows for name in row.measured)
+    order = list(MEASURES)
+    return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
 
-    Steps are as in `spread`. Who has no number in one of them is left out of both. ValueError
-    where numbers of seeds or people differ or where fewer than two people are left: one has no
-    interval; KeyError for an unknown measure.
-    """
-    pairs = paired(
-        [each.measures[measure][:, of_step] for each in of],
-        [each.measures[measure][:, against_step] for each in against],
+
+def markdown(report: ClaimReport) -> str:
+    """All of it: the paper's claim, rows, differences, and how to run it again."""
+    parts = [f"# {report.name}: {report.title}", f"The paper: {report.says}"]
+    if report.lines:
+        several = any(
+            len(means.by_seed) > 1 for row in report.lines for means in row.measured.values()
+        )
+        seeds = " and seeds, ± standard deviation over seeds" if several else ""
+        parts += [markdown_table(_row_table(report.lines)), f"Means over people{seeds}."]
+    if report.differences:
+        table = markdown_table(_difference_table(report.differences))
+        parts += [table, _explain_differences(report.differences)]
+    parts.append(report.comparable)
+    parts.append("\n".join(f"- {name}: {fact}" for name, fact in report.facts.items()))
+    if report.trainings:
+        titles = list(dict.fromkeys(title for run in report.trainings for title in run))
+        cells = ([run.get(title, "") for title in titles] for run in report.trainings)
+        parts.append(markdown_table([titles, *cells]))
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _explain_differences(differences: Sequence[PairedDifference]) -> str:
+    seeds = max(len(each.by_seed) for each in differences)
+    luck = (
+        "One seed cannot tell a method from the luck of its training."
+        if seeds == 1
+        else f"Methods that differ by the luck of training alone have {seeds} seeds on one side of "
+        f"zero one time in {2 ** (seeds - 1)}."
     )
-    pairs = pairs[:, ~np.isnan(pairs).any(0)]
-    mean, low, high = (float(each) for each in over_people(pairs.mean(0)))
-    return Difference(label, measure, mean, low, high, tuple(pairs.mean(1).tolist()), paper)
-
-
-def paired(of: Sequence[Array], against: Sequence[Array]) -> Array:
-    """Differences (seeds, N, ...) from errors (N, ...) of N people for each seed.
-
-    ValueError where there is no seed, or where seeds or people are not equally many.
-    """
-    if len(of) != len(against):
-        raise ValueError(f"{len(of)} seeds cannot be paired with {len(against)}")
-    if not of:
-        raise ValueError("no seed to take differences of")
-    people = sorted({len(errors) for errors in (*of, *against)})
-    if len(people) > 1:
-        raise ValueError(f"{' or '.join(map(str, people))} people cannot be paired")
-    return np.stack(of) - np.stack(against)
-
-
-def over_people(values: Array) -> Interval:
-    """Mean of `values` (N, ...) over N people, at least two, with its bootstrap interval.
-
-    The interval is that of the people's choice alone: the seeds are those there are. ValueError
-    for fewer people. The resamples are always the same, so that a report comes out the same.
-    """
-    people = len(values)
-    if people < 2:
-        raise ValueError(f"{people} people with a number, expected at least 2 for an interval")
-    # How often each person is drawn says all about a resample; the product is then its mean.
-    drawn = np.random.default_rng(0).multinomial(
-        people, np.full(people, 1 / people), size=_RESAMPLES
+    return (
+        "Differences are paired person by person: mean, 95% confidence interval over people, mean "
+        "of each seed. One is shown where the interval and every seed are on the same side of "
+        f"zero. {luck} People count as independent, and are less so where poses come from few "
+        "clips."
     )
-    means = np.tensordot(drawn / people, values, axes=1)
-    low, high = np.percentile(means, _PERCENTILES, axis=0)
-    return Interval(values.mean(0), low, high)
 
 
-def verdict(difference: Difference) -> str:
-    """`LOWER` or `HIGHER` where the interval and every seed are on that side of zero.
+def _row_table(rows: Sequence[MeasuredRow]) -> Iterator[list[str]]:
+    """The paper's column, if any row has one, is beside ours."""
+    shown = measures_of(rows)
+    in_paper = {name for row in rows for name in row.paper}
+    noted = any(row.note for row in rows)
+    titles = ["method"]
+    for name in shown:
+        titles += [format_of(name).title, *(["paper"] if name in in_paper else [])]
+    yield titles + ["note"] * noted
+    for row in rows:
+        cells = [row.label]
+        for name in shown:
+            cells += [_ours(row, name), *([_papers(row, name)] if name in in_paper else [])]
+        yield cells + [row.note] * noted
 
-    Of methods that differ by the luck of training alone S seeds agree one time in 2**(S - 1),
-    however narrow the interval: it is of people, not of seeds.
-    """
-    ends = (difference.low, difference.high, *difference.by_seed)
-    if max(ends) < 0:
-        return LOWER
-    return HIGHER if min(ends) > 0 else NOT_SHOWN
 
-
-def agrees(difference: Difference) -> str:
-    """Whether it has the sign of the paper's: `yes`, `no`, `not shown`; empty without a paper's."""
-    if difference.paper is None:
+def _ours(row: MeasuredRow, name: str) -> str:
+    if name not in row.measured:
         return ""
-    found = verdict(difference)
-    if found == NOT_SHOWN:
-        return "not shown"
-    return "yes" if _SIGNS[found] == np.sign(difference.paper) else "no"
+    means = row.measured[name]
+    _, digits, scale = format_of(name)
+    spread = "" if means.deviation is None else f" ± {scale * means.deviation:.{digits}f}"
+    return f"{scale * means.mean:.{digits}f}{spread}"
 
 
-def _mean(errors: Array, measure: str) -> float:
-    known = errors[~np.isnan(errors)]
-    if not known.size:
-        raise ValueError(f"none of {len(errors)} people has a {measure}")
-    return float(known.mean())
+def _papers(row: MeasuredRow, name: str) -> str:
+    _, digits, scale = format_of(name)
+    return f"{scale * row.paper[name]:.{digits}f}" if name in row.paper else ""
+
+
+def _difference_table(differences: Sequence[PairedDifference]) -> Iterator[Sequence[str]]:
+    yield "difference", "measure", "mean", "95%", "by seed", "verdict", "paper", "agrees"
+    for each in differences:
+        title, digits, scale = format_of(each.measure)
+        shown = each.scaled(scale)
+        # Paired differences are more exact than errors, and get one digit more.
+        mean, low, high, *by_seed = (
+            f"{value:+.{digits + 1}f}"
+            for value in (shown.mean, shown.low, shown.high, *shown.by_seed)
+        )
+        paper = "" if shown.paper is None else f"{shown.paper:+.{digits}f}"
+        seeds = ", ".join(by_seed)
+        row = (each.label, title, mean, f"[{low}, {high}]", seeds, verdict(each))
+        yield *row, paper, agrees(each)

@@ -9,28 +9,28 @@ from helpers.reproducing_examples import few_to_validate_on, says_nothing, tiny_
 
 from dualhmr.adaptation.optimisers import Adam, GradientDescent
 from dualhmr.adaptation.schedule import Phase
-from dualhmr_benchmarks.claims.experiments.populations import (
-    NARROW,
-    QUALITIES,
-    VARIED,
-    WILD,
-    described,
-    evaluated_population,
-    training_poses,
-)
-from dualhmr_benchmarks.claims.experiments.rates import choose_rates, chosen_rate
-from dualhmr_benchmarks.claims.experiments.setting import free_body
-from dualhmr_benchmarks.claims.experiments.trainings import Training, train_all
-from dualhmr_benchmarks.claims.experiments.trials import (
+from dualhmr_benchmarks.claims.experiments.evaluations import choose_rates, chosen_rate
+from dualhmr_benchmarks.claims.experiments.experiment import (
     EFT,
     PAPER,
     RELEASE,
     TRAINED,
     TRAINED_2D,
-    Trial,
-    run_trial,
+    Experiment,
+    run_experiment,
     schedule_of,
 )
+from dualhmr_benchmarks.claims.experiments.populations import (
+    NARROW,
+    QUALITIES,
+    VARIED,
+    WILD,
+    describe_quality,
+    evaluated_population,
+    training_poses,
+)
+from dualhmr_benchmarks.claims.experiments.setting import free_body
+from dualhmr_benchmarks.claims.experiments.trainings import TrainingRun, train_all
 from dualhmr_training.configuration import InnerLoop
 from dualhmr_training.data.synthetic.people import People, PeopleSampler
 from dualhmr_training.data.synthetic.poses import PoseFile, read_poses
@@ -54,19 +54,19 @@ MANY = 1000
 def test_schedules_by_hand(
     name: str, losses: tuple[str, ...] | None, phases: tuple[Phase, ...]
 ) -> None:
-    trial, inner = Trial("any", name), replace(INNER, losses=losses)
-    schedule = schedule_of(trial, inner, 1e-3)
+    experiment, inner = Experiment("any", name), replace(INNER, losses=losses)
+    schedule = schedule_of(experiment, inner, 1e-3)
     assert (schedule.name, schedule.phases, schedule.tolerance) == (name, phases, 2e-5)
-    drawn_out = schedule_of(replace(trial, steps=30, every_step=True), inner, 1e-3)
+    drawn_out = schedule_of(replace(experiment, steps=30, every_step=True), inner, 1e-3)
     last = replace(phases[-1], steps=phases[-1].steps + 16)
     assert (drawn_out.phases, drawn_out.tolerance) == ((*phases[:-1], last), 0)
     for steps in (0, 1, 2, 5):
-        assert schedule_of(replace(trial, steps=steps), inner, 1e-3).max_steps == steps
+        assert schedule_of(replace(experiment, steps=steps), inner, 1e-3).max_steps == steps
 
 
 def test_networks_without_inner_steps_take_one_plain_step() -> None:
     ordinary = replace(INNER, steps=0)
-    first, then = schedule_of(Trial("any", TRAINED), ordinary, 1e-3).phases
+    first, then = schedule_of(Experiment("any", TRAINED), ordinary, 1e-3).phases
     assert (first, then.steps) == (Phase(PLAIN, 1), 13)
 
 
@@ -121,7 +121,7 @@ def test_the_wild_are_unlike_the_others() -> None:
 
 
 def test_qualities_for_people_to_read() -> None:
-    assert described("rsn") == (
+    assert describe_quality("rsn") == (
         "noise 1.5% of the person's size, outliers 1% (by 12%), limbs swapped 1% (arms, legs "
         "each), up to 10% missing in 7 of 10 people"
     )
@@ -139,17 +139,20 @@ def test_one_kind_of_clip(tmp_path: Path) -> None:
 
 
 def test_the_rate_chosen_is_the_best_on_held_out_people(tmp_path: Path) -> None:
-    setting, training = tiny_setting(tmp_path), Training("narrow_meta", 1)
+    setting, training = tiny_setting(tmp_path), TrainingRun("narrow_meta", 1)
     setting = replace(setting, budget=replace(setting.budget, adam_rates=(1e-4, 1e-2, 1.0)))
-    trial = Trial("narrow_meta", TRAINED_2D)
+    experiment = Experiment("narrow_meta", TRAINED_2D)
     with few_to_validate_on():
-        train_all(setting, [trial.recipe], say=says_nothing)
-    others = [trial.of_keypoints("truth"), replace(trial, style=WILD, steps=3, every_step=True)]
-    choose_rates(setting, [trial, *others], say=says_nothing)
+        train_all(setting, [experiment.recipe], say=says_nothing)
+    others = [
+        replace(experiment, quality="truth"),
+        replace(experiment, style=WILD, steps=3, every_step=True),
+    ]
+    choose_rates(setting, [experiment, *others], say=says_nothing)
     (path,) = (setting.cache / "rates").iterdir()
     found = json.loads(path.read_text())
     rates = setting.budget.adam_rates
-    people = run_trial(setting, training, trial, rates, held_out=True)
+    people = run_experiment(setting, training, experiment, rates, held_out=True)
     means = {
         f"{rate:g}": np.mean([each.measures["mpjpe_mm"][-1] for each in errors])
         for rate, errors in zip(rates, people, strict=True)
@@ -157,5 +160,5 @@ def test_the_rate_chosen_is_the_best_on_held_out_people(tmp_path: Path) -> None:
     assert found["mpjpe_mm"] == pytest.approx(means)
     assert len(set(means.values())) == 3
     assert f"{found['chosen']:g}" == min(means, key=lambda rate: means[rate])
-    assert {chosen_rate(setting, each) for each in (trial, *others)} == {found["chosen"]}
+    assert {chosen_rate(setting, each) for each in (experiment, *others)} == {found["chosen"]}
     assert len(people[0]) == setting.budget.rate_people != setting.budget.people

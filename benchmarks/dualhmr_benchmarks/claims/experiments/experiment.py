@@ -1,0 +1,171 @@
+"""An experiment: networks of a training recipe, adapted in one way to one population."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from dualhmr.adaptation.optimisers import GradientDescent
+from dualhmr.adaptation.schedule import Phase, Schedule, named_schedule
+from dualhmr.plain_data import from_plain
+from dualhmr_benchmarks.claims.experiments.populations import (
+    VARIED,
+    evaluated_population,
+    training_poses,
+)
+from dualhmr_benchmarks.claims.experiments.recipes import RECIPES
+from dualhmr_benchmarks.claims.experiments.setting import Setting, free_body, poses_of
+from dualhmr_benchmarks.claims.experiments.shared_weights import HEAD, SharedWeights
+from dualhmr_benchmarks.claims.experiments.trainings import TrainingRun, training_folder
+from dualhmr_training.configuration import InnerLoop
+from dualhmr_training.data.synthetic.degradations import Appearance
+from dualhmr_training.evaluation.batch_fitter import BatchFitter
+from dualhmr_training.evaluation.errors import PersonErrors, measure_errors
+from dualhmr_training.evaluation.groups import EvaluationGroup, population_group
+from dualhmr_training.synthetic_training import held_out_clips
+from dualhmr_training.training_folder import Networks, open_networks, read_record
+
+STEPS = 14
+EFT, PAPER, TRAINED, TRAINED_2D, RELEASE = "eft", "paper", "trained", "trained_2d", "release"
+_TEST_SEED, _HELD_OUT_SEED = 7, 1007
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A row of a table, but for the seed."""
+
+    recipe: str
+    schedule: str
+    quality: str = "openpose"
+    """Of the keypoints."""
+    style: str = VARIED
+    """Of the people."""
+    scope: str = HEAD
+    """The parameters that are adapted, see `SharedWeights`."""
+    people_at_once: int = 1
+    """How many people share one set of adapted weights."""
+    steps: int = STEPS
+    every_step: bool = False
+    """Errors after every step, instead of before the first and after the last; adaptation never
+    stops early."""
+    few: bool = False
+    """On few people, to compare with an experiment that runs through autograd."""
+
+    def __str__(self) -> str:
+        """For progress messages."""
+        return f"{self.recipe}, {self.schedule}, {self.quality} keypoints"
+
+    @property
+    def through_autograd(self) -> bool:
+        """Whether it cannot use the structured step, which is fast."""
+        return self.scope != HEAD or self.people_at_once != 1
+
+    @property
+    def cached_facts(self) -> dict[str, object]:
+        """All fields, for cache keys.
+
+        Names in it never change: results that users have in their caches would be computed again.
+        """
+        facts = asdict(self)
+        facts["moves"] = facts.pop("scope")
+        return facts
+
+
+def schedule_of(experiment: Experiment, inner: InnerLoop, adam_rate: float) -> Schedule:
+    """The experiment's schedule for networks trained with `inner`, as long as its steps.
+
+    `EFT` is Eq. 4-5, `PAPER` Algorithm 1. `TRAINED` and `TRAINED_2D` begin with the inner steps of
+    training, of Eq. 9 and Eq. 7. `RELEASE` is the authors' code: such a step, then keypoints alone.
+    """
+    inner_steps = Phase(
+        GradientDescent(inner.learning_rate, inner.max_norm), max(1, inner.steps), inner.losses
+    )
+    all_losses, keypoints = (named_schedule(name, adam_rate=adam_rate) for name in (PAPER, EFT))
+    schedule = all_losses if experiment.schedule in (PAPER, TRAINED) else keypoints
+    if experiment.schedule not in (PAPER, EFT):
+        phases = (inner_steps, *schedule.phases)
+        schedule = replace(schedule, name=experiment.schedule, phases=phases)
+    if experiment.every_step:
+        schedule = replace(schedule, tolerance=0.0)
+    return schedule.limited_to(experiment.steps)
+
+
+def run_experiment(
+    setting: Setting,
+    run: TrainingRun,
+    experiment: Experiment,
+    adam_rates: Sequence[float],
+    *,
+    held_out: bool = False,
+) -> list[list[PersonErrors]]:
+    """For every rate everybody's errors: of the test people, or of a few in held-out clips."""
+    folder = training_folder(setting, run)
+    networks = open_networks(folder)
+    images = "image" in networks.reads
+    if held_out:
+        group = _held_out_people(setting, experiment, images=images)
+    else:
+        count = people_count(setting, experiment)
+        group = evaluated_people(setting, experiment, count, images=images)
+    schedules = [schedule_of(experiment, trained_with(folder), rate) for rate in adam_rates]
+    fitter = fitter_for(networks, group, experiment)
+    return measure_errors(fitter, group, schedules, after=evaluated_steps(experiment))
+
+
+def trained_with(folder: Path) -> InnerLoop:
+    """The inner steps of the training in `folder`."""
+    return from_plain(InnerLoop, read_record(folder)["config"]["inner"])
+
+
+def evaluated_steps(experiment: Experiment) -> Sequence[int]:
+    """The numbers of steps after which errors are computed."""
+    return range(experiment.steps + 1) if experiment.every_step else (0, experiment.steps)
+
+
+def people_count(setting: Setting, experiment: Experiment) -> int:
+    """How many people an experiment evaluates."""
+    few = experiment.few or experiment.through_autograd
+    return setting.budget.few_people if few else setting.budget.people
+
+
+def evaluated_people(
+    setting: Setting, experiment: Experiment, count: int, *, images: bool
+) -> EvaluationGroup:
+    """People of the test poses: experiments of one style have the same people, in one order."""
+    return _people(experiment, poses_of(setting.test_poses).rotvecs, count, _TEST_SEED, images)
+
+
+def _held_out_people(setting: Setting, experiment: Experiment, *, images: bool) -> EvaluationGroup:
+    """People like those that the networks were trained on, in clips that training left out."""
+    poses = training_poses(poses_of(setting.poses), RECIPES[experiment.recipe].style)
+    pool, count = poses.of_clips(held_out_clips(poses)), setting.budget.rate_people
+    return _people(experiment, pool, count, _HELD_OUT_SEED, images)
+
+
+def _people(
+    experiment: Experiment, pool: Tensor, count: int, seed: int, images: bool
+) -> EvaluationGroup:
+    return population_group(
+        free_body(),
+        pool,
+        evaluated_population(experiment.style, experiment.quality),
+        keypoints=experiment.quality,
+        count=count,
+        seed=seed,
+        appearance=Appearance() if images else None,
+    )
+
+
+def fitter_for(networks: Networks, group: EvaluationGroup, experiment: Experiment) -> BatchFitter:
+    """Adapts `networks` to people of `group` as the experiment says."""
+    body, keypoint_set = free_body(), group.keypoint_set
+    if not experiment.through_autograd:
+        return BatchFitter(networks, body, keypoint_set, weights=networks.facts.weights)
+    return SharedWeights(
+        networks,
+        body,
+        keypoint_set,
+        scope=experiment.scope,
+        people_at_once=experiment.people_at_once,
+    )
