@@ -1,4 +1,8 @@
-"""Where on the body at rest clothes and faces are."""
+"""Clothes, hair and faces of synthetic people: a colour for each visible point of the body.
+
+All borders are drawn on the body at rest, where a sleeve ends at a distance from the middle plane
+and trousers at a height; so they follow the pose.
+"""
 
 from dataclasses import dataclass
 
@@ -17,10 +21,10 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Points of the body at rest, arms out. Metres; x left, y up, z front."""
+    """Points of the body at rest, arms out. Metres; x to its left, y up, z to its front."""
 
     joints: dict[str, Array]
-    """(3,) each, by SMPL's names."""
+    """(3,) each, by SMPL's joint names."""
     keypoints: dict[str, Array]
     """(3,) each, by `BODY_23`'s names."""
 
@@ -40,10 +44,10 @@ _HAIR = np.array(
 _LIPS = np.array([0.85, 0.5, 0.5], np.float32)
 
 
-def head_layers(
+def _head(
     rng: np.random.Generator, surface: Surface, landmarks: Landmarks, skin: Array
 ) -> list[Layer]:
-    """Beard, mouth, eyes, brows, hair or hat."""
+    """Beard, mouth, eyes, brows, hair or hat; later layers cover earlier ones."""
     at_head = np.flatnonzero(surface.head > 0.5)
     x, y, z = surface.template[:, at_head]
     eye, nose, ear = (landmarks.keypoints[name] for name in ("left_eye", "nose", "left_ear"))
@@ -69,16 +73,16 @@ def head_layers(
 
 _PALE, _DARK = np.array([0.98, 0.80, 0.69]), np.array([0.28, 0.17, 0.11])
 _DENIM = np.array([0.24, 0.32, 0.48])
-_FOLDED = 0.7
+_FOLDED = 0.7  # share of outfits with folds
 _NOISE_CELLS_PER_M = np.float32(250)
 
 
 def dress(rng: np.random.Generator, surface: Surface, landmarks: Landmarks) -> Array:
-    """The surface's own colours (3, P), sRGB in about [0, 1]: one random outfit."""
+    """Colours (3, P) of the surface without light, sRGB in about [0, 1]: one random outfit."""
     skin = _skin_colour(rng)
     layers = [
         *_clothes(rng, surface, landmarks.joints),
-        *head_layers(rng, surface, landmarks, skin),
+        *_head(rng, surface, landmarks, skin),
     ]
     layer = np.zeros(len(surface.pixels), np.uint8)
     for number, (where, _) in enumerate(layers, start=1):
@@ -93,7 +97,7 @@ def dress(rng: np.random.Generator, surface: Surface, landmarks: Landmarks) -> A
 
 
 def _clothes(rng: np.random.Generator, surface: Surface, joints: dict[str, Array]) -> list[Layer]:
-    """Shirt and trousers, then what lies over them."""
+    """Shirt and trousers, then belt and shoes over them."""
     x, y, _ = surface.template
     shirt, trousers = random_colour(rng), _trouser_colour(rng)
     if rng.random() < 0.12:
@@ -115,7 +119,10 @@ def _clothes(rng: np.random.Generator, surface: Surface, joints: dict[str, Array
 def _patterned(
     rng: np.random.Generator, colours: Array, layer: NDArray[np.uint8], surface: Surface, arm: float
 ) -> Array:
-    """Layers (P,) in their colours (3, L), with patterns on some shirts and trousers: (3, P)."""
+    """Colours (3, P) of points in layers (P,) of `colours` (3, L), with patterns on some clothes.
+
+    Layer 1 is the shirt, 2 the trousers; `arm` is the x at which arms begin.
+    """
     x, y, z = surface.template
     marks, share = np.zeros_like(colours), np.zeros_like(x)
     for number, likely in ((1, 0.45), (2, 0.12)):
@@ -146,7 +153,7 @@ def _trouser_colour(rng: np.random.Generator) -> Array:
 
 
 def _sleeve(rng: np.random.Generator, joints: dict[str, Array]) -> float:
-    """How far from the middle plane the sleeves reach."""
+    """The distance from the middle plane at which sleeves end."""
     shoulder, elbow, wrist = (joints[f"left_{name}"][0] for name in ("shoulder", "elbow", "wrist"))
     ends = {
         "none": (shoulder - 0.03, shoulder + 0.02),

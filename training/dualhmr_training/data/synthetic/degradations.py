@@ -1,4 +1,4 @@
-"""What pictures of synthetic people are like, as plain values."""
+"""Appearance of synthetic images as configuration, and the faults of a camera."""
 
 import io
 from dataclasses import dataclass, field
@@ -13,22 +13,22 @@ from dualhmr_training.data.synthetic.textures import grain_window
 
 @dataclass(frozen=True)
 class Degradation:
-    """How bad pictures are: the largest levels that are drawn, and shares of all pictures."""
+    """Faults of the camera: shares of all images, and the largest levels that are drawn."""
 
     few_pixels: float = 0.3
-    """Share of pictures enlarged from fewer pixels."""
+    """Share of images enlarged from fewer pixels."""
     enlarged: float = 5.0
-    """How many crop pixels one pixel of those becomes; mostly few."""
+    """Their largest factor; small ones are more frequent."""
     noisy: float = 0.6
-    """Share of pictures with noise."""
+    """Share of images with noise."""
     noise: float = 14.0
-    """Standard deviation in grey levels of 255; mostly little."""
+    """Its largest standard deviation, of 255; small ones are more frequent."""
     colour: float = 0.25
-    """Change of exposure, contrast and white balance, as a fraction."""
+    """Largest change of exposure, contrast and white balance, as a fraction."""
     grey: float = 0.04
-    """Share of pictures without colour."""
+    """Share of images without colour."""
     jpeg: float = 0.25
-    """Share of pictures compressed once more."""
+    """Share of images compressed as JPEG."""
     jpeg_quality: tuple[int, int] = (20, 80)
 
 
@@ -39,23 +39,23 @@ class Appearance:
     clutter: int = 10
     """The most shapes in a background."""
     bystander: float = 0.25
-    """Share of pictures with another of the people behind, one whose own crop shows all of them."""
+    """Share of images with another person behind: one whose own crop shows them completely."""
     occluded: float = 0.35
     """Share of people with something in front of them."""
     max_hidden: float = 0.6
-    """An occluder hides between none and this share of a person's pixels, uniformly."""
+    """An occluder hides a uniform share of the person's pixels, up to this."""
     degradation: Degradation = field(default_factory=Degradation)
 
 
-# The middle of the small blur [1, m, 1] in both directions. There is always a little blur, as the
-# z-buffer's outlines are jagged and photographs' are not.
+# Range of the middle of the blur kernel [1, m, 1]. There is always a little blur, because outlines
+# from the z-buffer are jagged and those in photographs are not.
 _SHARPNESS = (2, 8)
 
 
 def degrade(
     rng: np.random.Generator, picture: NDArray[np.uint8], levels: Degradation
 ) -> NDArray[np.uint8]:
-    """A picture (256, 192, 3) as a bad camera would have taken it."""
+    """The image (256, 192, 3) with a random selection of faults."""
     image = Image.fromarray(picture)
     if rng.random() < levels.few_pixels:
         image = resampled(image, 1 + (levels.enlarged - 1) * rng.random() ** 2)
@@ -78,23 +78,24 @@ def degrade(
 
 
 def resampled(image: Image.Image, reduction: float) -> Image.Image:
-    """A crop with so many fewer pixels to the side, enlarged again."""
+    """A crop reduced by a factor and enlarged again: out of focus, or from few pixels."""
     small = (max(1, round(CROP_WIDTH / reduction)), max(1, round(CROP_HEIGHT / reduction)))
     linear = Image.Resampling.BILINEAR
     return image.resize(small, linear, reducing_gap=1.0).resize((CROP_WIDTH, CROP_HEIGHT), linear)
 
 
 def _tones(rng: np.random.Generator, level: float) -> tuple[NDArray[np.float32], ...]:
-    """Gain and offset (3,) each, of values up to 255: contrast, exposure, white balance."""
+    """Gain and offset (3,) for values of 0 to 255: contrast, exposure, white balance."""
     contrast, exposure, *balance = 1 + level * rng.uniform(-1, 1, 5) * (1, 1, 0.3, 0.3, 0.3)
     gain = np.array(balance, np.float32) * np.float32(exposure)
     return gain * np.float32(contrast), gain * np.float32(127.5 * (1 - contrast))
 
 
 def _blurred(values: NDArray[np.uint8], middle: int) -> NDArray[np.uint16]:
-    """Rows (256, 192 x 3) times [1, middle, 1] in both directions, which sums to (middle + 2)^2.
+    """Rows (256, 192 * 3) convolved with [1, middle, 1] in both directions; the border stays sharp.
 
-    In whole numbers this takes a tenth of the time of Pillow's filters. The border stays sharp.
+    The result is (middle + 2)^2 times as bright. With integers this takes a tenth of the time of
+    Pillow's filters.
     """
     blurred = values.astype(np.uint16)
     inside = blurred[:, 3:-3] * middle + blurred[:, :-6] + blurred[:, 6:]

@@ -1,4 +1,4 @@
-"""What is around synthetic people in a picture: backgrounds, occluders and other people."""
+"""The surroundings of synthetic people: backgrounds, occluders and other people."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,27 +7,28 @@ from PIL import Image, ImageDraw
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr_training.data.synthetic.degradations import resampled
 from dualhmr_training.data.synthetic.textures import (
+    COLUMNS,
+    ROWS,
     SMOOTH,
+    Array,
     noise_window,
     random_colour,
     texture,
     to_bytes,
 )
 
-_PLAIN = 0.25
-_OUT_OF_FOCUS = 0.35
-_COLUMNS = np.arange(CROP_WIDTH, dtype=np.float32)
-_ROWS = np.arange(CROP_HEIGHT, dtype=np.float32)[:, None]
+_PLAIN = 0.25  # share of backgrounds without a horizon
+_OUT_OF_FOCUS = 0.35  # share of blurred backgrounds
 
 
 def background(rng: np.random.Generator, *, clutter: int) -> NDArray[np.uint8]:
-    """A picture (256, 192, 3) sRGB with at most `clutter` shapes."""
+    """An image (256, 192, 3) sRGB: a wall, often a floor, and at most `clutter` shapes."""
     picture = texture(rng)
     if rng.random() > _PLAIN:
         slope = rng.normal(0, 0.06)
-        horizon = rng.uniform(0.2, 1.0) * CROP_HEIGHT + slope * (_COLUMNS - CROP_WIDTH / 2)
+        horizon = rng.uniform(0.2, 1.0) * CROP_HEIGHT + slope * (COLUMNS - CROP_WIDTH / 2)
         rows = slice(int(horizon.min().clip(0, CROP_HEIGHT - 1)), CROP_HEIGHT)
-        np.copyto(picture[:, rows], texture(rng, rows), where=horizon < _ROWS[rows])
+        np.copyto(picture[:, rows], texture(rng, rows), where=horizon < ROWS[rows])
     image = Image.merge("RGB", [Image.fromarray(channel) for channel in to_bytes(picture)])
     draw = ImageDraw.Draw(image)
     for _ in range(rng.integers(clutter + 1)):
@@ -57,43 +58,39 @@ def _draw_shape(rng: np.random.Generator, draw: ImageDraw.ImageDraw) -> None:
         draw.line((*box[:2], *(rng.random(2) * (CROP_WIDTH, CROP_HEIGHT))), colour, line)
 
 
-Array = NDArray[np.float32]
-
-_GRID_ROWS, _GRID_COLUMNS = np.mgrid[:CROP_HEIGHT, :CROP_WIDTH].astype(np.float32)
-
-
 def occluder(
     rng: np.random.Generator, visible: NDArray[np.bool_], share: float
 ) -> NDArray[np.bool_]:
-    """Pixels (256, 192) of one random shape that hides `share` of the `visible` pixels."""
+    """Mask (256, 192) of a random shape that hides `share` of the `visible` pixels."""
     places = np.flatnonzero(visible)
     if not len(places) or share <= 0:
         return np.zeros_like(visible)
     row, column = divmod(int(rng.choice(places)), CROP_WIDTH)
-    reach = _reach(rng, _GRID_COLUMNS - np.float32(column), _GRID_ROWS - np.float32(row))
-    # Shapes are given by how large they must be to hide a pixel, so any share can be met.
+    needed = _size_to_cover(rng, COLUMNS - np.float32(column), ROWS - np.float32(row))
+    # The size at which the shape hides the wanted number of pixels is a quantile.
     hidden = min(len(places) - 1, round(share * len(places)))
-    return reach < np.partition(reach[visible], hidden)[hidden]
+    return needed < np.partition(needed[visible], hidden)[hidden]
 
 
-def _reach(rng: np.random.Generator, x: Array, y: Array) -> Array:
-    """What grows with how large a shape must be to cover each pixel: ellipse, box, bar, ..."""
+def _size_to_cover(rng: np.random.Generator, x: Array, y: Array) -> Array:
+    """The size, in any unit, at which a random shape around (0, 0) covers each pixel."""
     angle = rng.normal(0, 0.4)
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     across, along = cosine * x + sine * y, cosine * y - sine * x
     aspect = np.float32(np.exp(rng.normal(0, 0.5)))
     kind = rng.integers(6)
-    if kind == 0:
+    if kind == 0:  # an ellipse
         return _squared(across * aspect, along)
-    if kind == 1:
+    if kind == 1:  # a box
         return np.maximum(np.abs(across) * aspect, np.abs(along))
-    if kind == 2:
+    if kind == 2:  # a bar
         return np.abs(across if rng.random() < 0.5 else along)
     if kind == 3:  # a wall or a table: all that is beyond an edge
         return (-along, across, -across)[rng.choice(3, p=(0.6, 0.2, 0.2))]
-    if kind == 4:
+    if kind == 4:  # a polygon, as an intersection of half planes
         sides = 2 * np.pi * (np.arange(n := rng.integers(3, 7)) + rng.uniform(-0.3, 0.3, n)) / n
         return np.max([np.float32(np.cos(s)) * x + np.float32(np.sin(s)) * y for s in sides], 0)
+    # A lumpy ellipse.
     lumps = np.float32(rng.uniform(0.2, 0.8)) * noise_window(rng, SMOOTH)
     return _squared(across * aspect, along) * np.exp(lumps)
 
@@ -103,13 +100,13 @@ def _squared(x: Array, y: Array) -> Array:
 
 
 def is_whole(pixels: NDArray[np.intp]) -> bool:
-    """Whether there are pixels (P,), in order, and they stay clear of the crop's border."""
+    """Whether a person's pixels (P,), in ascending order, exist and do not touch the border."""
     if not len(pixels):
         return False
     column = pixels % CROP_WIDTH
-    clear_of_sides = column.min() > 0 and column.max() < CROP_WIDTH - 1
     top, bottom = pixels[0] // CROP_WIDTH, pixels[-1] // CROP_WIDTH
-    return bool(clear_of_sides and top > 0 and bottom < CROP_HEIGHT - 1)
+    inside = column.min() > 0 and column.max() < CROP_WIDTH - 1
+    return bool(inside and top > 0 and bottom < CROP_HEIGHT - 1)
 
 
 def with_bystander(
@@ -118,7 +115,10 @@ def with_bystander(
     pixels: NDArray[np.intp],
     colours: NDArray[np.uint8],
 ) -> NDArray[np.uint8]:
-    """Another crop's person, pixels (P,) and colours (3, P), moved aside and mostly smaller."""
+    """Pastes another crop's person, pixels (P,) and colours (3, P), beside the centre.
+
+    Most are made smaller, as if farther away.
+    """
     cut_out = np.zeros((CROP_HEIGHT, CROP_WIDTH, 4), np.uint8)
     for channel, values in enumerate([*colours, 255]):
         cut_out.reshape(-1)[channel::4][pixels] = values
