@@ -1,8 +1,7 @@
 import pytest
 import torch
-import torch.utils._pytree as pytree
+from helpers.nested_tensors import equal, tensors
 from helpers.tiny_training import TINY, make_poses, networks_and_batches, small_body
-from torch import Tensor
 
 from dualhmr.keypoints import BODY_23
 from dualhmr.objective.objective import Objective
@@ -28,14 +27,6 @@ def batches() -> SyntheticBatches:
 @pytest.fixture(scope="module")
 def people() -> People:
     return PeopleSampler(small_body(), make_poses().rotvecs, Population(), seed=0).sample(COUNT)
-
-
-def tensors(tree: object) -> list[Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
-
-
-def equal(one: Batch, other: Batch) -> bool:
-    return all(torch.equal(*pair) for pair in zip(tensors(one), tensors(other), strict=True))
 
 
 def test_networks_read_what_was_detected(people: People, objective: Objective) -> None:

@@ -1,20 +1,21 @@
-"""Batches of rendered people: the same for whoever makes them, and true to the people."""
+"""Batches of rendered people: the same from any process or worker, and true to the people."""
 
 import itertools
 from dataclasses import replace
 
 import pytest
 import torch
-import torch.utils._pytree as pytree
+from helpers.nested_tensors import equal, tensors
 from helpers.tiny_image_backbone import tiny_network
 from helpers.tiny_training import TINY, make_poses, small_body
-from torch import Tensor
 from torch.utils.data import DataLoader
 
+from dualhmr_training.batches import StreamedBatches
 from dualhmr_training.data.synthetic.batches import (
-    RenderedBatches,
+    PicturedPeople,
     SyntheticImages,
     batch_of_people,
+    rendered_batches,
 )
 from dualhmr_training.data.synthetic.degradations import Appearance, Degradation
 from dualhmr_training.synthetic_training import synthetic_objective
@@ -26,18 +27,10 @@ BARE = Appearance(clutter=0, bystander=0, occluded=0, degradation=Degradation(0,
 ignore_forks = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
-def batches(workers: int = 0, seed: int = 3) -> RenderedBatches:
+def batches(workers: int = 0, seed: int = 3) -> StreamedBatches[PicturedPeople]:
     body = small_body()
     objective = synthetic_objective(body, CONFIG.supervision)
-    return RenderedBatches(replace(CONFIG, seed=seed), body, POOL, objective, workers=workers)
-
-
-def tensors(tree: object) -> list[Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
-
-
-def equal(one: object, other: object) -> bool:
-    return all(torch.equal(*pair) for pair in zip(tensors(one), tensors(other), strict=True))
+    return rendered_batches(replace(CONFIG, seed=seed), body, POOL, objective, workers=workers)
 
 
 def test_a_batch_has_pictures_besides_what_keypoint_networks_get() -> None:
@@ -103,7 +96,7 @@ def test_workers_take_turns() -> None:
 def test_appearance_changes_nothing_but_the_images() -> None:
     usual, bare = (
         next(iter(SyntheticImages(small_body(), POOL, appearance=appearance, seed=7, batch=4)))
-        for appearance in (None, BARE)
+        for appearance in (Appearance(), BARE)
     )
     assert not torch.equal(bare.images, usual.images)
     assert equal(bare.people, usual.people)

@@ -95,7 +95,7 @@ def test_who_reads_keypoints_alone_gets_no_pictures(
     def render(*_: object, **__: object) -> None:
         raise AssertionError("rendered for nobody")
 
-    monkeypatch.setattr(synthetic_training, "RenderedBatches", render)
+    monkeypatch.setattr(synthetic_training, "rendered_batches", render)
     monkeypatch.setattr(synthetic_training, "held_out_images", render)
     train(replace(TINY, steps=1), tmp_path)
     with pytest.raises(AssertionError, match="rendered for nobody"):

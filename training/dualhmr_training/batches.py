@@ -59,21 +59,30 @@ class Share(NamedTuple):
         return slice(self.process, None, self.processes)
 
 
-class StepStream(Generic[T]):
-    """Random access to the batch of a step on top of iterators that yield batches in order.
+class StreamedBatches(Generic[T]):
+    """Training batches from iterators that yield the persons of one step after another.
 
     Consecutive steps continue one iterator; any other step opens a new one.
     """
 
-    def __init__(self, open_at: Callable[[int, Share], Iterator[T]]) -> None:
-        """`open_at` returns an iterator whose first item is the batch of the given step."""
-        self._open_at = open_at
-        self._batches: Iterator[T] | None = None
+    def __init__(
+        self,
+        open_at: Callable[[int, Share], Iterator[T]],
+        to_batch: Callable[[T], Batch],
+        device: torch.device,
+    ) -> None:
+        """`open_at` returns an iterator that begins with the process's share of the given step.
+
+        `to_batch` gets what the iterator yields, after it was moved to `device`.
+        """
+        self._open_at, self._to_batch, self._device = open_at, to_batch, device
+        self._persons: Iterator[T] | None = None
         self._expected: tuple[int, Share] | None = None
 
-    def batch(self, step: int, share: Share) -> T:
-        """The process's share of a step's batch."""
-        if self._batches is None or self._expected != (step, share):
-            self._batches = self._open_at(step, share)
+    def batch(self, step: int, count: int, *, process: int = 0, processes: int = 1) -> Batch:
+        """One process's share of the `count` persons of a step, on the device."""
+        share = Share(count, process, processes)
+        if self._persons is None or self._expected != (step, share):
+            self._persons = self._open_at(step, share)
         self._expected = (step + 1, share)
-        return next(self._batches)
+        return self._to_batch(to_device(next(self._persons), self._device))

@@ -11,7 +11,7 @@ from dualhmr.body.model import Body
 from dualhmr.networks import MeanParams
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.data.augmentation import Augmentation
-from dualhmr_training.data.mixture import Mixture, MixtureBatches, paper_partitions
+from dualhmr_training.data.mixture import Mixture, mixture_batches, paper_partitions
 from dualhmr_training.data.person_dataset import open_dataset
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.initial import InitialNetworks, initial_networks, upright_pose_6d
@@ -78,7 +78,7 @@ def train_on_datasets(
     networks = initial_networks(
         config, objective, mean_pose=upright_pose_6d(), mean_params=mean_params, initial=initial
     )
-    batches = MixtureBatches(
+    batches = mixture_batches(
         mixture,
         objective,
         draws=config.steps * config.batch,

@@ -16,9 +16,9 @@ from dualhmr_training.batches import Batch, in_parts, some_of, to_device
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.contact_sheet import Picture, contact_sheet
 from dualhmr_training.data.synthetic.batches import (
-    RenderedBatches,
     SyntheticBatches,
     batch_of_people,
+    rendered_batches,
 )
 from dualhmr_training.data.synthetic.degradations import Appearance
 from dualhmr_training.data.synthetic.detector import noise_only
@@ -193,7 +193,7 @@ def synthetic_trainer(
         config, objective, mean_pose=mean_pose_6d(pool), mean_params=mean_params, initial=initial
     )
     batches: Batches = (
-        RenderedBatches(config, body, pool, objective, workers=workers)
+        rendered_batches(config, body, pool, objective, workers=workers)
         if "image" in config.reads
         else SyntheticBatches(body, pool, config.population, objective, seed=config.seed)
     )

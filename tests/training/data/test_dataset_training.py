@@ -11,9 +11,11 @@ from helpers.tiny_image_backbone import tiny_network
 
 from dualhmr import load_body
 from dualhmr.objective.weights import LossWeights
+from dualhmr_training.batches import StreamedBatches
 from dualhmr_training.configuration import InnerLoop, TrainingConfig
 from dualhmr_training.data.licensed_sets import DATASETS
-from dualhmr_training.data.mixture import Mixture, MixtureBatches
+from dualhmr_training.data.mixture import Mixture, mixture_batches
+from dualhmr_training.data.person_dataset import Sample
 from dualhmr_training.dataset_training import open_mixture, train_on_datasets
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.initial import InitialNetworks, read_initial
@@ -53,9 +55,9 @@ def mixture(root: Path) -> Mixture:
     return open_mixture(root, with_3dpw=False, seed=0)
 
 
-def batches(mixture: Mixture, workers: int = 0) -> MixtureBatches:
+def batches(mixture: Mixture, workers: int = 0) -> StreamedBatches[Sample]:
     objective = spin_objective(load_body(), None, camera=CONFIG.camera, weights=CONFIG.supervision)
-    return MixtureBatches(mixture, objective, draws=80, seed=3, workers=workers)
+    return mixture_batches(mixture, objective, draws=80, seed=3, workers=workers)
 
 
 def test_what_a_step_draws_depends_on_the_step_alone(mixture: Mixture) -> None:

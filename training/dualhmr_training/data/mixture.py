@@ -14,7 +14,7 @@ from dualhmr.camera import box_info
 from dualhmr.keypoints import BODY_25
 from dualhmr.objective.objective import Evidence, MeshTarget, Objective
 from dualhmr.rotations import rotvec_to_rotmat
-from dualhmr_training.batches import Batch, Share, StepStream, to_device
+from dualhmr_training.batches import Batch, Share, StreamedBatches
 from dualhmr_training.data.person_dataset import Draw, PersonDataset, Sample
 
 _BLOCK = 4096
@@ -179,38 +179,33 @@ def _with_mesh_of(target: MeshTarget, other: MeshTarget, where: Tensor) -> MeshT
     )
 
 
-class MixtureBatches:
-    """Batches drawn from a mixture; the draws of a step depend on the seed and the step alone."""
+def mixture_batches(
+    mixture: Mixture,
+    objective: Objective,
+    *,
+    draws: int,
+    seed: int,
+    workers: int,
+    gendered: Sequence[Objective] = (),
+) -> StreamedBatches[Sample]:
+    """Batches drawn from a mixture; the draws of a step depend on the seed and the step alone.
 
-    def __init__(
-        self,
-        mixture: Mixture,
-        objective: Objective,
-        *,
-        draws: int,
-        seed: int,
-        workers: int,
-        gendered: Sequence[Objective] = (),
-    ) -> None:
-        """`draws` is the number of samples in the whole training; `workers` processes load them.
+    `draws` is the number of samples in the whole training; `workers` processes load them.
+    `gendered` are those of `batch_of_samples`.
+    """
+    order = MixtureSampler(mixture, draws=draws, seed=seed)
 
-        `gendered` are those of `batch_of_samples`.
-        """
-        self._mixture, self._objective, self._workers = mixture, objective, workers
-        self._gendered = gendered
-        self._order = MixtureSampler(mixture, draws=draws, seed=seed)
-        self._stream = StepStream(self._open_at)
-
-    def batch(self, step: int, count: int, *, process: int = 0, processes: int = 1) -> Batch:
-        """One process's share of the `count` samples of a step, on the objective's device."""
-        samples = self._stream.batch(step, Share(count, process, processes))
-        on_device = to_device(samples, self._objective.body.v_template.device)
-        return batch_of_samples(on_device, self._objective, self._gendered)
-
-    def _open_at(self, step: int, share: Share) -> Iterator[Sample]:
-        order = self._order.starting_at(step * share.batch)
+    def open_at(step: int, share: Share) -> Iterator[Sample]:
         # BatchSampler is typed for indices of type int, but only groups what it gets.
-        batches = BatchSampler(order, share.batch, drop_last=True)  # type: ignore[arg-type]
+        batches = BatchSampler(
+            order.starting_at(step * share.batch),  # type: ignore[arg-type]
+            share.batch,
+            drop_last=True,
+        )
         own = (draws[share.own] for draws in batches)
-        loader = DataLoader(self._mixture, batch_sampler=own, num_workers=self._workers)
-        return iter(loader)
+        return iter(DataLoader(mixture, batch_sampler=own, num_workers=workers))
+
+    def to_batch(samples: Sample) -> Batch:
+        return batch_of_samples(samples, objective, gendered)
+
+    return StreamedBatches(open_at, to_batch, objective.body.v_template.device)

@@ -6,6 +6,7 @@ with the batches that it would have had, and processes agree on a batch without 
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from dualhmr.camera import box_info
 from dualhmr.keypoints import BODY_23
 from dualhmr.objective.objective import Evidence, Objective
 from dualhmr.person import keypoints_input
-from dualhmr_training.batches import Batch, Share, StepStream, some_of, to_device
+from dualhmr_training.batches import Batch, Share, StreamedBatches, some_of, to_device
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.data.synthetic.degradations import Appearance
 from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
@@ -70,6 +71,7 @@ class PicturedPeople(NamedTuple):
     """(N, 256, 192, 3) uint8 sRGB crops."""
 
 
+@dataclass(frozen=True, eq=False)
 class SyntheticImages(IterableDataset[PicturedPeople]):
     """An endless sequence of batches with images, for `DataLoader(..., batch_size=None)`.
 
@@ -77,79 +79,66 @@ class SyntheticImages(IterableDataset[PicturedPeople]):
     W-th batch, so the sequence does not depend on the number of workers.
     """
 
-    def __init__(
-        self,
-        body: Body,
-        pool: Tensor,
-        population: Population | None = None,
-        appearance: Appearance | None = None,
-        *,
-        seed: int,
-        batch: int = 32,
-        start: int = 0,
-        only: slice = slice(None),
-    ) -> None:
-        """`pool` (M, 24, 3) are the rotation vectors to draw poses from; `body` is on the CPU.
+    body: Body
+    """On the CPU."""
+    pool: Tensor
+    """(M, 24, 3) rotation vectors to draw poses from."""
+    population: Population = field(default_factory=Population)
+    appearance: Appearance = field(default_factory=Appearance)
+    seed: int = field(kw_only=True)
+    batch: int = field(default=32, kw_only=True)
+    """Persons in a whole batch."""
+    start: int = field(default=0, kw_only=True)
+    """The number of the first batch."""
+    only: slice = field(default_factory=lambda: slice(None), kw_only=True)
+    """The persons of each batch that are rendered and returned."""
 
-        A batch has `batch` persons, of which those in `only` are rendered and returned; the first
-        batch is number `start`. Raises ValueError for an empty batch, or a negative seed or start.
-        """
-        if batch < 1 or seed < 0 or start < 0:
+    def __post_init__(self) -> None:
+        """Raises ValueError for an empty batch, or a negative seed or start."""
+        if self.batch < 1 or self.seed < 0 or self.start < 0:
             raise ValueError(
-                f"batch {batch}, seed {seed}, start {start}; expected at least 1, 0 and 0"
+                f"batch {self.batch}, seed {self.seed}, start {self.start}; "
+                "expected at least 1, 0 and 0"
             )
-        self._body = body
-        self._pool = pool
-        self._population = population or Population()
-        self._appearance = appearance or Appearance()
-        self._seed = seed
-        self._batch = batch
-        self._start = start
-        self._only = only
 
     def __iter__(self) -> Iterator[PicturedPeople]:
         """The batches, or those of this worker of a loader."""
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        sampler = PeopleSampler(self._body, self._pool, self._population, seed=self._seed)
-        for number in itertools.count(self._start + first, step):
-            seeds = np.random.SeedSequence([self._seed, number]).generate_state(2, np.uint64)
+        sampler = PeopleSampler(self.body, self.pool, self.population, seed=self.seed)
+        for number in itertools.count(self.start + first, step):
+            seeds = np.random.SeedSequence([self.seed, number]).generate_state(2, np.uint64)
             # Shifted so that the seeds fit into signed 64-bit integers.
             of_people, of_images = (seeds >> np.uint64(1)).tolist()
             sampler.reseed(of_people)
-            people, rng = sampler.sample(self._batch), SeededRandom(of_images)
-            crops = render_people(self._body, people, self._appearance, rng, only=self._only)
-            yield PicturedPeople(some_of(people, self._only), crops.images)
+            people, rng = sampler.sample(self.batch), SeededRandom(of_images)
+            crops = render_people(self.body, people, self.appearance, rng, only=self.only)
+            yield PicturedPeople(some_of(people, self.only), crops.images)
 
 
-class RenderedBatches:
-    """Batches with images. Every process renders only its share, in `workers` processes."""
+def rendered_batches(
+    config: TrainingConfig, body: Body, pool: Tensor, objective: Objective, *, workers: int
+) -> StreamedBatches[PicturedPeople]:
+    """Batches with images. Every process renders only its share, in `workers` processes.
 
-    def __init__(
-        self,
-        config: TrainingConfig,
-        body: Body,
-        pool: Tensor,
-        objective: Objective,
-        *,
-        workers: int,
-    ) -> None:
-        """`pool` (M, 24, 3) are the rotation vectors to draw poses from; `body` is on the CPU.
+    `pool` (M, 24, 3) are the rotation vectors to draw poses from; `body` is on the CPU. Without
+    `workers` this process renders.
+    """
 
-        Without `workers` this process renders.
-        """
-        self._people = (body, pool, config.population, config.appearance)
-        self._objective, self._seed, self._workers = objective, config.seed, workers
-        self._stream = StepStream(self._open_at)
-
-    def batch(self, step: int, count: int, *, process: int = 0, processes: int = 1) -> Batch:
-        """One process's share of the `count` people of a step, on the objective's device."""
-        pictured = self._stream.batch(step, Share(count, process, processes))
-        people, images = to_device(pictured, self._objective.body.v_template.device)
-        return batch_of_people(people, self._objective, images)
-
-    def _open_at(self, step: int, share: Share) -> Iterator[PicturedPeople]:
+    def open_at(step: int, share: Share) -> Iterator[PicturedPeople]:
         images = SyntheticImages(
-            *self._people, seed=self._seed, batch=share.batch, start=step, only=share.own
+            body,
+            pool,
+            config.population,
+            config.appearance,
+            seed=config.seed,
+            batch=share.batch,
+            start=step,
+            only=share.own,
         )
-        return iter(DataLoader(images, batch_size=None, num_workers=self._workers))
+        return iter(DataLoader(images, batch_size=None, num_workers=workers))
+
+    def to_batch(pictured: PicturedPeople) -> Batch:
+        return batch_of_people(pictured.people, objective, pictured.images)
+
+    return StreamedBatches(open_at, to_batch, objective.body.v_template.device)

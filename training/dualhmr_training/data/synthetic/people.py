@@ -132,7 +132,8 @@ class PeopleSampler:
         drawn = self._observer and self._observer.detect(true, placed, inside)
         detected, confidence = self._detector.detect(true, placed, inside)
         observed, observed_confidence = drawn or (detected, confidence)
-        view = _view(observed, observed_confidence)
+        center, height = keypoint_box(observed, observed_confidence)
+        view = View(center, height, torch.ones_like(height), torch.zeros_like(center))
         true_keypoints = image_to_crop(true, view)
         return People(
             rotations=rotations,
@@ -173,8 +174,3 @@ def _place(points: Tensor, half_size: Tensor, rng: SeededRandom) -> Tensor:
     offset = (2 * rng.uniform(count, 2) - 1) * half_size * reach[:, None]
     in_plane = offset * depth[:, None] - (low + high)[:, :2] / 2
     return torch.cat([in_plane, depth[:, None]], dim=1)
-
-
-def _view(keypoints: Tensor, confidence: Tensor) -> View:
-    center, height = keypoint_box(keypoints, confidence)
-    return View(center, height, torch.ones_like(height), torch.zeros_like(center))

@@ -36,7 +36,7 @@ class Crops(NamedTuple):
 
 
 class _Figure(NamedTuple):
-    """A person as painted: the pixels (P,) and their colours (3, P)."""
+    """A person as drawn: pixels (P,) and their colours (3, P)."""
 
     pixels: NDArray[np.intp]
     colours: NDArray[np.uint8]
@@ -53,11 +53,11 @@ def render_people(
     """Draws each person as `people.view` sees them, in front of their own background.
 
     All random numbers come from `rng`. `only` draws some of the people; their crops are the same
-    as if everybody were drawn.
+    as if all were drawn.
     """
-    everybody = range(len(people.betas))
+    indices = range(len(people.betas))
     # One generator per person: a crop does not depend on which other crops are drawn.
-    rngs = [np.random.default_rng(seed) for seed in rng.integers(2**62, len(everybody)).tolist()]
+    rngs = [np.random.default_rng(seed) for seed in rng.integers(2**62, len(indices)).tolist()]
     landmarks, windows = Landmarks.of(body), _image_windows(people)
     surfaces = VisibleSurfaces(body, people)
 
@@ -68,10 +68,10 @@ def render_people(
         return _Figure(surface.pixels, to_bytes(shade))
 
     def bystander(i: int) -> _Figure | None:
-        candidates = (figure(j) for j in rngs[i].permutation(everybody).tolist() if j != i)
+        candidates = (figure(j) for j in rngs[i].permutation(indices).tolist() if j != i)
         return next((other for other in candidates if is_whole(other.pixels)), None)
 
-    drawn, size = everybody[only], (CROP_HEIGHT, CROP_WIDTH)
+    drawn, size = indices[only], (CROP_HEIGHT, CROP_WIDTH)
     images = np.empty((len(drawn), *size, 3), np.uint8)
     person, occluded = (np.zeros((len(drawn), *size), np.bool_) for _ in range(2))
     for row, i in enumerate(drawn):
@@ -93,7 +93,7 @@ def render_people(
 def _painted(
     picture: NDArray[np.uint8], pixels: NDArray[np.intp], colours: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
-    """Gives the pixels (P,) of a picture colours (3, P); returns the mask (256, 192) of them."""
+    """Paints pixels (P,) of an image in place, in colours (3, P); returns their mask (256, 192)."""
     for channel in range(3):  # one after another is three times as fast as all at once
         picture.reshape(-1)[channel::3][pixels] = colours[channel]
     mask = np.zeros(picture.shape[:2], np.bool_)
@@ -102,7 +102,7 @@ def _painted(
 
 
 def _cover(rng: np.random.Generator, picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
-    """Paints a mask (256, 192) of a picture with a random texture."""
+    """Paints the mask (256, 192) of an image, in place, with a random material."""
     pixels = np.flatnonzero(mask)
     if len(pixels):
         rows = slice(pixels[0] // CROP_WIDTH, pixels[-1] // CROP_WIDTH + 1)
@@ -111,9 +111,10 @@ def _cover(rng: np.random.Generator, picture: NDArray[np.uint8], mask: NDArray[n
 
 
 def _light(rng: np.random.Generator, normal: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Light (3, P) on a surface: a lamp from mostly above and before, and the sky."""
+    """Light (3, P) on a surface: a lamp, mostly from the front and above, and the sky."""
     lamp = rng.normal((0, -1.0, -1.2), 1)
     lamp /= np.linalg.norm(lamp)
+    # Wrapped diffuse shading: light reaches a little around the terminator, as from a large lamp.
     wrap = np.float32(rng.uniform(0.1, 1.0))
     key = np.maximum(lamp.astype(np.float32) @ normal + wrap, 0) / (1 + wrap)
     sky = np.float32(0.65) - np.float32(0.35) * normal[1]
@@ -125,7 +126,7 @@ def _light(rng: np.random.Generator, normal: NDArray[np.float32]) -> NDArray[np.
 
 
 def _image_windows(people: People) -> list[tuple[slice, slice]]:
-    """The rows and columns of each crop that lie wholly inside the photograph."""
+    """The rows and columns of each crop whose pixels are completely inside the photograph."""
     corners = torch.stack([-people.half_image, people.half_image], dim=1)
     low, high = (crop_pixels(corners, people) + 0.5).unbind(1)
     low = low.ceil().clamp(min=0).long()
@@ -137,7 +138,7 @@ def _image_windows(people: People) -> list[tuple[slice, slice]]:
 
 
 def _only_in(window: tuple[slice, slice], picture: NDArray[Any]) -> NDArray[Any]:
-    """A picture, or mask, that is zero outside of a window."""
+    """A copy of an image or a mask that is zero outside the window."""
     inside = np.zeros_like(picture)
     inside[window] = picture[window]
     return inside
