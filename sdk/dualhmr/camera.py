@@ -106,7 +106,7 @@ def cliff_camera(crop_camera: Array, view: View) -> FullCamera:
     A scale of 1 makes the box 2 m high at the person's depth.
     """
     scale, x, y = (crop_camera[..., number] for number in range(3))
-    # At depth z a box of h pixels is h z / f metres high. It shall be 2 / scale metres high, so
+    # At depth z a box of h pixels is h z / f metres high. HMR's scale makes it 2 / scale metres, so
     # z = 2 f / (h scale), and its centre lies (box_center - principal_point) z / f off the axis.
     pixels_per_two_metres = view.box_height * scale + 1e-9
     center = 2 * (view.box_center - view.principal_point) / pixels_per_two_metres[..., None]

@@ -180,7 +180,7 @@ def test_what_a_name_stands_for_cannot_be_changed(
 
 @pytest.mark.parametrize("state", ["attributes", "slots"])
 @pytest.mark.parametrize(("module", "attribute"), SMPL_GLOBALS)
-def test_what_a_name_makes_can_be_told_anything(
+def test_a_record_accepts_any_arguments_and_state(
     tmp_path: Path, module: str, attribute: str, state: str
 ) -> None:
     # Made without its constructor, then given methods by its state: these must not be called.

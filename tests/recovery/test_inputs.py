@@ -12,7 +12,7 @@ SETS = list(KEYPOINT_SETS.values())
 
 
 def numbered(names: KeypointSet, persons: int = 2) -> tuple[Tensor, Tensor]:
-    """Keypoints that can be told apart by their numbers."""
+    """Keypoints that differ in their numbers."""
     count = persons * len(names)
     xy = torch.arange(1.0, 2 * count + 1).reshape(persons, len(names), 2)
     return xy, torch.linspace(0.1, 1, count).reshape(persons, len(names))

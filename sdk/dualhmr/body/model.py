@@ -118,7 +118,7 @@ class Posed(NamedTuple):
 def pose_skeleton(body: Body, rotations: Tensor, betas: Tensor) -> Pose:
     """Rotations (N, 24, 3, 3) and betas (N, B) -> the posed skeleton.
 
-    Raises ValueError where the shapes do not fit the body.
+    Raises ValueError if the shapes do not fit the body.
     """
     _check_shapes(body, rotations, betas)
     rest = rest_joints(body, betas)
@@ -143,7 +143,7 @@ def rest_joints(body: Body, betas: Tensor) -> Tensor:
 def skin(body: Body, rotations: Tensor, betas: Tensor) -> Posed:
     """Rotations (N, 24, 3, 3) and betas (N, B) -> vertices and joints.
 
-    Raises ValueError where the shapes do not fit the body.
+    Raises ValueError if the shapes do not fit the body.
     """
     pose = pose_skeleton(body, rotations, betas)
     return Posed(skin_vertices(body, pose), pose.joints)

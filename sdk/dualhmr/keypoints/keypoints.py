@@ -143,7 +143,7 @@ def _numbers(values: ArrayLike, what: str) -> NDArray[np.float32]:
     except ValueError as error:
         raise ValueError(
             f"{what} are not one array: their rows or persons differ in length. A detector's pair "
-            "of arrays is given as keypoints and scores=..."
+            "of arrays is passed as keypoints and scores=..."
         ) from error
     except (TypeError, RuntimeError) as error:
         raise TypeError(
