@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from helpers.solids import sphere
 
-from dualhmr.rendering.scene import person_colours, shade, vertex_normals
+from dualhmr.rendering.meshes import person_colours, shade, vertex_normals
 
 
 def test_the_normals_of_a_sphere_are_radial() -> None:

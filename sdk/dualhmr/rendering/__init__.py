@@ -1,4 +1,4 @@
-"""Pictures and mesh files of what was recovered: NumPy arrays in, on any CPU, no display."""
+"""Pictures and mesh files of recovered persons, from NumPy arrays, on any CPU without a display."""
 
 from dualhmr.rendering.mesh_files import MESH_SUFFIXES as MESH_SUFFIXES
 from dualhmr.rendering.mesh_files import write_mesh as write_mesh
@@ -6,5 +6,3 @@ from dualhmr.rendering.meshes import render_meshes as render_meshes
 from dualhmr.rendering.overlay import overlay as overlay
 from dualhmr.rendering.pictures import write_png as write_png
 from dualhmr.rendering.strip import step_strip as step_strip
-from dualhmr.rendering.zbuffer import FrameBuffer as FrameBuffer
-from dualhmr.rendering.zbuffer import draw_mesh as draw_mesh

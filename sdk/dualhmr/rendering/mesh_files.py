@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dualhmr.files import atomic_path
-from dualhmr.rendering.scene import GAMMA, Scene, person_colours, vertex_normals
+from dualhmr.rendering.meshes import GAMMA, person_colours, vertex_normals
+from dualhmr.rendering.scene import Scene
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -21,8 +22,8 @@ def write_mesh(path: str | os.PathLike[str], vertices: ArrayLike, faces: ArrayLi
     """Write persons' meshes as .glb, .obj or .ply, by the suffix, whole or not at all.
 
     The file is in the frame that viewers expect: metres, x right, y up, z towards the viewer;
-    the camera stays at the origin. In .glb and .obj each person is an object of its own, named
-    person_0, person_1, ...; .ply knows no objects and holds one mesh, person after person.
+    the camera stays at the origin. In .glb and .obj each person is an object, named person_0,
+    person_1, ...; .ply has no objects and holds one mesh, person after person.
     Vertices and triangles keep their order, and vertices carry normals.
 
     Args:
@@ -31,7 +32,7 @@ def write_mesh(path: str | os.PathLike[str], vertices: ArrayLike, faces: ArrayLi
         faces: (F, 3) vertex indices, counter-clockwise seen from outside.
 
     Raises:
-        ValueError: the suffix is not known, a shape is wrong or there is nobody, a vertex is not
+        ValueError: the suffix is not known, a shape is wrong, there is no person, a vertex is not
             finite, or an index in `faces` names no vertex.
         FileNotFoundError: the folder does not exist.
         PermissionError: the file may not be written there.
@@ -53,11 +54,11 @@ def write_mesh(path: str | os.PathLike[str], vertices: ArrayLike, faces: ArrayLi
 
 
 def _glb(points: FloatArray, normals: FloatArray, faces: NDArray[np.int64]) -> bytes:
-    import trimesh  # Here, because loading it takes longer than drawing a picture.
+    import trimesh  # takes longer to load than a picture takes to draw
 
     scene = trimesh.Scene()
     for person, colour in enumerate(person_colours(len(points))):
-        # Rough and no metal, it looks like clay. The colour of a material is linear light.
+        # Rough and not metallic: it looks like clay. glTF's colours are linear, not sRGB.
         material = trimesh.visual.material.PBRMaterial(
             baseColorFactor=[*(colour**GAMMA).tolist(), 1.0],
             metallicFactor=0.0,
@@ -90,14 +91,14 @@ def _ply(points: FloatArray, normals: FloatArray, faces: NDArray[np.int64]) -> b
 
 
 def _obj(points: FloatArray, normals: FloatArray, faces: NDArray[np.int64]) -> bytes:
-    """Write the text here: trimesh would drop the normals and compute others with SciPy."""
+    """Written here, because trimesh drops the normals and computes others with SciPy."""
     text = io.StringIO()
     count = points.shape[1]
     for person in range(len(points)):
         text.write(f"o person_{person}\n")
         np.savetxt(text, points[person], "v %.6f %.6f %.6f")
         np.savetxt(text, normals[person], "vn %.4f %.4f %.4f")
-        # Indices begin with 1 and run on through all objects.
+        # Indices start at 1 and count on through all objects.
         corners = np.repeat(faces + 1 + count * person, 2, axis=1)
         np.savetxt(text, corners, "f %d//%d %d//%d %d//%d")
     return text.getvalue().encode()

@@ -1,16 +1,45 @@
-"""Persons' meshes over a photograph, with smooth outlines."""
+"""Draws persons' meshes over a picture: colours, shading, and smooth outlines."""
+
+import colorsys
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dualhmr.rendering.pictures import check_picture
-from dualhmr.rendering.scene import Scene, bounds, person_colours, shade, vertex_normals
+from dualhmr.rendering.scene import Scene, bounds
 from dualhmr.rendering.zbuffer import NOTHING, FrameBuffer, draw_mesh
+
+# sRGB; they differ in lightness as well as in hue.
+PALETTE = (
+    (0.58, 0.75, 0.98),  # sky
+    (1.00, 0.80, 0.42),  # amber
+    (0.66, 0.88, 0.68),  # sage
+    (0.98, 0.60, 0.56),  # coral
+    (0.82, 0.70, 0.98),  # lilac
+    (0.38, 0.82, 0.80),  # lagoon
+    (1.00, 0.67, 0.84),  # rose
+    (0.82, 0.82, 0.80),  # stone
+)
+
+# Directions from the body towards the light, in the camera frame (x right, y down, z forward),
+# and strengths in linear light.
+AMBIENT = 0.09
+LIGHTS = (
+    ((-0.60, -0.85, -0.50), 0.80),  # key: above the camera, to its left
+    ((0.00, 0.00, -1.00), 0.26),  # head light: what the camera sees is never black
+    ((0.95, 0.15, -0.25), 0.14),  # fill: the side that the key leaves dark
+)
+
+# How much a surface darkens where it turns away from the camera, which draws each limb's contour.
+CONTOUR = 0.45
+
+# Approximates the transfer curve of sRGB.
+GAMMA = 2.2
 
 # Samples per pixel along each axis, averaged into smooth outlines.
 SAMPLES = 3
 
-# The rows drawn at a time, so that the samples of a large photograph need not exist at once.
+# Rows drawn at a time, which bounds the memory for the samples of a large photograph.
 BAND_ROWS = 128
 
 
@@ -26,10 +55,10 @@ def render_meshes(
 ) -> NDArray[np.uint8]:
     """Draw shaded persons over a picture, nearer ones in front of farther ones.
 
-    What is compared between persons is depth divided by focal length, metres per pixel: the
-    inverse of the scale at which a person appears. Where all persons share a camera, that orders
-    them as depth does. Where every person has the camera of its own crop, depths are not
-    comparable (a longer focal length only makes for a larger depth), but scales still are.
+    The z-buffer compares depth divided by focal length, in metres per pixel: the inverse of the
+    scale at which a person appears. With one camera for all persons, the order is that of depth.
+    With a camera for each person's crop, depths are not comparable, as a longer focal length gives
+    a larger depth for the same picture; scales are.
 
     Args:
         vertices: (P, V, 3) metres, camera frame (x right, y down, z forward). Triangles with a
@@ -93,10 +122,10 @@ def draw_scene(
 
 
 def _blend(window: NDArray[np.uint8], buffer: FrameBuffer, opacity: float) -> None:
-    """Average the samples of each pixel, and mix them with what is behind them."""
+    """Average the samples of each pixel, and mix them with the picture behind."""
     share = np.float32(opacity / SAMPLES**2)
     covered = _block_sum((buffer.person_id != NOTHING).view(np.uint8)) * share
-    # The buffer began black, so its sum is the covered samples' alone.
+    # The buffer is black where nothing was drawn, so its sum is that of the covered samples.
     mixed = _block_sum(buffer.colour) * share + window * (1 - covered)[..., None]
     window[:] = np.minimum(mixed + np.float32(0.5), 255).astype(np.uint8)
 
@@ -106,3 +135,56 @@ def _block_sum(samples: NDArray[np.uint8]) -> NDArray[np.uint16]:
     for k in range(1, SAMPLES**2):
         total += samples[k // SAMPLES :: SAMPLES, k % SAMPLES :: SAMPLES]
     return total
+
+
+def person_colours(count: int) -> NDArray[np.float32]:
+    """Return (count, 3) sRGB colours in [0, 1]: the palette, then new hues without end."""
+    golden = (5**0.5 - 1) / 2  # steps by the golden ratio keep successive hues far apart
+    more = [
+        colorsys.hls_to_rgb((0.08 + k * golden) % 1.0, 0.70, 0.55)
+        for k in range(count - len(PALETTE))
+    ]
+    return np.array([*PALETTE, *more][:count], np.float32).reshape(count, 3)
+
+
+def vertex_normals(vertices: ArrayLike, faces: ArrayLike) -> NDArray[np.float64]:
+    """Return unit normals (V, 3) of vertices (V, 3), area-weighted over faces (F, 3).
+
+    They point outwards if the triangles are counter-clockwise seen from outside. A vertex without a
+    triangle of finite area has the normal 0, never NaN.
+    """
+    points = np.asarray(vertices, np.float64)
+    triangles = np.asarray(faces)
+    a, b, c = (points[triangles[:, k]] for k in range(3))
+    with np.errstate(invalid="ignore", over="ignore"):
+        face_normals = np.cross(b - a, c - a)
+    # NaN compares as false, so it becomes 0 too. The bound keeps the squares below finite.
+    face_normals[~(np.abs(face_normals) < 1e100).all(axis=1)] = 0.0
+    corners = triangles.T.ravel()
+    normals = np.stack(
+        [np.bincount(corners, np.tile(axis, 3), len(points)) for axis in face_normals.T], axis=1
+    )
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    return np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
+
+
+def shade(
+    normals: ArrayLike, colour: ArrayLike, *, towards_camera: ArrayLike = (0.0, 0.0, -1.0)
+) -> NDArray[np.float32]:
+    """Return the sRGB colours (V, 3) in [0, 1] of a matt surface.
+
+    Args:
+        normals: (V, 3) unit, in the camera frame (x right, y down, z forward).
+        colour: (3,) or (V, 3) sRGB of the surface, in [0, 1].
+        towards_camera: (3,) or (V, 3) unit, from the surface to the camera.
+    """
+    facing = np.asarray(normals, np.float64)
+    light = np.full(len(facing), AMBIENT)
+    for direction, strength in LIGHTS:
+        towards_light = np.asarray(direction) / np.linalg.norm(direction)
+        # Half-Lambert: the light fades softly around the limb, without a hard edge.
+        light += strength * (0.5 + 0.5 * (facing @ towards_light)) ** 2
+    frontal = np.clip((facing * np.asarray(towards_camera)).sum(axis=1), 0.0, 1.0)
+    light *= 1.0 - CONTOUR * (1.0 - frontal) ** 2
+    linear = np.asarray(colour, np.float64) ** GAMMA * light[:, None]
+    return (np.clip(linear, 0.0, 1.0) ** (1.0 / GAMMA)).astype(np.float32)

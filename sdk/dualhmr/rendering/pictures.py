@@ -1,4 +1,4 @@
-"""Flat pictures: their size, dots and words on them, files of them."""
+"""Pictures as arrays: checks, resizing, dots and words on them, PNG files."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ INK = (64, 66, 72)
 
 
 def check_picture(picture: NDArray[np.uint8]) -> None:
-    """Refuse what is not a picture (H, W, 3) of uint8 with at least one pixel.
+    """Check that it is a picture (H, W, 3) of uint8 with at least one pixel.
 
     Raises:
         TypeError: another type.
@@ -27,12 +27,12 @@ def check_picture(picture: NDArray[np.uint8]) -> None:
 
 
 def blank(height: int, width: int, *, colour: tuple[int, int, int] = PAPER) -> NDArray[np.uint8]:
-    """Return an empty sheet (height, width, 3) of one sRGB colour, 0 to 255."""
+    """Return a picture (height, width, 3) of one sRGB colour, 0 to 255."""
     return np.full((height, width, 3), colour, np.uint8)
 
 
 def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Return the picture at another size, free of aliasing."""
+    """Return the picture at another size, without aliasing."""
     smooth = Image.Resampling.LANCZOS
     return np.array(Image.fromarray(picture).resize((width, height), smooth, reducing_gap=3.0))
 

@@ -14,7 +14,7 @@ from dualhmr.rendering.scene import Scene, bounds
 # Around the person, as a share of its larger side.
 MARGIN = 0.08
 
-# Beyond the photograph's edges a crop may reach so far, as a share of the photograph.
+# How far a crop may reach beyond the photograph's edges, as a share of the photograph.
 OVERHANG = 0.15
 
 BEYOND = (233, 233, 229)
@@ -50,8 +50,8 @@ def step_strip(
 ) -> NDArray[np.uint8]:
     """Draw the input and the person's mesh after each step, in panels of one size.
 
-    Where there are more steps than panels, the first ones are shown, where most happens, and
-    the final one.
+    Where there are more steps than panels, it shows the first ones, where most happens, and the
+    final one.
 
     Args:
         image: (H, W, 3) uint8 sRGB, the whole photograph; panels show the part with the person.
@@ -64,7 +64,7 @@ def step_strip(
         colour: (3,) sRGB in [0, 1]; the palette's first by default.
         opacity: of the meshes, 0 to 1.
         panel_height: pixels.
-        max_panels: panels at most, the input's included; at least 2.
+        max_panels: at most so many panels, the input's included; at least 2.
 
     Returns:
         The strip (H', W', 3), a little higher than `panel_height` for the words below.

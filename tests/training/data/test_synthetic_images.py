@@ -13,7 +13,7 @@ from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.body.model import Body, load_body, skin
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH, FullCamera, half_crop, project_to_crop
 from dualhmr.keypoints import BODY_23
-from dualhmr.rendering.scene import vertex_normals
+from dualhmr.rendering.meshes import vertex_normals
 from dualhmr_training.data.synthetic.degradations import Appearance, Degradation, degrade
 from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.data.synthetic.poses import SeededRandom

@@ -33,8 +33,7 @@ try:
     from filelock import FileLock
 except ImportError as error:
     raise ImportError(
-        f'a package for the cache of TensorRT engines is missing ({error}): pip install "dualhmr'
-        '[tensorrt]" or "dualhmr[tensorrt-rtx]"'
+        f"TensorRT engines need a package ({error}): pip install filelock platformdirs"
     ) from error
 
 CACHE_VARIABLE = "DUALHMR_CACHE"

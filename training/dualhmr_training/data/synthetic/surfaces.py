@@ -69,7 +69,7 @@ def crop_pixels(points: Tensor, people: People) -> Tensor:
 
 
 def _normals(points: NDArray[np.float32], faces: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Unit normals (V, 3), as `dualhmr.rendering.scene.vertex_normals`, but ten times as fast."""
+    """Unit normals (V, 3), as `dualhmr.rendering.meshes.vertex_normals`, but ten times as fast."""
     normals = np.zeros_like(points)
     _add_normals(points, faces, normals)
     return normals
