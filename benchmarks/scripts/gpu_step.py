@@ -26,9 +26,9 @@ from dualhmr.adaptation.fast_head import (
     adapt_heads,
     arithmetic_for,
 )
-from dualhmr.adaptation.fast_head.arithmetic import AdamCoefficients, Outer
-from dualhmr.adaptation.fast_head.cuda_arithmetic import CollapsedArithmetic, CudaArithmetic
+from dualhmr.adaptation.fast_head.cuda_arithmetic import CudaArithmetic
 from dualhmr.adaptation.fast_head.cuda_graph import without_tf32
+from dualhmr.adaptation.fast_head.head_gradients import OuterProducts
 from dualhmr.adaptation.optimisers import Adam
 from dualhmr.adaptation.schedule import Phase, Schedule
 from dualhmr.body.model import load_body
@@ -63,7 +63,7 @@ class People(NamedTuple):
     """Who a head is adapted to."""
 
     head: AffineHead
-    given: Tensor
+    head_input: Tensor
     objective: Objective
     evidence: Evidence
 
@@ -114,8 +114,8 @@ def people(persons: int, sizes: Sizes, device: torch.device, dtype: torch.dtype)
     target = objective.target(
         rot6d_to_rotmat(pose.unflatten(1, (24, 6))), there(normal(persons, 10))
     )
-    given = network.given(features, box_info).detach()
-    return People(head, given, objective, evidence._replace(target=target))
+    head_input = network.head_input(features, box_info).detach()
+    return People(head, head_input, objective, evidence._replace(target=target))
 
 
 def schedule_of(steps: int, losses: tuple[str, ...] | None = None) -> Schedule:
@@ -125,10 +125,7 @@ def schedule_of(steps: int, losses: tuple[str, ...] | None = None) -> Schedule:
 
 def arithmetics(device: torch.device) -> dict[str, Callable[[], Arithmetic]]:
     """By name; the kernel only where it runs."""
-    found: dict[str, Callable[[], Arithmetic]] = {
-        "torch": TorchArithmetic,
-        "collapsed": CollapsedArithmetic,
-    }
+    found: dict[str, Callable[[], Arithmetic]] = {"torch": TorchArithmetic}
     if isinstance(arithmetic_for(torch.zeros(1, device=device)), CudaArithmetic):
         found["fused"] = lambda: arithmetic_for(torch.zeros(1, device=device))
     return found
@@ -136,13 +133,13 @@ def arithmetics(device: torch.device) -> dict[str, Callable[[], Arithmetic]]:
 
 def ways(known: People, schedule: Schedule) -> Iterator[tuple[str, Run, float]]:
     """Name, how to adapt all persons, and the milliseconds that it took to prepare for that."""
-    given, device = known.given, known.given.device
+    head_input, device = known.head_input, known.head_input.device
     evaluate = known.evaluate
     for name, make in arithmetics(device).items():
         made = make()
         yield (
             f"eager {name}",
-            partial(adapt_heads, known.head, given, evaluate, schedule, arithmetic=made),
+            partial(adapt_heads, known.head, head_input, evaluate, schedule, arithmetic=made),
             0.0,
         )
     for name, make in arithmetics(device).items():
@@ -151,7 +148,7 @@ def ways(known: People, schedule: Schedule) -> Iterator[tuple[str, Run, float]]:
             known.head,
             evaluate,
             schedule,
-            len(given),
+            len(head_input),
             shared=[known.objective],
             arithmetic=make(),
         )
@@ -159,7 +156,7 @@ def ways(known: People, schedule: Schedule) -> Iterator[tuple[str, Run, float]]:
         milliseconds = 1e3 * (time.perf_counter() - begin)
         yield (
             f"captured {name}",
-            partial(captured.adapt, given, evaluate),
+            partial(captured.adapt, head_input, evaluate),
             milliseconds,
         )
 
@@ -170,7 +167,9 @@ def check(sizes: Sizes, device: torch.device) -> dict[str, float]:
     schedule = schedule_of(CHECKED_STEPS)
     exact = people(2, sizes, torch.device("cpu"), torch.float64)
     expected = _losses(
-        adapt_heads(exact.head, exact.given, exact.evaluate, schedule, arithmetic=TorchArithmetic())
+        adapt_heads(
+            exact.head, exact.head_input, exact.evaluate, schedule, arithmetic=TorchArithmetic()
+        )
     )
     for dtype, within in WITHIN.items():
         for name, run, _ in ways(people(2, sizes, device, dtype), schedule):
@@ -217,14 +216,13 @@ def timed_adam(
     hidden = sizes.hidden
     matrix = torch.zeros(persons, hidden, hidden, device=device)
     vectors = torch.randn(persons, sizes.iterations, hidden, device=device)
-    pace = AdamCoefficients.of(Adam(1e-5), 0)
+    coefficients = Adam(1e-5).coefficients(0)
     for name, make in arithmetics(device).items():
         made = make()
-        if type(made) is CollapsedArithmetic:
-            continue
         # Torch makes new tensors, the kernel writes into these: either way the same work.
-        begun, moments = made.begin(matrix)
-        update = partial(made.adam, begun, moments, Outer(vectors, vectors), pace)
+        begun, moments = made.start_adam(matrix)
+        gradient = OuterProducts(vectors, vectors)
+        update = partial(made.adam, begun, moments, gradient, coefficients)
         milliseconds = _median_ms(update, device, repeats)
         moved = 6 * matrix.nbytes
         yield {

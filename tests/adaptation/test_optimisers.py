@@ -82,7 +82,7 @@ def test_changes_nothing_in_place(optimiser: Optimiser) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_adam_rests_where_the_gradient_is_zero(dtype: torch.dtype) -> None:
+def test_adam_changes_nothing_where_the_gradient_is_zero(dtype: torch.dtype) -> None:
     parameters = {"w": torch.tensor([1.0, 2.0], dtype=dtype)}
     optimiser = Adam(0.1)
     updated, _ = optimiser.update(

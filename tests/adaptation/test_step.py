@@ -83,7 +83,7 @@ def test_descends_on_the_named_losses_and_reports_also_the_others() -> None:
 
 def test_no_loss_to_descend_on_is_an_error() -> None:
     parameters, optimiser = start(), GradientDescent(0.1)
-    with pytest.raises(ValueError, match=r"no loss to descend on: \['pose'\] of \['fit'\]"):
+    with pytest.raises(ValueError, match=r"no loss to minimise: \['pose'\] of \['fit'\]"):
         adaptation_step(
             parameters,
             losses_for(GOAL),

@@ -6,9 +6,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from helpers.adapted_by_graph import STOPS, AdaptingGraph, Case, Person
+from helpers.adaptation_graph_cases import AdaptingGraph, Case, Person
 
 from dualhmr.adaptation.adapt import Adaptation
+from dualhmr.adaptation.schedule import STOP_REASONS
 from dualhmr.body.model import pose_skeleton
 from dualhmr.camera import CAMERAS
 from dualhmr.keypoints import BODY_25, COCO_17, HALPE_26
@@ -36,9 +37,9 @@ def stacked(adaptation: Adaptation) -> HeadOutput:
 
 def check(graph: AdaptingGraph, person: Person, max_steps: int) -> str:
     """Holds the graph to `adapt`; why both stopped."""
-    expected = person.adapted(graph.case, graph.problem, max_steps)
+    expected = person.adapt(graph.case, graph.problem, max_steps)
     found = graph.run(person.inputs(graph.problem), max_steps)
-    assert STOPS[int(found["stop"])] == expected.stop_reason
+    assert STOP_REASONS[int(found["stop"])] == expected.stop_reason
     assert len(found["losses"]) == expected.steps + 1
     np.testing.assert_allclose(found["losses"], expected.loss_history, rtol=2e-4)
     iterates = stacked(expected)
@@ -94,7 +95,7 @@ def test_what_is_not_finite_at_the_start(graph: AdaptingGraph, value: float) -> 
     inputs["features"][0, 3] = value
     for max_steps in (0, 5):
         found = graph.run(inputs, max_steps)
-        assert STOPS[int(found["stop"])] == "non_finite"
+        assert STOP_REASONS[int(found["stop"])] == "non_finite"
         assert np.isnan(found["losses"]).tolist() == [True]
         assert len(found["step_rotations"]) == 1
 
@@ -103,10 +104,10 @@ def test_what_is_not_finite_later_is_not_kept() -> None:
     case = dataclasses.replace(CASES[1], rate=1e18)
     graph, person = AdaptingGraph(case), Person.of(2)
     found = graph.run(person.inputs(graph.problem), 14)
-    assert STOPS[int(found["stop"])] == "non_finite"
+    assert STOP_REASONS[int(found["stop"])] == "non_finite"
     assert 1 < len(found["losses"]) < 14
     assert np.isfinite(found["losses"]).all()
-    expected = person.adapted(case, graph.problem, 14)
+    expected = person.adapt(case, graph.problem, 14)
     assert len(found["losses"]) == expected.steps + 1
 
 

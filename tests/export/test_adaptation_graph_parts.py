@@ -1,4 +1,4 @@
-"""What the adaptation's graph is made of, each for itself."""
+"""The parts of the adaptation's graph, one by one."""
 
 import dataclasses
 
@@ -7,15 +7,16 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from helpers.adapted_by_graph import Case, normal
+from helpers.adaptation_graph_cases import Case, normal
 from onnx import TensorProto, helper
 
 from dualhmr.adaptation.fast_head import TorchArithmetic
-from dualhmr.adaptation.fast_head.arithmetic import AdamCoefficients, Moments, Outer
-from dualhmr.adaptation.optimisers import Adam
+from dualhmr.adaptation.fast_head.head_gradients import OuterProducts
+from dualhmr.adaptation.optimisers import Adam, Moments
 from dualhmr.body.model import load_body
-from dualhmr_export.adaptation_graph.fragment import tidy
-from dualhmr_export.adaptation_graph.problem import GraphArithmetic, grid_quadrature, named_points
+from dualhmr_export.adaptation_graph.fragment import simplify
+from dualhmr_export.adaptation_graph.graph_arithmetic import GraphArithmetic, grid_quadrature
+from dualhmr_export.adaptation_graph.problem import named_points
 
 
 @pytest.mark.parametrize("count", [1, 13, 500, 2052])
@@ -26,42 +27,40 @@ def test_nodes_on_a_grid_stand_for_all_inputs(count: int, decades: float) -> Non
     inputs[..., : count // 3] = 0
     inputs[..., -1] = 1
     squares = inputs.square().squeeze()
-    for floor in (3e-10, 1e-8):
+    for epsilon in (3e-10, 1e-8):
         scale = torch.logspace(-19, 3, 60, dtype=torch.float64)
-        roots = inputs.squeeze().abs() * scale[:, None] + floor
+        roots = inputs.squeeze().abs() * scale[:, None] + epsilon
         expected = (squares / roots).sum(-1)
         for dtype, tolerance in ((torch.float64, 3e-7), (torch.float32, 1e-5)):
             nodes = grid_quadrature(inputs.to(dtype))
-            found = nodes.response(scale[None, None].to(dtype), floor)[0, 0]
+            found = nodes.response(scale[None, None].to(dtype), epsilon)[0, 0]
             torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=0)
 
 
 def test_arithmetic_is_that_of_pytorch() -> None:
     matrix, first = normal(1, 5, 7, seed=1), normal(1, 5, 7, seed=2)
     moments = Moments(first, first.square())
-    gradient = Outer(normal(1, 3, 5, seed=3), normal(1, 3, 7, seed=4))
-    pace = AdamCoefficients.of(Adam(1e-2), 4)
-    value, after = GraphArithmetic().adam(matrix, moments, gradient, pace)
-    expected, expected_after = TorchArithmetic().adam(matrix, moments, gradient, pace)
+    gradient = OuterProducts(normal(1, 3, 5, seed=3), normal(1, 3, 7, seed=4))
+    coefficients = Adam(1e-2).coefficients(4)
+    value, after = GraphArithmetic().adam(matrix, moments, gradient, coefficients)
+    expected, expected_after = TorchArithmetic().adam(matrix, moments, gradient, coefficients)
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(tuple(after), tuple(expected_after))
 
 
-def test_rounds_are_those_of_pytorch() -> None:
+def test_iterations_are_those_of_pytorch() -> None:
     head = Case("paper", iterations=3, reads_box_info=True, camera="cliff").problem().head
     matrices = {name: each[None] for name, each in head.matrices.items()}
     constant, gradient = normal(1, 1, 16, seed=1), normal(1, 157, seed=2)
-    for one, other in (
-        (
-            GraphArithmetic().go_forward(matrices, constant, head.start, 3),
-            TorchArithmetic().go_forward(matrices, constant, head.start, 3),
-        ),
-        (
-            GraphArithmetic().go_backward(matrices, gradient, 3),
-            TorchArithmetic().go_backward(matrices, gradient, 3),
-        ),
-    ):
-        torch.testing.assert_close(tuple(one), tuple(other))
+    found, expected = (
+        arithmetic.forward(matrices, constant, head.start, 3)
+        for arithmetic in (GraphArithmetic(), TorchArithmetic())
+    )
+    torch.testing.assert_close(found[:3], expected[:3])
+    torch.testing.assert_close(
+        tuple(GraphArithmetic().backward(matrices, found, gradient)),
+        tuple(TorchArithmetic().backward(matrices, expected, gradient)),
+    )
 
 
 def test_keypoints_that_a_body_has() -> None:
@@ -74,7 +73,7 @@ def test_keypoints_that_a_body_has() -> None:
         named_points(bare)
 
 
-def test_tidying_changes_nothing_but_the_nodes() -> None:
+def test_simplified_graphs_compute_the_same() -> None:
     axis = onnx.numpy_helper.from_array(np.array([0]), "axis")
     nodes = [
         helper.make_node("Unsqueeze", ["x", "axis"], ["a"]),
@@ -98,7 +97,7 @@ def test_tidying_changes_nothing_but_the_nodes() -> None:
         return session.run(None, {"x": x})
 
     before = run()
-    tidy(graph)
+    simplify(graph)
     assert [node.op_type for node in graph.node] == ["Gemm", "Gemm"]
     for one, other in zip(before, run(), strict=True):
         np.testing.assert_array_equal(one, other)

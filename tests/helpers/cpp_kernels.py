@@ -10,12 +10,11 @@ from tempfile import mkdtemp
 import pytest
 import torch
 
-from dualhmr.adaptation.fast_head.cuda_arithmetic import CudaArithmetic
-from dualhmr.adaptation.fast_head.fused_adam import (
-    FusedAdam,
+from dualhmr.adaptation.fast_head.cuda_arithmetic import (
+    CudaArithmetic,
     Kernel,
+    KernelVariant,
     Launch,
-    Variant,
     kernel_source,
 )
 
@@ -45,7 +44,7 @@ static std::barrier<>* together;
 RUN = """
 extern "C" void run(
     Index x, Index y, Index z, unsigned threads, REAL* matrix, REAL* first, REAL* second,
-    REAL* left, REAL* right, REAL* rate, REAL* floor, Index rows, Index columns,
+    REAL* left, REAL* right, REAL* rate, REAL* epsilon, Index rows, Index columns,
     Index left_pitch, Index right_pitch, double beta1, double beta2) {
     std::barrier<> barrier(threads);
     together = &barrier;
@@ -56,7 +55,7 @@ extern "C" void run(
         workers.clear();
         for (unsigned thread = 0; thread < threads; ++thread) workers.emplace_back([=] {
             threadIdx = {thread, 0, 0};
-            fused_adam(matrix, first, second, left, right, rate, floor,
+            fused_adam(matrix, first, second, left, right, rate, epsilon,
                        rows, columns, left_pitch, right_pitch, beta1, beta2);
         });
         for (auto& worker : workers) worker.join();
@@ -67,11 +66,11 @@ extern "C" void run(
 
 def cpp_arithmetic(*, threads: int = 1) -> CudaArithmetic:
     """As on a GPU, but for the compiler."""
-    return CudaArithmetic(FusedAdam(lambda variant: cpp_kernel(variant, threads=threads)))
+    return CudaArithmetic(lambda variant: cpp_kernel(variant, threads=threads))
 
 
 @cache
-def cpp_kernel(variant: Variant, *, threads: int = THREADS) -> Kernel:
+def cpp_kernel(variant: KernelVariant, *, threads: int = THREADS) -> Kernel:
     if shutil.which("g++") is None:
         pytest.skip("no g++ to compile the kernel with")
     run = ctypes.CDLL(str(_library(variant))).run
@@ -86,7 +85,7 @@ def cpp_kernel(variant: Variant, *, threads: int = THREADS) -> Kernel:
 
 
 @cache
-def _library(variant: Variant) -> Path:
+def _library(variant: KernelVariant) -> Path:
     folder = Path(mkdtemp(prefix="dualhmr-kernel-"))
     source, library = folder / "kernel.cpp", folder / "kernel.so"
     source.write_text(SHIM + kernel_source() + RUN)

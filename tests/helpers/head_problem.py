@@ -1,4 +1,4 @@
-"""People for a regressor head to be adapted to, with losses that need no body."""
+"""Persons to adapt a regressor head to, with losses that need no body."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -46,11 +46,11 @@ class HeadProblem:
         )
         for decoder in (head.decpose, head.decshape, head.deccam):
             torch.nn.init.normal_(decoder.weight, std=0.1 / hidden**0.5)
-        given = normal(persons, features, seed=seed + 1).relu()
-        given[:, :5] = torch.tensor([0.0, 1e-30, 1e-12, 3e-7, 1e-4])
+        values = normal(persons, features, seed=seed + 1).relu()
+        values[:, :5] = torch.tensor([0.0, 1e-30, 1e-12, 3e-7, 1e-4])
         return HeadProblem(
             head.to(dtype).eval(),
-            given.to(dtype),
+            values.to(dtype),
             normal(persons, 3, seed=seed + 2).to(dtype) if reads_box_info else None,
             (0.3 * normal(persons, ESTIMATE, seed=seed + 3)).to(dtype),
             (normal(ESTIMATE, 40, seed=seed + 4) / ESTIMATE**0.5).to(dtype),
@@ -70,8 +70,8 @@ class HeadProblem:
         return affine_head(self.head)
 
     @property
-    def given(self) -> Tensor:
-        return self.head.given(self.features, self.box_info)
+    def head_input(self) -> Tensor:
+        return self.head.head_input(self.features, self.box_info)
 
     def losses(self, estimate: Tensor, names: Collection[str] | None) -> dict[str, Tensor]:
         """Three smooth losses of estimates (N, 157)."""

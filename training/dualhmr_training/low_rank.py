@@ -176,7 +176,7 @@ class LowRankHead:
     def given(self, features: Tensor, inputs: dict[str, Tensor]) -> Tensor:
         """(N, G): what the head reads, of features (N, F) and inputs, and no round changes."""
         box_info = inputs["box_info"] if self._head.reads_box_info else None
-        return self._head.given(features, box_info)
+        return self._head.head_input(features, box_info)
 
     def run(self, given: Tensor, layers: list[Layer]) -> HeadOutput:
         """What the head puts out where its layers are these."""

@@ -82,11 +82,11 @@ def methods(problem: ExampleProblem) -> Mapping[str, Method]:
 
     def structured(steps: int) -> AdaptationResult:
         with few_threads(device, "head"):
-            return fitter.course(tensors, schedule_of(steps, rate))
+            return fitter.adapt_tensors(tensors, schedule_of(steps, rate))
 
     def keypoints_only(steps: int) -> AdaptationResult:
         with few_threads(device, "head"):
-            return fitter.course(tensors, schedule_of(steps, rate, ("keypoints_2d",)))
+            return fitter.adapt_tensors(tensors, schedule_of(steps, rate, ("keypoints_2d",)))
 
     found: dict[str, Method] = {
         PAPER: PapersFormulation(problem),
@@ -121,7 +121,7 @@ def _adaptation_graph(problem: ExampleProblem) -> Method:
 def _cuda_graph(problem: ExampleProblem, device: str, rate: float) -> Method:
     """Has not run on a GPU yet."""
     fitter = TorchFitter(problem.bundle, read_body(), device=device, scope="head", cuda_graph=True)
-    return lambda steps: fitter.course(problem.tensors, schedule_of(steps, rate))
+    return lambda steps: fitter.adapt_tensors(problem.tensors, schedule_of(steps, rate))
 
 
 def check_agreement(methods: Mapping[str, Method], steps: int) -> None:

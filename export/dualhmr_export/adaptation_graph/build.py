@@ -1,8 +1,8 @@
 """The whole test-time adaptation of one person as one ONNX graph.
 
-    start -> a loop for every phase -> last look -> the rows that count -> what a user sees of them
+    start -> a loop for every phase -> final evaluation -> rows that count -> poses of these rows
 
-A loop's round is a look at where the head is and a move from there, and says whether to go on.
+A trip of a loop is a step: it evaluates the head, updates it, and says whether to go on.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from dualhmr.adaptation.fast_head.affine_head import GIVEN
+from dualhmr.adaptation.fast_head.affine_head import FC1_INPUT
 from dualhmr.body.model import Body
 from dualhmr.bundle import Manifest
 from dualhmr.networks import RegressorHead
@@ -19,34 +19,37 @@ from dualhmr_export.adaptation_graph.assembly import Assembly, LoopPlan
 from dualhmr_export.adaptation_graph.fragment import OPSET, Names, fragment_of
 from dualhmr_export.adaptation_graph.pieces import (
     ESTIMATE,
+    EVALUATIONS,
     KEPT,
-    LOOKS,
     LOSS,
     PREVIOUS,
     STOP,
-    Iterates,
-    LastLook,
-    Step,
-    memory_shapes,
+    FinalEvaluation,
+    IteratePoses,
+    StepPiece,
+    optimiser_state_shapes,
 )
 from dualhmr_export.adaptation_graph.problem import GraphProblem
 
-MAX_STEPS = "max_steps"
+MAX_STEPS_INPUT = "max_steps"
+# Explicit, as the default of a new onnx package may be newer than an installed ONNX Runtime reads.
 _IR_VERSION = 10
 
 
 def adaptation_graph(problem: GraphProblem, *, cut: bool = True) -> onnx.ModelProto:
-    """The graph.
+    """The graph for `problem`.
 
-    Its outputs hold the rows that count. Without `cut` they hold others behind them, and one more
-    output, `kept` (1,), says how many count: TensorRT cannot make as many as follow from data.
+    Its outputs have a row for the start and every step that counts. Without `cut` further rows
+    follow, and one more output, `kept` (1,), is the number that count: TensorRT does not support
+    outputs whose shape depends on data.
     """
     graph = Assembly()
-    given = {name: graph.input(name) for name in problem.example}
-    rows = _run_phases(problem, graph, given)
+    inputs = {name: graph.input(name) for name in problem.example}
+    rows = _run_phases(problem, graph, inputs)
     if cut:
         rows |= {name: _kept(graph, rows[name], rows[KEPT]) for name in (LOSS, ESTIMATE)}
-    results = graph.inline(fragment_of(Iterates(problem), free=ESTIMATE), given | rows, prefix="")
+    poses = fragment_of(IteratePoses(problem), free=ESTIMATE)
+    results = graph.inline(poses, inputs | rows, prefix="")
     results = {"losses": rows[LOSS], **results, STOP: rows[STOP]}
     outputs = [*_outputs(problem), helper.make_tensor_value_info(STOP, TensorProto.INT64, ())]
     if not cut:
@@ -55,12 +58,12 @@ def adaptation_graph(problem: GraphProblem, *, cut: bool = True) -> onnx.ModelPr
     graph.nodes += [
         helper.make_node("Identity", [value], [name]) for name, value in results.items()
     ]
-    inputs = [_tensor(name, example.shape) for name, example in problem.example.items()]
-    inputs.append(helper.make_tensor_value_info(MAX_STEPS, TensorProto.INT64, ()))
+    declared = [_tensor(name, example.shape) for name, example in problem.example.items()]
+    declared.append(helper.make_tensor_value_info(MAX_STEPS_INPUT, TensorProto.INT64, ()))
     joined = helper.make_graph(
         graph.nodes,
         "adaptation",
-        inputs,
+        declared,
         outputs,
         graph.constants_in_use(),
     )
@@ -71,15 +74,17 @@ def adaptation_graph(problem: GraphProblem, *, cut: bool = True) -> onnx.ModelPr
     return model
 
 
-def _run_phases(problem: GraphProblem, graph: Assembly, given: Names) -> Names:
-    """Losses and estimates of all looks, how many of them are kept, and why it stopped."""
+def _run_phases(problem: GraphProblem, graph: Assembly, inputs: Names) -> Names:
+    """Losses and estimates of all evaluations, how many of them are kept, and why it stopped."""
     matrices = problem.head.matrices
     state = {
-        name: graph.constant(matrix.numpy()) for name, matrix in matrices.items() if name != GIVEN
+        name: graph.constant(matrix.numpy())
+        for name, matrix in matrices.items()
+        if name != FC1_INPUT
     }
-    state[GIVEN] = _given_output(problem, graph, given)
-    state |= {STOP: graph.constant(np.int64(0)), LOOKS: graph.constant(np.int64(0))}
-    left, losses, estimates = graph.input(MAX_STEPS), [], []
+    state[FC1_INPUT] = _fc1_output(problem, graph, inputs)
+    state |= {STOP: graph.constant(np.int64(0)), EVALUATIONS: graph.constant(np.int64(0))}
+    left, losses, estimates = graph.input(MAX_STEPS_INPUT), [], []
     phases = problem.schedule.phases
     for number, phase in enumerate(phases):
         steps = left
@@ -87,20 +92,20 @@ def _run_phases(problem: GraphProblem, graph: Assembly, given: Names) -> Names:
             steps = graph.add("Min", left, graph.constant(np.int64(phase.steps)))
             left = graph.add("Sub", left, steps)
         state[PREVIOUS] = graph.constant(np.float32(np.inf))
-        fresh = state | _memory(problem, graph, phase.optimiser)
-        step = Step(problem, phase)
+        before = state | _optimiser_state(problem, graph, phase.optimiser)
+        step = StepPiece(problem, phase)
         plan = LoopPlan(
             name=f"phase_{number}",
             trips=steps,
             condition=graph.add("Equal", state[STOP], graph.constant(np.int64(0))),
-            carried={name: fresh[name] for name in step.state},
+            carried={name: before[name] for name in step.state},
             scanned=(LOSS, ESTIMATE),
         )
-        after = graph.loop(fragment_of(step), given, plan)
+        after = graph.loop(fragment_of(step), inputs, plan)
         losses.append(after.pop(LOSS))
         estimates.append(after.pop(ESTIMATE))
         state |= after
-    last = graph.inline(fragment_of(LastLook(problem)), given | state, prefix="last")
+    last = graph.inline(fragment_of(FinalEvaluation(problem)), inputs | state, prefix="last")
     return {
         LOSS: graph.add("Concat", *losses, last[LOSS], axis=0),
         ESTIMATE: graph.add("Concat", *estimates, last[ESTIMATE], axis=0),
@@ -109,21 +114,22 @@ def _run_phases(problem: GraphProblem, graph: Assembly, given: Names) -> Names:
     }
 
 
-def _given_output(problem: GraphProblem, graph: Assembly, given: Names) -> str:
-    """What fc1 makes of what the head is given, at first: (1, H)."""
-    read = [given[name] for name in ("features", "box_info") if name in given]
+def _fc1_output(problem: GraphProblem, graph: Assembly, inputs: Names) -> str:
+    """fc1's output for the head's input, before adaptation: (1, H)."""
+    read = [inputs[name] for name in ("features", "box_info") if name in inputs]
     values = graph.add("Concat", *read, graph.constant(np.ones((1, 1), np.float32)), axis=1)
-    matrix = graph.constant(problem.head.matrices[GIVEN].numpy())
+    matrix = graph.constant(problem.head.matrices[FC1_INPUT].numpy())
     return graph.add("Gemm", values, matrix, transB=1)
 
 
-def _memory(problem: GraphProblem, graph: Assembly, optimiser: object) -> Names:
-    """Zeros: of large ones, an initializer would be as large."""
+def _optimiser_state(problem: GraphProblem, graph: Assembly, optimiser: object) -> Names:
+    """Zeros, made by a node: a constant would be as large in the file as the matrices."""
     matrices = problem.head.matrices
-    state = matrices | {GIVEN: matrices[GIVEN].new_empty(1, matrices[GIVEN].shape[0])}
+    output = matrices[FC1_INPUT].new_empty(1, len(matrices[FC1_INPUT]))
+    state = matrices | {FC1_INPUT: output}
     return {
         name: graph.add("ConstantOfShape", graph.constant(np.array(shape, np.int64)))
-        for name, shape in memory_shapes(state, optimiser).items()
+        for name, shape in optimiser_state_shapes(state, optimiser).items()
     }
 
 
@@ -160,15 +166,15 @@ def write_adaptation_graph(
 ) -> None:
     """Writes the graph of a bundle's main network, `head`, by the schedule of that name.
 
-    None is the manifest's own. Raises ValueError for an unknown one, and for a body whose
-    keypoints are not known.
+    None is the manifest's own. Raises ValueError for an unknown one, and for a body without a
+    definition of its keypoints.
     """
     problem = GraphProblem.of(head, manifest, body, manifest.schedule.schedule(schedule))
     model = adaptation_graph(problem)
     facts = {
         "keypoints": ",".join(problem.keypoints),
         "schedule": problem.schedule.name,
-        MAX_STEPS: str(problem.schedule.max_steps),
+        MAX_STEPS_INPUT: str(problem.schedule.max_steps),
         "tolerance": str(problem.schedule.tolerance),
         "camera": manifest.camera,
         "body": body.name,

@@ -1,8 +1,4 @@
-"""Nodes that cost time and say nothing, out of a graph: copies of large matrices, above all.
-
-A transposed matrix that several Gemms read is written down by engines, though each could read it
-as it is; and so is one that gets an axis and loses it again, where a loop hands it on.
-"""
+"""A piece as an ONNX graph: traced by PyTorch's exporter, simplified, and with names of its own."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -15,13 +11,18 @@ from onnx import helper, numpy_helper
 from dualhmr_export.adaptation_graph.pieces import Piece, PieceModule
 from dualhmr_export.onnx_files import quiet_exporter
 
+OPSET = 18
 Constants = dict[str, npt.NDArray[Any]]
 
 _INVERSE = {"Squeeze": "Unsqueeze", "Unsqueeze": "Squeeze"}
 
 
-def tidy(graph: onnx.GraphProto) -> None:
-    """In place; what the outputs are and are called stays."""
+def simplify(graph: onnx.GraphProto) -> None:
+    """Removes nodes that only copy large matrices, in place; outputs and their order stay.
+
+    Engines store a transposed matrix that several Gemms read, though each Gemm can read it
+    transposed. They also store a matrix that gets an axis and loses it again between two steps.
+    """
     constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
     makers: dict[str, onnx.NodeProto] = {}
     same: dict[str, str] = {}
@@ -31,7 +32,7 @@ def tidy(graph: onnx.GraphProto) -> None:
         if before is not None and _undoes(node, before, constants):
             same[node.output[0]] = before.input[0]
         if node.op_type == "Gemm":
-            _read_as_it_is(node, makers)
+            _absorb_transposes(node, makers)
         makers |= dict.fromkeys(node.output, node)
     for output in graph.output:
         output.name = same.get(output.name, output.name)
@@ -46,15 +47,16 @@ def _undoes(node: onnx.NodeProto, before: onnx.NodeProto, constants: Constants) 
     return all(each is not None and each.tolist() in (0, [0]) for each in axes)
 
 
-def _read_as_it_is(gemm: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> None:
+def _absorb_transposes(gemm: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> None:
+    """Reads the inputs of transposes by the Gemm's own `transA` and `transB`."""
     for place, attribute in enumerate(("transA", "transB")):
         maker = makers.get(gemm.input[place])
         if maker is not None and maker.op_type == "Transpose":
             gemm.input[place] = maker.input[0]
-            turned = 1 - next((each.i for each in gemm.attribute if each.name == attribute), 0)
+            flipped = 1 - next((each.i for each in gemm.attribute if each.name == attribute), 0)
             kept = [each for each in gemm.attribute if each.name != attribute]
             del gemm.attribute[:]
-            gemm.attribute.extend([*kept, onnx.helper.make_attribute(attribute, turned)])
+            gemm.attribute.extend([*kept, helper.make_attribute(attribute, flipped)])
 
 
 def _drop_unread(graph: onnx.GraphProto) -> None:
@@ -68,20 +70,18 @@ def _drop_unread(graph: onnx.GraphProto) -> None:
     graph.node.extend(reversed(kept))
 
 
-OPSET = 18
-
-
 class Fragment(NamedTuple):
     """A piece's graph."""
 
     graph: onnx.GraphProto
     reads: tuple[str, ...]
-    makes: tuple[str, ...]
-    """What the outputs of `graph` are, in order."""
+    """The piece's names of the inputs of `graph`, in order."""
+    results: tuple[str, ...]
+    """The piece's names of the outputs of `graph`, in order."""
 
 
 def fragment_of(piece: Piece, *, free: str | None = None) -> Fragment:
-    """Traces `piece`; the first dimension of what it reads as `free` may be any."""
+    """Traces `piece`; the first dimension of the input named `free` stays dynamic."""
     with torch.no_grad():
         module = PieceModule(piece)
     shapes = tuple({0: torch.export.Dim.DYNAMIC} if name == free else None for name in module.reads)
@@ -98,19 +98,22 @@ def fragment_of(piece: Piece, *, free: str | None = None) -> Fragment:
     assert program is not None
     model = program.model_proto
     assert not model.functions
-    tidy(model.graph)
-    return Fragment(model.graph, module.reads, module.makes)
+    simplify(model.graph)
+    return Fragment(model.graph, module.reads, module.results)
 
 
 Names = dict[str, str]
-"""What a piece calls its tensors -> what the graph calls them."""
+"""A piece's names of its tensors -> the graph's names."""
 
 
 def renamed(
-    fragment: Fragment, given: Names, names: Names, prefix: str
+    fragment: Fragment, inputs: Names, names: Names, prefix: str
 ) -> Iterator[tuple[onnx.NodeProto, onnx.NodeProto]]:
-    """Its nodes, each also with the graph's names; who takes them adds theirs to `names`."""
-    names |= {"": ""} | {name: given[name] for name in fragment.reads}
+    """The fragment's nodes, each with a copy that has the graph's names.
+
+    The caller places the copy, and adds the names of its outputs to `names` before the next one.
+    """
+    names |= {"": ""} | {name: inputs[name] for name in fragment.reads}
     for original in fragment.graph.node:
         node = onnx.NodeProto()
         node.CopyFrom(original)
@@ -122,7 +125,7 @@ def renamed(
 
 
 def as_outputs(body: list[onnx.NodeProto], results: list[str], prefix: str) -> list[str]:
-    """The results, each made by a node of the body and named once, as outputs of it must be."""
+    """Names of `results` as outputs of a loop's body: each from a node, and no name twice."""
     made = {name for node in body for name in node.output}
     ends: list[str] = []
     for result in results:

@@ -1,4 +1,4 @@
-"""How an adaptation goes: the losses so far, which iterate is best, and whether to go on."""
+"""`adapt`: runs a schedule of steps, stops early, and returns the best iterate."""
 
 import math
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class AdaptationResult:
     loss_history: tuple[float, ...]
     """The watched loss at the start and after every step."""
     outputs: tuple[object, ...]
-    """What the loss function put out at the start and after every step."""
+    """The loss function's output at the start and after every step."""
     stop_reason: str
     """`converged`, `max_steps` or `non_finite`."""
 
@@ -30,11 +30,11 @@ class AdaptationResult:
 
 
 class Recorder:
-    """Takes down one iterate after the other, and stops where `adapt` says that it does."""
+    """Records the iterates of one adaptation, and decides when it stops."""
 
     def __init__(self, tolerance: float) -> None:
         self.stop_reason = ""
-        """Empty while there is no reason to stop."""
+        """Empty while the adaptation goes on."""
         self._tolerance = tolerance
         self._history: list[float] = []
         self._outputs: list[object] = []
@@ -42,15 +42,15 @@ class Recorder:
         self._previous = math.inf
 
     def enter_phase(self) -> None:
-        """Says that another optimiser begins."""
-        # How little the last step of one optimiser did says nothing about the next optimiser.
+        """A phase with another optimiser begins."""
+        # A small change by the last step of one optimiser says nothing about the next optimiser.
         self._previous = math.inf
 
     def record(self, loss: float, output: object) -> bool:
-        """Takes down an iterate, unless its loss is not finite; whether it is the best one yet.
+        """Records an iterate with a finite loss; returns whether it is the best one so far.
 
-        A gradient that is not finite counts as a loss that is not. ValueError where that is so at
-        the start: there is nothing to fall back on.
+        `loss` is NaN for an iterate whose gradient is not finite. Raises ValueError for a loss at
+        the start that is not finite: there is no earlier iterate to return.
         """
         if not math.isfinite(loss):
             if not self._history:
@@ -67,8 +67,8 @@ class Recorder:
         self._outputs.append(output)
         return best
 
-    def course(self) -> AdaptationResult:
-        """All that was taken down; without a reason to stop, the steps are used up."""
+    def result(self) -> AdaptationResult:
+        """All that was recorded; without another reason to stop, the steps are used up."""
         return AdaptationResult(
             best_step=self._best_step,
             loss_history=tuple(self._history),
@@ -79,7 +79,7 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Adaptation(AdaptationResult):
-    """How an adaptation went, and what came of it."""
+    """How an adaptation went, and the parameters it found."""
 
     parameters: Parameters
     """Those of the best iterate."""
@@ -91,8 +91,8 @@ def adapt(parameters: Parameters, loss_function: LossFunction, schedule: Schedul
 
     `loss_function` returns scalar losses by name. Adaptation ends when two consecutive watched
     losses within a phase differ by less than the schedule's tolerance, when the steps are used up,
-    or as soon as a loss or gradient is not finite: then what came before it stands. Raises
-    ValueError when the loss at the start is already not finite: there is nothing to fall back on.
+    or as soon as a loss or gradient is not finite: then the iterates before it count. Raises
+    ValueError when the loss or gradient at the start is already not finite.
     """
     recorder = Recorder(schedule.tolerance)
     best = parameters
@@ -114,13 +114,9 @@ def adapt(parameters: Parameters, loss_function: LossFunction, schedule: Schedul
             if recorder.record(watched, step.output):
                 best = parameters
             if recorder.stop_reason:
-                return _adaptation(recorder, best)
+                return Adaptation(**vars(recorder.result()), parameters=best)
             parameters, state = step.parameters, step.state
     losses, output = loss_function(parameters, schedule.watched_losses)
     if recorder.record(float(sum_losses(losses, schedule.watched_losses)), output):
         best = parameters
-    return _adaptation(recorder, best)
-
-
-def _adaptation(recorder: Recorder, best: Parameters) -> Adaptation:
-    return Adaptation(**vars(recorder.course()), parameters=best)
+    return Adaptation(**vars(recorder.result()), parameters=best)

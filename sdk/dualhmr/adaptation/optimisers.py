@@ -1,7 +1,8 @@
 """Optimisers as pure functions: parameters, gradients and state in, parameters and state out.
 
-Out of place, so that a step can be differentiated through, mapped over samples and exported. They
-are written in methods of tensors alone: schedules hold optimisers, and are read without PyTorch.
+Nothing is changed in place, so a step can be differentiated through, mapped over samples and
+exported. Schedules hold optimisers and are read without PyTorch, so only type checkers import it
+here at the top.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 Parameters: TypeAlias = "dict[str, Tensor]"
 
 
-class State(NamedTuple):
-    """What an optimiser remembers: the number of updates made, and moments by parameter."""
+class OptimiserState(NamedTuple):
+    """The number of updates made, and Adam's moments by parameter; empty for gradient descent."""
 
     updates: int
     first: Parameters
@@ -34,34 +35,34 @@ class Optimiser(Protocol):
         """The step size."""
         ...
 
-    def start(self, parameters: Parameters) -> State:
+    def start(self, parameters: Parameters) -> OptimiserState:
         """The state before the first update."""
         ...
 
     def update(
-        self, parameters: Parameters, gradients: Parameters, state: State
-    ) -> tuple[Parameters, State]:
+        self, parameters: Parameters, gradients: Parameters, state: OptimiserState
+    ) -> tuple[Parameters, OptimiserState]:
         """The parameters and the state after one update."""
         ...
 
 
 @dataclass(frozen=True)
 class GradientDescent:
-    """w - rate x gradient, where a gradient longer than `max_norm` is first cut to that length.
+    """w - rate x gradient, where a gradient longer than `max_norm` is first scaled to that norm.
 
-    The length is that of all parameters' gradients together.
+    The norm is that of all parameters' gradients together.
     """
 
     learning_rate: float
     max_norm: float | None = None
 
-    def start(self, parameters: Parameters) -> State:  # noqa: ARG002
+    def start(self, parameters: Parameters) -> OptimiserState:  # noqa: ARG002
         """The state before the first update."""
-        return State(0, {}, {})
+        return OptimiserState(0, {}, {})
 
     def update(
-        self, parameters: Parameters, gradients: Parameters, state: State
-    ) -> tuple[Parameters, State]:
+        self, parameters: Parameters, gradients: Parameters, state: OptimiserState
+    ) -> tuple[Parameters, OptimiserState]:
         """The parameters and the state after one update."""
         rate: float | Tensor = self.learning_rate
         if self.max_norm is not None:
@@ -70,14 +71,60 @@ class GradientDescent:
         updated = {
             name: parameter - rate * gradients[name] for name, parameter in parameters.items()
         }
-        return updated, State(state.updates + 1, {}, {})
+        return updated, OptimiserState(state.updates + 1, {}, {})
 
 
 def clip_scale(squared_norm: Tensor, max_norm: float) -> Tensor:
-    """What to scale gradients of this squared length by, lest they be longer than `max_norm`."""
+    """The factor, at most 1, that limits gradients of this squared norm to `max_norm`."""
     # A floor keeps the root's derivative finite where the gradient vanishes.
-    norm = squared_norm.clamp_min(_tiny(squared_norm)).sqrt()
+    norm = squared_norm.clamp_min(_smallest_normal(squared_norm)).sqrt()
     return (max_norm / norm).clamp_max(1.0)
+
+
+class AdamCoefficients(NamedTuple):
+    """The numbers of one Adam update, bias correction included.
+
+        m <- beta1 m + (1 - beta1) g,    v <- beta2 v + (1 - beta2) g^2,
+        w <- w - rate m / (sqrt v + epsilon)
+
+    `rate` and `epsilon` are tensors () where a captured graph or a loop in ONNX reads them.
+    """
+
+    beta1: float
+    beta2: float
+    rate: float | Tensor
+    epsilon: float | Tensor
+
+
+class Moments(NamedTuple):
+    """Adam's moving means of a gradient and of its square, m and v."""
+
+    first: Tensor
+    second: Tensor
+
+    def updated(self, gradient: Tensor, coefficients: AdamCoefficients) -> Moments:
+        """The moments after one more gradient."""
+        beta1, beta2 = coefficients.beta1, coefficients.beta2
+        first = self.first.lerp(gradient, 1 - beta1)
+        second = (beta2 * self.second).addcmul(gradient, gradient, value=1 - beta2)
+        return Moments(first, second)
+
+    def root(self) -> Tensor:
+        """The square root of v, never quite zero.
+
+        The floor is too small to count beside epsilon. But second-order gradients need the root's
+        derivative, which is infinite where a gradient has always been zero.
+        """
+        return self.second.clamp_min(_smallest_normal(self.second)).sqrt()
+
+
+def adam_update(
+    parameter: Tensor, moments: Moments, gradient: Tensor, coefficients: AdamCoefficients
+) -> tuple[Tensor, Moments]:
+    """One Adam update of one tensor: the parameter and its moments, all new tensors."""
+    moments = moments.updated(gradient, coefficients)
+    root = moments.root() + coefficients.epsilon
+    return parameter.addcdiv(-coefficients.rate * moments.first, root), moments
 
 
 @dataclass(frozen=True)
@@ -89,37 +136,37 @@ class Adam:
     beta2: float = 0.999
     epsilon: float = 1e-8
 
-    def start(self, parameters: Parameters) -> State:
+    def coefficients(self, updates: int) -> AdamCoefficients:
+        """Those of the update that follows `updates` others."""
+        # The correction of v, 1 / (1 - beta2^t), moves from under the root to rate and epsilon:
+        # that saves one pass over memory.
+        root = math.sqrt(1 - self.beta2 ** (updates + 1))
+        rate = self.learning_rate * root / (1 - self.beta1 ** (updates + 1))
+        return AdamCoefficients(self.beta1, self.beta2, rate, self.epsilon * root)
+
+    def start(self, parameters: Parameters) -> OptimiserState:
         """The state before the first update."""
         zeros = {
             name: parameter.new_zeros(parameter.shape) for name, parameter in parameters.items()
         }
-        return State(0, zeros, dict(zeros))
+        return OptimiserState(0, zeros, dict(zeros))
 
     def update(
-        self, parameters: Parameters, gradients: Parameters, state: State
-    ) -> tuple[Parameters, State]:
+        self, parameters: Parameters, gradients: Parameters, state: OptimiserState
+    ) -> tuple[Parameters, OptimiserState]:
         """The parameters and the state after one update."""
-        updates = state.updates + 1
-        first_scale = 1 - self.beta1**updates
-        second_scale = 1 - self.beta2**updates
+        coefficients = self.coefficients(state.updates)
         updated, first, second = {}, {}, {}
         for name, parameter in parameters.items():
-            gradient = gradients[name]
-            first[name] = state.first[name].lerp(gradient, 1 - self.beta1)
-            second[name] = (self.beta2 * state.second[name]).addcmul(
-                gradient, gradient, value=1 - self.beta2
+            moments = Moments(state.first[name], state.second[name])
+            updated[name], (first[name], second[name]) = adam_update(
+                parameter, moments, gradients[name], coefficients
             )
-            # Too small to count beside epsilon; but second order needs the root's derivative,
-            # which is infinite where a gradient has always been zero.
-            mean_square = second[name].clamp_min(_tiny(gradient))
-            # Epsilon is scaled rather than the root: one pass over memory less.
-            root = mean_square.sqrt() + self.epsilon * math.sqrt(second_scale)
-            rate = self.learning_rate * math.sqrt(second_scale) / first_scale
-            updated[name] = parameter.addcdiv(-rate * first[name], root)
-        return updated, State(updates, first, second)
+        return updated, OptimiserState(state.updates + 1, first, second)
 
 
-def _tiny(tensor: Tensor) -> float:
-    """The smallest normal number in double precision, or in single."""
-    return 2.0**-1022 if tensor.element_size() == 8 else 2.0**-126
+def _smallest_normal(tensor: Tensor) -> float:
+    """The smallest positive normal number of the tensor's dtype."""
+    import torch
+
+    return torch.finfo(tensor.dtype).tiny

@@ -4,28 +4,31 @@ from dataclasses import dataclass, replace
 
 from dualhmr.adaptation.optimisers import Adam, GradientDescent, Optimiser
 
-MAX_STEPS = 14
+# As in the Meta-HMR release.
+_STEPS = 14
 
 CONVERGED, OUT_OF_STEPS, NON_FINITE = "converged", "max_steps", "non_finite"
-"""Why an adaptation ends."""
+STOP_REASONS = (OUT_OF_STEPS, CONVERGED, NON_FINITE)
+"""Why an adaptation ends; in the order of the numbers in a bundle's `adaptation.onnx`."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Some steps of one optimiser on the sum of some losses."""
+    """Up to `steps` steps of one optimiser on the sum of some losses."""
 
     optimiser: Optimiser
     steps: int
     losses: tuple[str, ...] | None = None
-    """Names of the losses that count; None is all that the objective has."""
+    """Names of the losses in the sum; None is all that the objective has."""
 
 
 @dataclass(frozen=True)
 class Schedule:
     """Phases in order, at least one.
 
-    The loss that is watched, reported, and compared to find the best iterate, is the last phase's.
-    It stops early once two consecutive ones within a phase differ by less than `tolerance`.
+    The watched loss, which is reported and decides which iterate is best, is that of the last
+    phase. The adaptation stops early once two consecutive watched losses within a phase differ by
+    less than `tolerance`.
     """
 
     name: str
@@ -38,7 +41,7 @@ class Schedule:
 
     @property
     def max_steps(self) -> int:
-        """The most steps that are taken."""
+        """The steps of all phases together."""
         return sum(phase.steps for phase in self.phases)
 
     @property
@@ -47,7 +50,7 @@ class Schedule:
         return self.phases[-1].losses
 
     def limited_to(self, max_steps: int) -> "Schedule":
-        """The same schedule, cut after `max_steps` steps, or with its last phase drawn out to them.
+        """The same schedule with `max_steps` steps: cut there, or with a longer last phase.
 
         Raises ValueError for a negative number.
         """
@@ -63,19 +66,19 @@ class Schedule:
 
 def paper_schedule(*, adam_rate: float = 1e-5, tolerance: float = 2e-5) -> Schedule:
     """Algorithm 1: Eq. 9 at every step - 2D keypoints and pseudo mesh - with Adam."""
-    return Schedule("paper", (Phase(Adam(adam_rate), MAX_STEPS),), tolerance)
+    return Schedule("paper", (Phase(Adam(adam_rate), _STEPS),), tolerance)
 
 
 def trained_schedule(
     inner_step: GradientDescent, *, adam_rate: float = 1e-5, tolerance: float = 2e-5
 ) -> Schedule:
-    """Eq. 9 at every step: first the inner step that training took, then Adam.
+    """Eq. 9 at every step: first the inner step of meta-training, then Adam.
 
-    Networks are trained to be right after that step, not before it: where it is long they leave
-    it much to do, as much as finding the camera, and Adam is slow at that.
+    Training makes the networks good after that step, not before it. Where the inner step is long,
+    they leave large corrections to it, such as that of the camera, for which Adam needs many steps.
     """
-    then = Phase(Adam(adam_rate), MAX_STEPS - 1)
-    return Schedule("trained", (Phase(inner_step, 1), then), tolerance)
+    adam = Phase(Adam(adam_rate), _STEPS - 1)
+    return Schedule("trained", (Phase(inner_step, 1), adam), tolerance)
 
 
 def release_schedule(
@@ -84,15 +87,15 @@ def release_schedule(
     """The authors' code: one plain step of Eq. 9, then Adam on the 2D keypoints alone.
 
     The release adapts one set of parameters per batch, and the whole network from its second step
-    on. Here every person has a set of their own, and `scope` says which parameters move.
+    on. Here every person has parameters of their own, and `scope` says which ones are adapted.
     """
-    keypoints_only = Phase(Adam(adam_rate), MAX_STEPS - 1, losses=("keypoints_2d",))
+    keypoints_only = Phase(Adam(adam_rate), _STEPS - 1, losses=("keypoints_2d",))
     return Schedule("release", (Phase(inner_step, 1), keypoints_only), tolerance)
 
 
 def eft_schedule(*, adam_rate: float = 1e-5, tolerance: float = 2e-5) -> Schedule:
     """EFT (Joo et al., 3DV 2021; Eq. 4-5): Adam on the 2D keypoints, no pseudo mesh."""
-    only_keypoints = Phase(Adam(adam_rate), MAX_STEPS, losses=("keypoints_2d",))
+    only_keypoints = Phase(Adam(adam_rate), _STEPS, losses=("keypoints_2d",))
     return Schedule("eft", (only_keypoints,), tolerance)
 
 
@@ -107,9 +110,9 @@ def named_schedule(
     descent_max_norm: float | None = None,
     tolerance: float = 2e-5,
 ) -> Schedule:
-    """The schedule called `name`, at the given rates; ValueError names the known ones.
+    """The schedule called `name`, at these rates; ValueError for an unknown name.
 
-    `descent_rate` and `descent_max_norm` are those of the plain step, where there is one.
+    `descent_rate` and `descent_max_norm` are those of the gradient-descent step, if it has one.
     """
     inner_step = GradientDescent(descent_rate, descent_max_norm)
     if name == "paper":

@@ -6,21 +6,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.optimisers import Optimiser, Parameters, State
+from dualhmr.adaptation.optimisers import Optimiser, OptimiserState, Parameters
 
 Losses = dict[str, Tensor]
 LossFunction = Callable[[Parameters, Collection[str] | None], tuple[Losses, object]]
-"""Parameters and the names of wanted losses -> scalar losses by name, and output to keep.
+"""Parameters and the names of wanted losses -> scalar losses by name, and an output to keep.
 
-The output is tensors, in tuples or dicts however nested.
+The output consists of tensors, in tuples or dicts of any nesting.
 """
 
 
-class Step(NamedTuple):
-    """What a step made; losses, gradients and output are of the parameters it was given."""
+class StepResult(NamedTuple):
+    """The updated parameters and state; losses, gradients and output belong to the old ones."""
 
     parameters: Parameters
-    state: State
+    state: OptimiserState
     losses: Losses
     gradients: Parameters
     output: object
@@ -30,18 +30,18 @@ def adaptation_step(
     parameters: Parameters,
     loss_function: LossFunction,
     optimiser: Optimiser,
-    state: State,
+    state: OptimiserState,
     *,
     losses: Collection[str] | None = None,
     also: Collection[str] | None = (),
     keep_graph: bool = False,
-) -> Step:
+) -> StepResult:
     """One update of `parameters` on the sum of the named `losses` (None: all).
 
-    `also` names losses that are evaluated and returned, but not descended on (None: all). Pure:
-    nothing is changed in place, so the step can be mapped over samples with `torch.func.vmap`. With
-    `keep_graph` the updated parameters stay differentiable with respect to the given ones (second
-    order); without it gradients are constants (first order).
+    `also` names losses that are evaluated and returned, but are not part of the sum (None: all).
+    Pure: nothing is changed in place, so the step can be mapped over samples with
+    `torch.func.vmap`. With `keep_graph` the updated parameters stay differentiable with respect to
+    the old ones (second order); without it gradients are constants (first order).
     """
     wanted = None if losses is None or also is None else {*losses, *also}
 
@@ -53,22 +53,22 @@ def adaptation_step(
     if not keep_graph:
         gradients = {name: gradient.detach() for name, gradient in gradients.items()}
     updated, state = optimiser.update(parameters, gradients, state)
-    return Step(updated, state, values, gradients, output)
+    return StepResult(updated, state, values, gradients, output)
 
 
 def sum_losses(values: Losses, names: Collection[str] | None) -> Tensor:
-    """The sum of the losses in `names` (None: of all), for each person if losses are (N,).
+    """The sum of the losses in `names` (None: of all); (N,) where the losses are.
 
-    ValueError if none of them is there.
+    Raises ValueError if `values` has none of them.
     """
     counted = [value for name, value in values.items() if names is None or name in names]
     if not counted:
-        raise ValueError(f"no loss to descend on: {names} of {list(values)}")
+        raise ValueError(f"no loss to minimise: {names} of {list(values)}")
     return torch.stack(counted).sum(0)
 
 
 def all_finite(gradients: Parameters) -> Tensor:
-    """Whether they are, as a bool tensor ()."""
-    # A sum is one pass over memory, and anything not finite stays so in it.
+    """Whether all gradients are finite, as a bool tensor ()."""
+    # A sum is one pass over memory, and NaN and infinity survive it.
     sums = [gradient.sum() for gradient in gradients.values()]
     return torch.isfinite(torch.stack(sums)).all()

@@ -1,7 +1,8 @@
 """The regressor head: from features to SMPL parameters by repeated correction.
 
 HMR's iterative error feedback (Kanazawa et al., CVPR 2018) with CLIFF's box information (Li et
-al., ECCV 2022). There is no activation between the layers, so the head is affine in its input.
+al., ECCV 2022). There is no nonlinearity between the layers, so the head is affine in its input;
+`dualhmr.adaptation.fast_head` makes use of that.
 """
 
 import hashlib
@@ -26,8 +27,8 @@ SHAPE_COUNT = 10
 CAMERA_COUNT = 3
 BOX_INFO_COUNT = 3
 _ESTIMATE_COUNTS = [POSE_COUNT, SHAPE_COUNT, CAMERA_COUNT]
+# Small, so that an untrained head stays close to its start.
 _DECODER_GAIN = 0.01
-
 
 Layer = Callable[[Tensor], Tensor]
 
@@ -51,7 +52,7 @@ class HeadOutput(NamedTuple):
 
 
 def as_output(estimate: Tensor) -> HeadOutput:
-    """The estimate (N, 157), which is pose, betas and camera side by side, in its parts."""
+    """Splits an estimate (N, 157) into pose, betas and camera."""
     return HeadOutput(*torch.split(estimate, _ESTIMATE_COUNTS, dim=1))
 
 
@@ -64,8 +65,8 @@ class RegressorHead(nn.Module):
     """Features, and box info for CLIFF, to `HeadOutput`.
 
     Starting from `init_pose`, `init_shape` and `init_cam` (buffers, part of the state dict), each
-    of `iterations` rounds adds a correction computed from the features and the estimate so far.
-    Meta-HMR runs 10 rounds in the main network and 3 in the auxiliary one; the number is not in
+    of `iterations` iterations adds a correction computed from the features and the estimate so far.
+    Meta-HMR runs 10 iterations in the main network and 3 in the auxiliary one; the number is not in
     its checkpoints. `mean_pose`, 144 numbers in the 6D layout, replaces the identity rotations
     as the start, global orientation included. Dropout acts in training mode only.
     """
@@ -91,8 +92,8 @@ class RegressorHead(nn.Module):
         self.feature_count = feature_count
         self.iterations = iterations
         self.reads_box_info = reads_box_info
-        given_count = feature_count + BOX_INFO_COUNT * reads_box_info
-        self.fc1 = nn.Linear(given_count + sum(_ESTIMATE_COUNTS), hidden)
+        input_count = feature_count + BOX_INFO_COUNT * reads_box_info
+        self.fc1 = nn.Linear(input_count + sum(_ESTIMATE_COUNTS), hidden)
         self.drop1 = nn.Dropout(dropout)
         self.fc2 = nn.Linear(hidden, hidden)
         self.drop2 = nn.Dropout(dropout)
@@ -106,28 +107,28 @@ class RegressorHead(nn.Module):
     def forward(self, features: Tensor, box_info: Tensor | None = None) -> HeadOutput:
         """Features (N, `feature_count`) and box info (N, 3) to the parameters of N persons.
 
-        Raises ValueError where box info is missing for a head that reads it, or given to one
+        Raises ValueError where box info is missing for a head that reads it, or passed to one
         that does not.
         """
-        given = self.given(features, box_info)
+        head_input = self.head_input(features, box_info)
         # Features and box info stay the same over the iterations, so their share of fc1, by far
         # the larger one, is computed once.
-        counts = [given.shape[-1], sum(_ESTIMATE_COUNTS)]
-        weight_given, weight_estimate = torch.split(self.fc1.weight, counts, dim=1)
-        constant = F.linear(given, weight_given, self.fc1.bias)
+        counts = [head_input.shape[-1], sum(_ESTIMATE_COUNTS)]
+        weight_input, weight_estimate = torch.split(self.fc1.weight, counts, dim=1)
+        constant = F.linear(head_input, weight_input, self.fc1.bias)
         return self.iterate(
-            given.shape[0],
+            head_input.shape[0],
             first=lambda estimate: constant + F.linear(estimate, weight_estimate),
             second=self.fc2,
-            decode=self._decoded,
+            decode=self._decode,
         )
 
     def iterate(self, persons: int, *, first: Layer, second: Layer, decode: Layer) -> HeadOutput:
-        """The rounds of correction, given what the layers are.
+        """The iterations, with any layers.
 
-        `first` takes the estimate (N, 157) to the hidden layer, `second` the hidden layer to the
-        next, and `decode` that to the correction (N, 157). `forward` is this with the head's own
-        layers; training passes layers that differ from person to person.
+        `first` maps the estimate (N, 157) to the first hidden layer, `second` that to the second
+        one, and `decode` that to the correction (N, 157). `forward` passes the head's own layers;
+        training passes layers that differ from person to person.
         """
         estimate = torch.cat([self.init_pose, self.init_shape, self.init_cam], dim=1)
         estimate = estimate.expand(persons, -1)
@@ -136,8 +137,8 @@ class RegressorHead(nn.Module):
             estimate = estimate + decode(self.drop2(second(hidden)))
         return as_output(estimate)
 
-    def given(self, features: Tensor, box_info: Tensor | None) -> Tensor:
-        """What the head reads and no round changes: features (N, F), and box info for CLIFF.
+    def head_input(self, features: Tensor, box_info: Tensor | None) -> Tensor:
+        """What all iterations read alike: features (N, F), and box info for CLIFF; (N, G).
 
         Raises ValueError as `forward` does.
         """
@@ -147,19 +148,18 @@ class RegressorHead(nn.Module):
             )
         if not self.reads_box_info:
             if box_info is not None:
-                raise ValueError("this head reads no box info (HMR), but box_info was given")
+                raise ValueError("this head reads no box info (HMR), but box_info was passed")
             return features
         if box_info is None:
             raise ValueError("this head reads box info (CLIFF), but box_info is missing")
         return torch.cat([features, box_info], dim=1)
 
-    def _decoded(self, hidden: Tensor) -> Tensor:
+    def _decode(self, hidden: Tensor) -> Tensor:
         return torch.cat([self.decpose(hidden), self.decshape(hidden), self.deccam(hidden)], dim=1)
 
 
 def _decoder(hidden: int, outputs: int) -> nn.Linear:
     layer = nn.Linear(hidden, outputs)
-    # A small gain: an untrained head stays close to its start.
     nn.init.xavier_uniform_(layer.weight, gain=_DECODER_GAIN)
     return layer
 
@@ -176,19 +176,19 @@ def _initial_pose(mean_pose: Tensor | None) -> Tensor:
 
 
 def affine_head(head: RegressorHead) -> AffineHead:
-    """A copy of the head's weights as matrices; without dropout, the head is these."""
+    """A copy of the head's weights as matrices; equal to the head without dropout."""
     start = torch.cat([head.init_pose, head.init_shape, head.init_cam], dim=1)
     return AffineHead.from_parameters(
         dict(head.named_parameters()), start=start, iterations=head.iterations
     )
 
 
-_SHAPES = {"pose": (144,), "shape": (10,), "cam": (3,)}
+_MEAN_SHAPES = {"pose": (144,), "shape": (10,), "cam": (3,)}
 
 
 @dataclass(frozen=True, eq=False)
 class MeanParams:
-    """An estimate to begin with, and the file that it is from."""
+    """The estimate before the first iteration, and the hash of its file."""
 
     start: HeadOutput
     """Of one person; 6D rotations as the heads read them, global orientation included."""
@@ -210,12 +210,12 @@ def read_mean_params(path: str | os.PathLike[str]) -> MeanParams:
     content = path.read_bytes()
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in _SHAPES if name in archive}
+            arrays = {name: archive[name] for name in _MEAN_SHAPES if name in archive}
     except Exception as error:  # a damaged archive can raise anything
         raise ValueError(
             f"{path}: damaged, or not an .npz of plain arrays ({error}); get it again"
         ) from error
-    missing = [name for name in _SHAPES if name not in arrays]
+    missing = [name for name in _MEAN_SHAPES if name not in arrays]
     if missing:
         raise ValueError(
             f"{path} lacks {', '.join(missing)}; SPIN's smpl_mean_params.npz has pose, shape, cam"
@@ -225,7 +225,7 @@ def read_mean_params(path: str | os.PathLike[str]) -> MeanParams:
 
 
 def _numbers(path: Path, name: str, array: NDArray[Any]) -> Tensor:
-    shape = _SHAPES[name]
+    shape = _MEAN_SHAPES[name]
     if array.dtype.kind != "f" or array.shape != shape:
         hint = "; rotations have to be in 6D, not axis-angle" if name == "pose" else ""
         raise ValueError(

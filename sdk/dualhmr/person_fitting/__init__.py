@@ -1,6 +1,6 @@
-"""Adapting the head to one person: by PyTorch, or by a bundle's graph without it."""
+"""Adapting the networks to one person: in PyTorch, or without it by a bundle's ONNX graph."""
 
-from dualhmr.person_fitting.opening import ADAPTATIONS as ADAPTATIONS
-from dualhmr.person_fitting.opening import Adapter as Adapter
-from dualhmr.person_fitting.opening import choose_adaptation as choose_adaptation
-from dualhmr.person_fitting.opening import open_person_fitter as open_person_fitter
+from dualhmr.person_fitting.person_fitter import ADAPTATIONS as ADAPTATIONS
+from dualhmr.person_fitting.person_fitter import PersonFitter as PersonFitter
+from dualhmr.person_fitting.person_fitter import choose_adaptation as choose_adaptation
+from dualhmr.person_fitting.person_fitter import open_person_fitter as open_person_fitter

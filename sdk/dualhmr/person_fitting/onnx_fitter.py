@@ -1,4 +1,4 @@
-"""A bundle's `adaptation.onnx`: the whole adaptation of one person by one schedule, as a graph."""
+"""Fitting one person without PyTorch, by a bundle's `adaptation.onnx`: all steps in one graph."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.adaptation.schedule import CONVERGED, NON_FINITE, OUT_OF_STEPS, Schedule
+from dualhmr.adaptation.schedule import STOP_REASONS, Schedule
 from dualhmr.arrays import INSTALL_TORCH, to_numpy
 from dualhmr.bundle import ADAPTATION_GRAPH, Bundle
 from dualhmr.engines import EngineOptions
@@ -25,14 +25,12 @@ from dualhmr.person import (
     keypoints_input,
 )
 
-STOP_REASONS = (OUT_OF_STEPS, CONVERGED, NON_FINITE)
-"""What the numbers of `GraphOutputs.stop` mean."""
 SCHEDULE, KEYPOINTS = "schedule", "keypoints"
-"""Names of the file's metadata: the schedule's, and those of the keypoints, between commas."""
+"""Keys of the file's metadata: the name of the schedule, and those of the keypoints, by commas."""
 
 
 class GraphOutputs(NamedTuple):
-    """What the graph puts out, by name: the start, then every step; S in all."""
+    """The graph's outputs, by name: rows of the start, then of every step; S rows."""
 
     losses: FloatArray
     """(S,) the watched loss."""
@@ -49,16 +47,16 @@ class GraphOutputs(NamedTuple):
     camera_principal_point: FloatArray
     """(S, 2) image pixels."""
     stop: npt.NDArray[Any]
-    """() int64, a place in `STOP_REASONS`."""
+    """() int64, an index into `STOP_REASONS`."""
 
 
 class AdaptationGraph:
-    """The file, opened in ONNX Runtime on the CPU or on the GPU of `device`."""
+    """The graph in ONNX Runtime, on the CPU or on the GPU of `device`."""
 
     def __init__(self, path: Path, *, device: str, options: EngineOptions) -> None:
-        """Raises ImportError without ONNX Runtime, and ValueError for a file that is no such graph.
+        """Opens the file at `path`, with the threads of `options`.
 
-        Of `options` it reads the threads.
+        Raises ImportError without ONNX Runtime, and ValueError for a file that is no such graph.
         """
         self._session = open_session(
             path,
@@ -87,7 +85,7 @@ class AdaptationGraph:
         return f"onnxruntime {load_onnxruntime().__version__} {self._session.get_providers()[0]}"
 
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> GraphOutputs:
-        """Adapts to one person; of `inputs` it takes those that are in `reads`.
+        """Adapts to one person, with those of `inputs` that are in `reads`.
 
         Raises ValueError where one of them is missing.
         """
@@ -97,12 +95,12 @@ class AdaptationGraph:
                 f"{self._path} reads {', '.join(missing)}, which this dualhmr does not know; "
                 "export the bundle again, or install a newer dualhmr"
             )
-        given = {name: inputs[name] for name in self.reads}
-        return GraphOutputs(*self._session.run(GraphOutputs._fields, given))
+        arrays = {name: inputs[name] for name in self.reads}
+        return GraphOutputs(*self._session.run(GraphOutputs._fields, arrays))
 
 
 class OnnxFitter:
-    """Adapts the head by the schedule that the bundle was exported for."""
+    """A `PersonFitter` that adapts the head by the schedule that the bundle was exported for."""
 
     def __init__(self, bundle: Bundle, *, device: str, options: EngineOptions) -> None:
         """Raises FileNotFoundError for a bundle without the graph, ValueError for a damaged one."""
@@ -121,7 +119,7 @@ class OnnxFitter:
 
     @property
     def schedule(self) -> Schedule:
-        """The one that the graph follows, at the bundle's rates."""
+        """The graph's schedule, at the bundle's rates."""
         return self._bundle.manifest.schedule.schedule(self._graph.schedule)
 
     def adapt(self, evidence: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
@@ -146,7 +144,7 @@ class OnnxFitter:
     def _inputs(
         self, evidence: PersonEvidence, max_steps: int
     ) -> dict[str, npt.NDArray[np.generic]]:
-        """All that a graph may read."""
+        """All inputs that a graph may have."""
         keypoints = keypoints_input(
             evidence.observed.crop_keypoints,
             evidence.observed.confidence,
@@ -168,15 +166,15 @@ class OnnxFitter:
         return PersonIterates(
             losses=tuple(outputs.losses.tolist()),
             trace=StepTrace(outputs.step_rotations, outputs.step_betas, outputs.step_translation),
-            keypoints_2d=self._named(outputs.step_keypoints, names),
+            keypoints_2d=self._reordered(outputs.step_keypoints, names),
             focal_length=outputs.camera_focal_length,
             principal_point=outputs.camera_principal_point,
             best_step=int(np.argmin(outputs.losses)),
             stop_reason=STOP_REASONS[int(outputs.stop)],
         )
 
-    def _named(self, step_keypoints: FloatArray, names: KeypointSet) -> FloatArray:
-        """The graph's keypoints in the order of the user's, NaN for those that it does not know."""
+    def _reordered(self, step_keypoints: FloatArray, names: KeypointSet) -> FloatArray:
+        """The graph's keypoints in the order of the user's, NaN for those that it lacks."""
         own = self._graph.keypoint_set.names
         absent = np.full_like(step_keypoints[:, :1], np.nan)
         order = [own.index(name) if name in own else len(own) for name in names.names]

@@ -1,4 +1,4 @@
-"""Adapting a network to one person in PyTorch."""
+"""Fitting one person in PyTorch: the head by the fast step, or the whole network by autograd."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +46,7 @@ class PersonTensors(NamedTuple):
 
 
 class TorchFitter:
-    """Adapts the head, or for scope "all" the whole main network, by any schedule."""
+    """A `PersonFitter` that adapts the head, or for scope "all" the whole main network."""
 
     def __init__(
         self,
@@ -79,23 +79,23 @@ class TorchFitter:
         """Adapts the network to one person; see `dualhmr.adaptation.adapt`."""
         with few_threads(self._device, self._scope):
             tensors = self.tensors(evidence)
-            return describe(tensors, self.course(tensors, schedule), evidence.observed)
+            return describe(tensors, self.adapt_tensors(tensors, schedule), evidence.observed)
 
-    def course(self, known: PersonTensors, schedule: Schedule) -> AdaptationResult:
-        """How that goes: of the head by the structured step, of the whole network by autograd."""
+    def adapt_tensors(self, person: PersonTensors, schedule: Schedule) -> AdaptationResult:
+        """As `adapt`, from tensors and without a body: outputs are `HeadOutput`s of one person."""
         if self._scope == "all":
-            return adapt(self.parameters, self.loss_function(known), schedule)
-        evaluate = ObjectiveGradient(known.objective, known.evidence)
-        given = self._head.given(known.features, self._box_info(known))
+            return adapt(self.parameters, self.loss_function(person), schedule)
+        evaluate = ObjectiveGradient(person.objective, person.evidence)
+        head_input = self._head.head_input(person.features, self._box_info(person))
         if self._captures:
-            heads = self._captured(known.objective, schedule, evaluate)
-            return heads.adapt(given, evaluate, output=as_output)[0]
-        return adapt_head(self._affine_head, given, evaluate, schedule, output=as_output)
+            heads = self._captured_heads(person.objective, schedule, evaluate)
+            return heads.adapt(head_input, evaluate, output=as_output)[0]
+        return adapt_head(self._affine_head, head_input, evaluate, schedule, output=as_output)
 
-    def _captured(
+    def _captured_heads(
         self, objective: Objective, schedule: Schedule, evaluate: ObjectiveGradient
     ) -> CapturedHeads:
-        """The step as CUDA graphs, captured for the first person of a kind and kept for others."""
+        """CUDA graphs of the steps, captured for the first person and kept for later ones."""
         key = (objective, schedule)
         if key not in self._graphs:
             self._graphs[key] = CapturedHeads(
@@ -105,7 +105,7 @@ class TorchFitter:
 
     @property
     def parameters(self) -> Parameters:
-        """What is adapted, as it is before."""
+        """What is adapted, before adaptation."""
         return dict(self._network.named_parameters())
 
     @property
@@ -130,43 +130,44 @@ class TorchFitter:
     def tensors(self, evidence: PersonEvidence) -> PersonTensors:
         """A person's evidence as tensors on the device."""
 
-        def moved(array: Any) -> Tensor:
+        def on_device(array: Any) -> Tensor:
             return as_tensor(array, self._device)
 
-        objective = self._objective(evidence.observed.keypoint_set)
+        observed = evidence.observed
+        objective = self._objective(observed.keypoint_set)
         tensors = Evidence(
-            moved(evidence.observed.crop_keypoints),
-            moved(evidence.observed.confidence),
-            View(*map(moved, evidence.observed.view)),
-            objective.target(moved(evidence.rotations), moved(evidence.betas)),
+            on_device(observed.crop_keypoints),
+            on_device(observed.confidence),
+            View(*map(on_device, observed.view)),
+            objective.target(on_device(evidence.rotations), on_device(evidence.betas)),
         )
-        inputs = {name: moved(array) for name, array in evidence.inputs.items()}
-        return PersonTensors(objective, tensors, inputs, moved(evidence.features))
+        inputs = {name: on_device(array) for name, array in evidence.inputs.items()}
+        return PersonTensors(objective, tensors, inputs, on_device(evidence.features))
 
-    def loss_function(self, known: PersonTensors) -> LossFunction:
+    def loss_function(self, person: PersonTensors) -> LossFunction:
         """The person's losses as a function of `parameters`, for autograd."""
 
         def losses(parameters: Parameters, names: Any) -> tuple[dict[str, Tensor], HeadOutput]:
-            output = self._run(parameters, known)
-            values = known.objective.losses(output, known.evidence, names)
+            output = self._run(parameters, person)
+            values = person.objective.losses(output, person.evidence, names)
             return {name: value[0] for name, value in values.items()}, output
 
         return losses
 
-    def _run(self, parameters: Parameters, known: PersonTensors) -> HeadOutput:
-        arguments: tuple[Any, ...] = (known.inputs,)
+    def _run(self, parameters: Parameters, person: PersonTensors) -> HeadOutput:
+        arguments: tuple[Any, ...] = (person.inputs,)
         if self._scope == "head":
-            arguments = (known.features, self._box_info(known))
+            arguments = (person.features, self._box_info(person))
         output: HeadOutput = torch.func.functional_call(self._network, parameters, arguments)
         return output
 
-    def _box_info(self, known: PersonTensors) -> Tensor | None:
-        return known.inputs["box_info"] if self._manifest.main.head_reads_box_info else None
+    def _box_info(self, person: PersonTensors) -> Tensor | None:
+        return person.inputs["box_info"] if self._manifest.main.head_reads_box_info else None
 
 
 @contextmanager
 def few_threads(device: str, scope: str) -> Iterator[None]:
-    """On a CPU the head's steps are many small sums, which cost more to share than to do."""
+    """One thread for the head's steps on a CPU: their sums are too small to share among threads."""
     threads = torch.get_num_threads()
     if device == "cpu" and scope == "head":
         torch.set_num_threads(1)
@@ -176,33 +177,27 @@ def few_threads(device: str, scope: str) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def describe(
-    known: PersonTensors, course: AdaptationResult, observed: ObservedPerson
-) -> AdaptedPerson:
-    """The best iterate in NumPy, its camera and keypoints, and the way there."""
-    return best_of(_iterates(known, course), observed)
-
-
 @torch.no_grad()
-def _iterates(known: PersonTensors, adaptation: AdaptationResult) -> PersonIterates:
-    """Every iterate in NumPy, with its camera and keypoints."""
+def describe(
+    person: PersonTensors, adaptation: AdaptationResult, observed: ObservedPerson
+) -> AdaptedPerson:
+    """All iterates in NumPy, with their cameras and keypoints, and the best one of them."""
     outputs = [output for output in adaptation.outputs if isinstance(output, HeadOutput)]
-    iterates = HeadOutput(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
-    objective, rotations = known.objective, iterates.rotations
-    camera = objective.camera(iterates.camera, known.evidence.view)
-    skeleton = pose_skeleton(objective.body, rotations, iterates.betas)
+    stacked = HeadOutput(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
+    objective, rotations = person.objective, stacked.rotations
+    camera = objective.camera(stacked.camera, person.evidence.view)
+    skeleton = pose_skeleton(objective.body, rotations, stacked.betas)
     keypoints = project(objective.points(skeleton)[0], camera)
-    return PersonIterates(
+    iterates = PersonIterates(
         losses=adaptation.loss_history,
-        trace=StepTrace(
-            *(_array(part) for part in (rotations, iterates.betas, camera.translation))
-        ),
+        trace=StepTrace(*(_array(part) for part in (rotations, stacked.betas, camera.translation))),
         keypoints_2d=_array(keypoints.masked_fill(~objective.available[:, None], torch.nan)),
         focal_length=_array(camera.focal_length.expand(len(outputs))),
         principal_point=_array(camera.principal_point.expand(len(outputs), 2)),
         best_step=adaptation.best_step,
         stop_reason=adaptation.stop_reason,
     )
+    return best_of(iterates, observed)
 
 
 def _array(tensor: Tensor) -> FloatArray:

@@ -12,7 +12,7 @@ from dualhmr.adaptation.fast_head import AffineHead
 def test_there_and_back(reads_box_info: bool) -> None:
     problem = HeadProblem.of(reads_box_info=reads_box_info)
     head = problem.affine
-    assert head.given_count == problem.given.shape[1]
+    assert head.input_count == problem.head_input.shape[1]
     parameters = head.parameters(head.matrices)
     torch.testing.assert_close(parameters, problem.parameters, rtol=0, atol=0)
     assert list(parameters) == list(problem.parameters)
@@ -41,7 +41,7 @@ def test_decoders_of_other_names() -> None:
     head = AffineHead.from_parameters(
         parameters, start=torch.zeros(4), iterations=2, decoders=("one", "two")
     )
-    assert head.given_count == 5
+    assert head.input_count == 5
     torch.testing.assert_close(
         head.parameters(head.matrices), {n: p.detach() for n, p in parameters.items()}
     )

@@ -213,7 +213,7 @@ def test_losses_of_weight_zero_are_absent(absent: str) -> None:
     evidence, estimate = make_evidence(objective, 2), make_estimate(2)
     gradient = ObjectiveGradient(objective, evidence)
     check_close(gradient(estimate), by_autograd(objective, evidence, estimate), within=EXACT)
-    with pytest.raises(ValueError, match="no loss to descend on"):
+    with pytest.raises(ValueError, match="no loss to minimise"):
         gradient(estimate, [absent], None)
 
 

@@ -88,7 +88,7 @@ class BatchFitter:
         inputs, evidence = self.adaptation_inputs(batch)
         main = self._networks.main
         box_info = inputs["box_info"] if main.head.reads_box_info else None
-        head_input = main.head.given(main.encode(inputs), box_info)
+        head_input = main.head.head_input(main.encode(inputs), box_info)
         evaluate = ObjectiveGradient(self.objective, evidence)
         return [
             adapt_heads(self._head, head_input, evaluate, schedule, output=as_output)

@@ -1,4 +1,4 @@
-"""Which arithmetic is the fastest where a tensor is."""
+"""`adapt` for a head, by the fast step: for one person, or for N persons at once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,79 +10,131 @@ from torch import Tensor
 
 from dualhmr.adaptation.adapt import AdaptationResult, Recorder
 from dualhmr.adaptation.fast_head.affine_head import AffineHead
-from dualhmr.adaptation.fast_head.arithmetic import Arithmetic, Gradients, TorchArithmetic
+from dualhmr.adaptation.fast_head.arithmetic import Arithmetic
+from dualhmr.adaptation.fast_head.choose_arithmetic import arithmetic_for
+from dualhmr.adaptation.fast_head.head_gradients import MatrixGradients
 from dualhmr.adaptation.fast_head.head_step import (
     AdaptedMatrices,
     DenseMatrix,
     Evaluate,
-    HeadInput,
     Problem,
     evaluate_head,
     evaluate_last,
-    move,
+    update_matrices,
 )
+from dualhmr.adaptation.fast_head.rank_one_output import HeadInput
 from dualhmr.adaptation.optimisers import Optimiser, Parameters
 from dualhmr.adaptation.schedule import Schedule
 
 
-def arithmetic_for(tensor: Tensor) -> Arithmetic:
-    """For float32 and float64 compiled loops on a CPU, a kernel on a GPU; PyTorch otherwise."""
-    # Imported only where they are used: numba and CuPy take a while to load.
-    if tensor.dtype not in (torch.float32, torch.float64):
-        return TorchArithmetic()
-    if tensor.device.type == "cpu":
-        from dualhmr.adaptation.fast_head.compiled import CompiledArithmetic
+@dataclass(frozen=True)
+class HeadAdaptation(AdaptationResult):
+    """How the adaptation of a head went, and the parameters it found."""
 
-        return CompiledArithmetic()
-    if tensor.device.type == "cuda":
-        from dualhmr.adaptation.fast_head.cuda_arithmetic import cuda_arithmetic
+    rebuild: Callable[[], Parameters] = field(repr=False, compare=False)
+    """Computes the parameters of the best iterate."""
 
-        return cuda_arithmetic()
-    return TorchArithmetic()
+    @cached_property
+    def parameters(self) -> Parameters:
+        """Those of the best iterate, by the names of the head's layers; built when first used."""
+        return self.rebuild()
 
 
-class Taken(NamedTuple):
-    """A step that was taken, for N persons."""
+def adapt_head(
+    head: AffineHead,
+    head_input: Tensor,
+    evaluate: Evaluate,
+    schedule: Schedule,
+    *,
+    output: Callable[[Tensor], object] = lambda estimate: estimate,
+    arithmetic: Arithmetic | None = None,
+) -> HeadAdaptation:
+    """The result of `adapt` on the head's parameters, for one person.
 
-    optimiser: Optimiser
-    updates: int
-    """How many the optimiser had made in this phase before."""
-    gradients: Gradients
+    `head_input` (1, G) is features, and box info for CLIFF. `output` maps an estimate (1, E) to
+    what `AdaptationResult.outputs` keeps of it. `arithmetic` is by default the fastest.
+    Raises ValueError where `adapt` does, and for an input that does not fit the head.
+    """
+    if head_input.shape[0] != 1:
+        raise ValueError(
+            f"the head's input is {tuple(head_input.shape)}, expected one person: (1, G)"
+        )
+    (adaptation,) = adapt_heads(
+        head, head_input, evaluate, schedule, output=output, arithmetic=arithmetic
+    )
+    return adaptation
 
 
 @torch.no_grad()
-def rebuild(
-    head: AffineHead, arithmetic: Arithmetic, taken: Sequence[Taken], person: int
-) -> Parameters:
-    """One person's after the steps `taken`.
+def adapt_heads(
+    head: AffineHead,
+    head_input: Tensor,
+    evaluate: Evaluate,
+    schedule: Schedule,
+    *,
+    output: Callable[[Tensor], object] = lambda estimate: estimate,
+    arithmetic: Arithmetic | None = None,
+) -> tuple[HeadAdaptation, ...]:
+    """The results of `adapt_head` for N persons with `head_input` (N, G), computed together.
 
-    Gradients are kept as the vectors that they are outer products of, so that this takes nothing
-    but the steps again; now with a matrix for what is given too, which `adapt_head` does without.
+    That pays where one person leaves a device idle; on a CPU, adapt one person after the other.
+    All persons take steps until all have stopped or the schedule ends; steps after a person's own
+    stop are dropped. Raises ValueError as `adapt_head`, naming the first person concerned.
     """
-    movables: AdaptedMatrices = {
-        name: DenseMatrix(matrix[None], arithmetic) for name, matrix in head.matrices.items()
-    }
-    for step in taken:
-        own = {name: gradient.of_person(person) for name, gradient in step.gradients.items()}
-        movables = move(movables, own, step.optimiser, step.updates)
-    return head.parameters({name: one.value[0] for name, one in movables.items()})
+    head.check_input(head_input)
+    arithmetic = arithmetic or arithmetic_for(head_input)
+    problem = Problem(head, HeadInput(head_input), evaluate, schedule.watched_losses, arithmetic)
+    recorder = BatchRecorder(len(head_input), schedule.tolerance, output)
+    steps: list[StepGradients] = []
+    if len(head_input):
+        matrices, steps = _take_steps(problem, schedule, recorder)
+        for matrix in matrices.values():
+            matrix.recycle()
+    return recorder.results(head, arithmetic, steps)
 
 
-class Records:
-    """A recorder for each of N persons; nothing more is taken down of those who have stopped."""
+class StepGradients(NamedTuple):
+    """One step that N persons took."""
 
-    def __init__(self, recorders: list[Recorder], output: Callable[[Tensor], object]) -> None:
-        self._recorders = recorders
+    optimiser: Optimiser
+    updates: int
+    """The number of updates of the optimiser in this phase before this one."""
+    gradients: MatrixGradients
+
+
+def _take_steps(
+    problem: Problem, schedule: Schedule, recorder: "BatchRecorder"
+) -> tuple[AdaptedMatrices, list[StepGradients]]:
+    matrices = problem.start()
+    steps: list[StepGradients] = []
+    for phase in schedule.phases:
+        recorder.enter_phase()
+        for updates in range(phase.steps):
+            evaluation = evaluate_head(problem, matrices, phase.losses)
+            recorder.record(evaluation.watched_loss, evaluation.estimate)
+            if recorder.all_stopped:
+                return matrices, steps
+            steps.append(StepGradients(phase.optimiser, updates, evaluation.gradients))
+            matrices = update_matrices(matrices, evaluation.gradients, phase.optimiser, updates)
+    recorder.record(*evaluate_last(problem, matrices))
+    return matrices, steps
+
+
+class BatchRecorder:
+    """A recorder for each of N persons; nothing is recorded of a person who has stopped."""
+
+    def __init__(self, persons: int, tolerance: float, output: Callable[[Tensor], object]) -> None:
+        self._recorders = [Recorder(tolerance) for _ in range(persons)]
         self._output = output
 
     def enter_phase(self) -> None:
-        """Says that another optimiser begins."""
+        """A phase with another optimiser begins."""
         for recorder in self._recorders:
             recorder.enter_phase()
 
-    def record(self, watched: Tensor, estimate: Tensor) -> None:
-        """The watched loss (N,) and the estimate (N, E), for those who have not stopped."""
-        for person, loss in enumerate(watched.tolist()):
+    def record(self, watched_loss: Tensor, estimate: Tensor) -> None:
+        """An iterate's watched loss (N,) and estimate (N, E)."""
+        for person, loss in enumerate(watched_loss.tolist()):
             recorder = self._recorders[person]
             if recorder.stop_reason:
                 continue
@@ -95,106 +147,34 @@ class Records:
 
     @property
     def all_stopped(self) -> bool:
-        """Whether there is nobody to go on for."""
+        """Whether further steps are in vain."""
         return all(recorder.stop_reason for recorder in self._recorders)
 
-
-@dataclass(frozen=True)
-class HeadAdaptation(AdaptationResult):
-    """How the adaptation of a head went, and what came of it."""
-
-    rebuild: Callable[[], Parameters] = field(repr=False, compare=False)
-    """Takes the steps up to the best one again, with all of the head's parameters."""
-
-    @cached_property
-    def parameters(self) -> Parameters:
-        """Those of the best iterate, as the head was made from; built when first asked for."""
-        return self.rebuild()
-
-
-def adapt_head(
-    head: AffineHead,
-    given: Tensor,
-    evaluate: Evaluate,
-    schedule: Schedule,
-    *,
-    output: Callable[[Tensor], object] = lambda estimate: estimate,
-    arithmetic: Arithmetic | None = None,
-) -> HeadAdaptation:
-    """What `adapt` says of the head's parameters, for one person.
-
-    `given` (1, G) is what the head reads beside its estimate, `output` makes of an estimate (1, E)
-    what is to be kept of an iterate, and `arithmetic` is the fastest unless said otherwise.
-    Raises ValueError where `adapt` does, and for a `given` that is not the head's.
-    """
-    if given.shape[0] != 1:
-        raise ValueError(f"given is {tuple(given.shape)}, expected one person: (1, G)")
-    (adaptation,) = adapt_heads(
-        head, given, evaluate, schedule, output=output, arithmetic=arithmetic
-    )
-    return adaptation
+    def results(
+        self, head: AffineHead, arithmetic: Arithmetic, steps: Sequence[StepGradients]
+    ) -> tuple[HeadAdaptation, ...]:
+        """The persons' results, after they took `steps` from `head`."""
+        adaptations = []
+        for person, recorder in enumerate(self._recorders):
+            result = recorder.result()
+            rebuild = partial(_rebuild, head, arithmetic, steps[: result.best_step], person)
+            adaptations.append(HeadAdaptation(**vars(result), rebuild=rebuild))
+        return tuple(adaptations)
 
 
 @torch.no_grad()
-def adapt_heads(
-    head: AffineHead,
-    given: Tensor,
-    evaluate: Evaluate,
-    schedule: Schedule,
-    *,
-    output: Callable[[Tensor], object] = lambda estimate: estimate,
-    arithmetic: Arithmetic | None = None,
-) -> tuple[HeadAdaptation, ...]:
-    """What `adapt_head` says of each of N persons, `given` (N, G), side by side.
+def _rebuild(
+    head: AffineHead, arithmetic: Arithmetic, steps: Sequence[StepGradients], person: int
+) -> Parameters:
+    """One person's parameters after `steps`.
 
-    That pays where one person leaves a device idle; on a CPU, take one after the other. They go on
-    until all have stopped or the schedule ends; what somebody does after their own stop is not
-    kept. Raises ValueError as `adapt_head`, naming the first person that it is about.
+    Gradients are stored as outer products, so the updates are repeated without evaluating the head.
+    Now the matrix that reads the head's input is updated too; `RankOneOutput` stands for it before.
     """
-    head.check_given(given)
-    arithmetic = arithmetic or arithmetic_for(given)
-    problem = Problem(head, HeadInput(given), evaluate, schedule.watched_losses, arithmetic)
-    recorders = [Recorder(schedule.tolerance) for _ in given]
-    taken = _run(problem, schedule, Records(recorders, output)) if len(given) else []
-    return adaptations(head, arithmetic, recorders, taken)
-
-
-def adaptations(
-    head: AffineHead,
-    arithmetic: Arithmetic,
-    recorders: Sequence[Recorder],
-    taken: Sequence[Taken],
-) -> tuple[HeadAdaptation, ...]:
-    """Everybody's, from what was recorded of each and the steps that all took side by side."""
-    made = []
-    for person, recorder in enumerate(recorders):
-        course = recorder.course()
-        again = partial(rebuild, head, arithmetic, taken[: course.best_step], person)
-        made.append(HeadAdaptation(**vars(course), rebuild=again))
-    return tuple(made)
-
-
-def _run(problem: Problem, schedule: Schedule, records: Records) -> list[Taken]:
-    """Takes the steps, and says which."""
-    movables, taken = _take_steps(problem, schedule, records)
-    for movable in movables.values():
-        movable.recycle()
-    return taken
-
-
-def _take_steps(
-    problem: Problem, schedule: Schedule, records: Records
-) -> tuple[AdaptedMatrices, list[Taken]]:
-    movables = problem.start()
-    taken: list[Taken] = []
-    for phase in schedule.phases:
-        records.enter_phase()
-        for updates in range(phase.steps):
-            seen = evaluate_head(problem, movables, phase.losses)
-            records.record(seen.watched, seen.estimate)
-            if records.all_stopped:
-                return movables, taken
-            taken.append(Taken(phase.optimiser, updates, seen.gradients))
-            movables = move(movables, seen.gradients, phase.optimiser, updates)
-    records.record(*evaluate_last(problem, movables))
-    return movables, taken
+    matrices: AdaptedMatrices = {
+        name: DenseMatrix(matrix[None], arithmetic) for name, matrix in head.matrices.items()
+    }
+    for step in steps:
+        own = {name: gradient.of_person(person) for name, gradient in step.gradients.items()}
+        matrices = update_matrices(matrices, own, step.optimiser, step.updates)
+    return head.parameters({name: matrix.value[0] for name, matrix in matrices.items()})

@@ -1,6 +1,7 @@
-"""Loops over matrices that pass over memory once, compiled at the first call.
+"""`Arithmetic` on a CPU, by loops that numba compiles at the first call.
 
-All arrays are of one type, float32 or float64, row by row in memory, and must not overlap.
+The loops are bound by memory, so each passes over a matrix once. Their arrays are of one type,
+float32 or float64, contiguous, and must not overlap.
 """
 
 import math
@@ -15,20 +16,21 @@ from torch import Tensor
 from dualhmr.adaptation.fast_head.affine_head import (
     DECODE,
     DECODE_BIAS,
-    FIRST,
-    SECOND,
-    SECOND_BIAS,
+    FC1_ESTIMATE,
+    FC2,
+    FC2_BIAS,
     Matrices,
 )
-from dualhmr.adaptation.fast_head.arithmetic import (
+from dualhmr.adaptation.fast_head.head_gradients import (
     ActivationGradients,
     Activations,
-    AdamCoefficients,
-    Moments,
-    Outer,
+    OuterProducts,
 )
+from dualhmr.adaptation.optimisers import AdamCoefficients, Moments
 from dualhmr.compiling import compiled_loop
 
+# Numbers between the rows of a buffer, so that rows are not a power of two apart: those would
+# compete for the same lines of the cache.
 _PADDING = 80
 
 
@@ -59,40 +61,40 @@ def _multiply_transposed(matrix: Any, x: Any, out: Any) -> None:
 
 
 @compiled_loop
-def _go_forward(matrices: Any, biases: Any, estimates: Any, firsts: Any, seconds: Any) -> None:
-    """Fill `estimates` (n + 1, E) after its first row, `firsts` (n, H) and `seconds` (n, H).
+def _forward(matrices: Any, biases: Any, estimates: Any, hidden1: Any, hidden2: Any) -> None:
+    """Fill `estimates` (n + 1, E) after its first row, `hidden1` (n, H) and `hidden2` (n, H).
 
-    `matrices` are first (E, H), second and decode; `biases`, one for each, are (1, .).
+    `matrices` are fc1 (E, H), fc2 and decode; `biases`, one for each, are (1, .).
     """
-    first, second, decode = matrices
-    first_bias, second_bias, decode_bias = biases
-    for i in range(firsts.shape[0]):
-        firsts[i] = first_bias[0]
-        _multiply_transposed(first, estimates[i], firsts[i])
-        _multiply(second, firsts[i], second_bias[0], seconds[i])
-        _multiply(decode, seconds[i], estimates[i] + decode_bias[0], estimates[i + 1])
+    fc1, fc2, decode = matrices
+    fc1_bias, fc2_bias, decode_bias = biases
+    for i in range(hidden1.shape[0]):
+        hidden1[i] = fc1_bias[0]
+        _multiply_transposed(fc1, estimates[i], hidden1[i])
+        _multiply(fc2, hidden1[i], fc2_bias[0], hidden2[i])
+        _multiply(decode, hidden2[i], estimates[i] + decode_bias[0], estimates[i + 1])
 
 
 @compiled_loop
-def _go_backward(matrices: Any, estimates: Any, firsts: Any, seconds: Any) -> None:
-    """Fill `firsts`, `seconds` (n, H), both zero before, and `estimates` (n, E) but its last."""
-    first, second, decode = matrices
-    for i in range(firsts.shape[0] - 1, -1, -1):
-        _multiply_transposed(decode, estimates[i], seconds[i])
-        _multiply_transposed(second, seconds[i], firsts[i])
+def _backward(matrices: Any, estimates: Any, hidden1: Any, hidden2: Any) -> None:
+    """Fill `estimates` (n, E) but its last row, and `hidden1`, `hidden2` (n, H), zero before."""
+    fc1, fc2, decode = matrices
+    for i in range(hidden1.shape[0] - 1, -1, -1):
+        _multiply_transposed(decode, estimates[i], hidden2[i])
+        _multiply_transposed(fc2, hidden2[i], hidden1[i])
         if i > 0:
-            _multiply(first, firsts[i], estimates[i], estimates[i - 1])
+            _multiply(fc1, hidden1[i], estimates[i], estimates[i - 1])
 
 
 @compiled_loop
 def _adam_row(weight: Any, mean: Any, square: Any, gradient: Any, numbers: Any) -> None:
-    keep1, new1, keep2, new2, rate, floor, tiny = numbers
+    keep1, new1, keep2, new2, rate, epsilon, tiny = numbers
     for j in range(weight.size):
         g = gradient[j]
         m = keep1 * mean[j] + new1 * g
         v = keep2 * square[j] + new2 * g * g
         mean[j], square[j] = m, v
-        weight[j] -= rate * m / (math.sqrt(max(v, tiny)) + floor)
+        weight[j] -= rate * m / (math.sqrt(max(v, tiny)) + epsilon)
 
 
 @compiled_loop
@@ -105,18 +107,18 @@ def _adam(
     beta1: float,
     beta2: float,
     rate: float,
-    floor: float,
+    epsilon: float,
 ) -> None:
     """Adam in place on a matrix (R, C) whose gradient is left^T right, (n, R) and (n, C).
 
-    The gradient is made for four rows at a time, from two outer products at a time.
+    The gradient is built in a small buffer, for four rows at a time, from two outer products at a
+    time: that is the most that stays in registers.
     """
     rows, columns = matrix.shape
     terms = left.shape[0]
     real = matrix.dtype.type
     keep = (real(beta1), real(1 - beta1), real(beta2), real(1 - beta2))
-    numbers = (*keep, real(rate), real(floor), real(np.finfo(matrix.dtype).tiny))
-    # Four rows, but not a power of two apart, as they would get into each other's way in the cache.
+    numbers = (*keep, real(rate), real(epsilon), real(np.finfo(matrix.dtype).tiny))
     pitch = columns + _PADDING
     flat = np.empty(4 * pitch, matrix.dtype)
     g0, g1 = flat[:columns], flat[pitch : pitch + columns]
@@ -144,78 +146,79 @@ def _adam(
             _adam_row(matrix[row + c], mean[row + c], square[row + c], gradient, numbers)
 
 
-# The sums on large matrices by compiled loops on a CPU: in place, one person after the other.
-#
-# A person's matrices and moments stay in the cache from step to step as long as nobody else's come
-# in between, so that it is best to adapt one person at a time.
-
-
-# Memory that the system has to find anew for every person costs as much as a few steps.
+# Buffers that no person uses now. Pages that the system maps anew for every person cost as much as
+# a few steps.
 _SPARE: dict[tuple[torch.Size, torch.dtype], list[Tensor]] = defaultdict(list)
 
 
 class CompiledArithmetic:
-    """As `TorchArithmetic`, for float32 and float64 on a CPU."""
+    """For float32 and float64 on a CPU: in place, one person after the other.
 
-    def begin(self, matrix: Tensor) -> tuple[Tensor, Moments]:
+    A person's matrices and moments stay in the cache from step to step unless another person's
+    come in between, so it is fastest to adapt one person at a time.
+    """
+
+    def forward(
+        self, matrices: Matrices, constant: Tensor, start: Tensor, iterations: int
+    ) -> Activations:
+        """See `Arithmetic`."""
+        persons, _, hidden = constant.shape
+        estimates = constant.new_empty(persons, iterations + 1, len(start))
+        estimates[:, 0] = start
+        hidden1 = constant.new_empty(persons, iterations, hidden)
+        hidden2 = torch.empty_like(hidden1)
+        biases = (constant, matrices[FC2_BIAS], matrices[DECODE_BIAS])
+        for i in range(persons):
+            _forward(
+                tuple(_person(matrices[name], i) for name in (FC1_ESTIMATE, FC2, DECODE)),
+                tuple(_person(bias, i) for bias in biases),
+                *(_person(part, i) for part in (estimates, hidden1, hidden2)),
+            )
+        return Activations(estimates, hidden1, hidden2)
+
+    def backward(
+        self, matrices: Matrices, activations: Activations, gradient: Tensor
+    ) -> ActivationGradients:
+        """See `Arithmetic`."""
+        estimates = torch.empty_like(activations.estimates[:, 1:])
+        estimates[:, -1] = gradient
+        hidden = (torch.zeros_like(activations.hidden1), torch.zeros_like(activations.hidden2))
+        gradients = ActivationGradients(estimates, *hidden)
+        for i in range(len(gradient)):
+            _backward(
+                tuple(_person(matrices[name], i) for name in (FC1_ESTIMATE, FC2, DECODE)),
+                *(_person(part, i) for part in gradients),
+            )
+        return gradients
+
+    def start_adam(self, matrix: Tensor) -> tuple[Tensor, Moments]:
         """A copy, and moments of zero."""
         copy, first, second = (_memory_like(matrix) for _ in range(3))
         return copy.copy_(matrix), Moments(first.zero_(), second.zero_())
+
+    def adam(
+        self,
+        matrix: Tensor,
+        moments: Moments,
+        gradient: OuterProducts,
+        coefficients: AdamCoefficients,
+    ) -> tuple[Tensor, Moments]:
+        """Writes into `matrix` and `moments`."""
+        beta1, beta2, rate, epsilon = coefficients
+        for i in range(len(matrix)):
+            arrays = (_person(part, i) for part in (matrix, *moments, *gradient))
+            _adam(*arrays, beta1, beta2, float(rate), float(epsilon))
+        return matrix, moments
 
     def recycle(self, tensors: Iterable[Tensor]) -> None:
         """Keeps their memory for the next person."""
         for tensor in tensors:
             _SPARE[tensor.shape, tensor.dtype].append(tensor)
 
-    def go_forward(
-        self, matrices: Matrices, constant: Tensor, start: Tensor, iterations: int
-    ) -> Activations:
-        """See `arithmetic.go_forward`."""
-        persons, _, hidden = constant.shape
-        estimates = constant.new_empty(persons, iterations + 1, len(start))
-        estimates[:, 0] = start
-        firsts = constant.new_empty(persons, iterations, hidden)
-        rounds = Activations(estimates, firsts, torch.empty_like(firsts))
-        for i in range(persons):
-            _go_forward(
-                tuple(_of(matrices[name], i) for name in (FIRST, SECOND, DECODE)),
-                (
-                    _of(constant, i),
-                    *(_of(matrices[name], i) for name in (SECOND_BIAS, DECODE_BIAS)),
-                ),
-                *(_of(part, i) for part in rounds),
-            )
-        return rounds
 
-    def go_backward(
-        self, matrices: Matrices, gradient: Tensor, iterations: int
-    ) -> ActivationGradients:
-        """See `arithmetic.go_backward`."""
-        persons, hidden = len(gradient), matrices[SECOND].shape[-1]
-        estimates = gradient.new_empty(persons, iterations, gradient.shape[-1])
-        estimates[:, -1] = gradient
-        firsts = gradient.new_zeros(persons, iterations, hidden)
-        slopes = ActivationGradients(estimates, firsts, torch.zeros_like(firsts))
-        for i in range(persons):
-            _go_backward(
-                tuple(_of(matrices[name], i) for name in (FIRST, SECOND, DECODE)),
-                *(_of(part, i) for part in slopes),
-            )
-        return slopes
-
-    def adam(
-        self, matrix: Tensor, moments: Moments, gradient: Outer, pace: AdamCoefficients
-    ) -> tuple[Tensor, Moments]:
-        """Writes into `matrix` and `moments`."""
-        for i in range(len(matrix)):
-            arrays = (_of(part, i) for part in (matrix, *moments, *gradient))
-            _adam(*arrays, pace.beta1, pace.beta2, float(pace.rate), float(pace.floor))
-        return matrix, moments
-
-
-def _of(tensor: Tensor, person: int) -> Any:
-    """A person's part of it, as a NumPy array on the same memory."""
-    return tensor.numpy()[person]
+def _person(tensor: Tensor, index: int) -> Any:
+    """One person's part of a tensor, as a NumPy array on the same memory."""
+    return tensor.numpy()[index]
 
 
 def _memory_like(tensor: Tensor) -> Tensor:

@@ -1,152 +1,142 @@
-"""The head's rounds with the head collapsed: the same numbers from half as many products.
+"""`Arithmetic` on a GPU: iterations in PyTorch, Adam by one CUDA kernel, `fused_adam.cu`, in place.
 
-A round is affine in the estimate alone,
-
-    e_{i+1} = A e_i + b,    A = I + D W2 W1e,    b = D (W2 k + b2) + bd,
-
-with k = W1g c + b1. So D W2 (E, H) is made once per step; the rounds, which wait for each other,
-take one product with A (E, E) each, of 157 x 157 numbers instead of three of up to 1024 x 1024; and
-the hidden layers of all rounds, of which the matrices' gradients are made, follow at once. Backward
-likewise: g_i = A^T g_{i+1}, then g_h2 = D^T g and g_h1 = W2^T g_h2 for all rounds.
-
-Of 10 rounds, 60 products become 27. The one large product that is new reads W2 once, where ten
-rounds there and back read it twenty times; so it should pay on a GPU, where each product is a
-kernel with a latency of its own, and for many persons, whose matrices do not stay in the cache.
-That is counted, not measured: it has not run on a GPU yet. On a CPU it costs more than it saves.
+Tests compile the kernel as C++ and compare it with `TorchArithmetic`. It has not run on a GPU yet.
 """
 
-import logging
-from functools import lru_cache
+from collections.abc import Callable
+from importlib import resources
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.fast_head.affine_head import (
-    DECODE,
-    DECODE_BIAS,
-    FIRST,
-    SECOND,
-    SECOND_BIAS,
-    Matrices,
-)
-from dualhmr.adaptation.fast_head.arithmetic import (
-    ActivationGradients,
-    Activations,
-    AdamCoefficients,
-    Arithmetic,
-    Moments,
-    Outer,
-    TorchArithmetic,
-)
-from dualhmr.adaptation.fast_head.fused_adam import FusedAdam
+from dualhmr.adaptation.fast_head.arithmetic import TorchArithmetic
+from dualhmr.adaptation.fast_head.head_gradients import OuterProducts
+from dualhmr.adaptation.optimisers import AdamCoefficients, Moments
+
+KERNEL = "fused_adam"
+ROWS, THREADS = 4, 128
+_REAL = {torch.float32: "float", torch.float64: "double"}
+_WIDEST_BYTES = 16
+"""The widest load and store of a GPU's thread."""
 
 
-class Collapsed(NamedTuple):
-    """The rounds of a head at one step, forwards and what backwards needs of it."""
+class KernelVariant(NamedTuple):
+    """What the kernel is compiled for."""
 
-    rounds: Activations
-    round_transposed: Tensor
-    """(N, E, E): the transpose of A."""
+    dtype: torch.dtype
+    terms: int
+    """How many outer products the gradient is a sum of."""
+    width: int
+    """How many numbers a load or store moves."""
 
-
-def _go_forward(matrices: Matrices, constant: Tensor, start: Tensor, iterations: int) -> Collapsed:
-    """As `arithmetic.go_forward`."""
-    first, second, decode = matrices[FIRST], matrices[SECOND], matrices[DECODE]
-    from_first = decode @ second
-    identity = torch.eye(len(start), dtype=start.dtype, device=start.device)
-    transposed = torch.baddbmm(identity.expand(len(constant), -1, -1), first, from_first.mT)
-    bias = torch.baddbmm(matrices[DECODE_BIAS], matrices[SECOND_BIAS], decode.mT)
-    bias = torch.baddbmm(bias, constant, from_first.mT)
-    estimates = [start.expand(len(constant), 1, -1)]
-    for _ in range(iterations):
-        estimates.append(torch.baddbmm(bias, estimates[-1], transposed))
-    through = torch.cat(estimates, dim=1)
-    firsts = torch.baddbmm(constant, through[:, :-1], first)
-    seconds = torch.baddbmm(matrices[SECOND_BIAS], firsts, second.mT)
-    return Collapsed(Activations(through, firsts, seconds), transposed)
+    @property
+    def options(self) -> tuple[str, ...]:
+        """For the compiler."""
+        numbers = {"TERMS": self.terms, "WIDTH": self.width, "ROWS": ROWS, "THREADS": THREADS}
+        return f"-DREAL={_REAL[self.dtype]}", *(f"-D{name}={n}" for name, n in numbers.items())
 
 
-def _go_backward(
-    matrices: Matrices, round_transposed: Tensor, gradient: Tensor, iterations: int
-) -> ActivationGradients:
-    """As `arithmetic.go_backward`."""
-    slopes = [gradient.unsqueeze(1)]
-    for _ in range(iterations - 1):
-        slopes.append(slopes[-1] @ round_transposed.mT)
-    estimates = torch.cat(slopes[::-1], dim=1)
-    seconds = estimates @ matrices[DECODE]
-    return ActivationGradients(estimates, seconds @ matrices[SECOND], seconds)
+class Launch(NamedTuple):
+    """A grid of blocks, and arguments: ints are 64 bits wide and may be addresses."""
+
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    arguments: tuple[int | float, ...]
 
 
-# The sums on large matrices on a GPU: rounds in PyTorch, Adam by one kernel, in place.
-#
-# Held to `TorchArithmetic` with the kernel compiled as C++; it has not run on a GPU yet.
+Kernel = Callable[[Launch, torch.device], None]
+"""Launches asynchronously, in order with PyTorch's own work on the device."""
 
 
-_log = logging.getLogger(__name__)
+def kernel_source() -> str:
+    """The kernel, as CUDA C++."""
+    path = resources.files("dualhmr.adaptation.fast_head") / f"{KERNEL}.cu"
+    return path.read_text(encoding="utf-8")
 
 
-class CollapsedArithmetic(TorchArithmetic):
-    """`TorchArithmetic` with the rounds of the collapsed head: see `collapsed`."""
+class CudaArithmetic(TorchArithmetic):
+    """For float32 and float64 on a GPU; Adam writes into its arguments."""
 
-    def __init__(self) -> None:
-        self._matrices: Matrices = {}
-        self._round_transposed: Tensor | None = None
+    def __init__(self, compile_kernel: Callable[[KernelVariant], Kernel]) -> None:
+        """`compile_kernel` compiles a variant of the kernel; called when it is first needed."""
+        self._compile = compile_kernel
+        self._kernels: dict[KernelVariant, Kernel] = {}
+        self._coefficients: tuple[AdamCoefficients, Tensor, Tensor] | None = None
 
-    def go_forward(
-        self, matrices: Matrices, constant: Tensor, start: Tensor, iterations: int
-    ) -> Activations:
-        """See `arithmetic.go_forward`."""
-        made = _go_forward(matrices, constant, start, iterations)
-        self._matrices, self._round_transposed = matrices, made.round_transposed
-        return made.rounds
-
-    def go_backward(
-        self, matrices: Matrices, gradient: Tensor, iterations: int
-    ) -> ActivationGradients:
-        """See `arithmetic.go_backward`; of the matrices that the rounds went forward with last."""
-        same = all(matrices[name] is self._matrices.get(name) for name in (FIRST, SECOND, DECODE))
-        if not same or self._round_transposed is None:
-            raise ValueError("go_backward needs the matrices that go_forward was given just before")
-        return _go_backward(matrices, self._round_transposed, gradient, iterations)
-
-
-class CudaArithmetic(CollapsedArithmetic):
-    """For float32 and float64 on a GPU; by default with the kernel compiled by CuPy."""
-
-    def __init__(self, adam: FusedAdam) -> None:
-        super().__init__()
-        self._adam = adam
-
-    def begin(self, matrix: Tensor) -> tuple[Tensor, Moments]:
-        """A copy, and moments of zero."""
+    def start_adam(self, matrix: Tensor) -> tuple[Tensor, Moments]:
+        """A contiguous copy, and moments of zero."""
         copy = matrix.clone(memory_format=torch.contiguous_format)
         return copy, Moments(torch.zeros_like(copy), torch.zeros_like(copy))
 
     def adam(
-        self, matrix: Tensor, moments: Moments, gradient: Outer, pace: AdamCoefficients
+        self,
+        matrix: Tensor,
+        moments: Moments,
+        gradient: OuterProducts,
+        coefficients: AdamCoefficients,
     ) -> tuple[Tensor, Moments]:
-        """Writes into `matrix` and `moments`."""
-        self._adam(matrix, moments, gradient, pace)
+        """Writes into `matrix` (N, R, C) and `moments`, which must be contiguous."""
+        state = (matrix, *moments)
+        if not all(tensor.is_contiguous() for tensor in state):
+            raise ValueError(
+                "matrix and moments must be contiguous, as `start_adam` makes them; got strides "
+                f"{[tensor.stride() for tensor in state]}"
+            )
+        left, right = (_persons_contiguous(part) for part in gradient)
+        rate, epsilon = self._on_device(coefficients, matrix)
+        variant = KernelVariant(matrix.dtype, left.shape[1], _width((*state, right)))
+        if variant not in self._kernels:
+            self._kernels[variant] = self._compile(variant)
+        persons, rows, columns = matrix.shape
+        block_columns = THREADS * variant.width
+        addresses = (tensor.data_ptr() for tensor in (*state, left, right, rate, epsilon))
+        sizes = (rows, columns, left.stride(0), right.stride(0))
+        launch = Launch(
+            # Rounded up.
+            (-(-columns // block_columns), -(-rows // ROWS), persons),
+            (THREADS, 1, 1),
+            (*addresses, *sizes, coefficients.beta1, coefficients.beta2),
+        )
+        self._kernels[variant](launch, matrix.device)
         return matrix, moments
 
+    def _on_device(self, coefficients: AdamCoefficients, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Rate and epsilon where the kernel reads them; copied once for all matrices of a step."""
+        kept = self._coefficients
+        if kept is None or kept[0] is not coefficients or not _alike(kept[1], like):
+            rate = _number_like(like, coefficients.rate)
+            kept = (coefficients, rate, _number_like(like, coefficients.epsilon))
+            self._coefficients = kept
+        return kept[1:]
 
-def cuda_arithmetic() -> Arithmetic:
-    """The fastest on a GPU: with the fused kernel, or, without CuPy, in PyTorch alone."""
-    if not _has_cupy():
-        return TorchArithmetic()
-    from dualhmr.adaptation.fast_head.cupy_kernels import compiled
 
-    return CudaArithmetic(FusedAdam(compiled))
+def _number_like(like: Tensor, number: float | Tensor) -> Tensor:
+    if not isinstance(number, Tensor):
+        return like.new_full((), number)
+    if not _alike(number, like):
+        raise ValueError(
+            f"Adam's rate or epsilon is {number.dtype} on {number.device}, expected {like.dtype} "
+            f"on {like.device}"
+        )
+    return number
 
 
-@lru_cache(maxsize=1)
-def _has_cupy() -> bool:
-    """Whether CuPy can be imported; says so once where it cannot."""
-    try:
-        from dualhmr.adaptation.fast_head import cupy_kernels  # noqa: F401
-    except ImportError as error:
-        _log.warning("Adam runs in PyTorch, not fused, as CuPy cannot be imported: %s", error)
-        return False
-    return True
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return (one.dtype, one.device) == (other.dtype, other.device)
+
+
+def _persons_contiguous(vectors: Tensor) -> Tensor:
+    """(N, n, R) with each person's numbers contiguous; persons may lie apart."""
+    contiguous = vectors.stride(2) == 1 and vectors.stride(1) == vectors.shape[2]
+    return vectors if contiguous else vectors.contiguous()
+
+
+def _width(tensors: tuple[Tensor, ...]) -> int:
+    """How many columns a load can move: as many as alignment allows."""
+    bytes_each = tensors[0].element_size()
+    columns, pitch = tensors[-1].shape[-1], tensors[-1].stride(0)
+    places = [tensor.data_ptr() for tensor in tensors]
+    places += [columns * bytes_each, pitch * bytes_each]
+    aligned = all(place % _WIDEST_BYTES == 0 for place in places)
+    return _WIDEST_BYTES // bytes_each if aligned else 1

@@ -9,11 +9,17 @@ from typing import NamedTuple
 import cupy
 import torch
 
-from dualhmr.adaptation.fast_head.fused_adam import KERNEL, Kernel, Launch, Variant, kernel_source
+from dualhmr.adaptation.fast_head.cuda_arithmetic import (
+    KERNEL,
+    Kernel,
+    KernelVariant,
+    Launch,
+    kernel_source,
+)
 
 
 @cache
-def compiled(variant: Variant) -> Kernel:
+def compiled(variant: KernelVariant) -> Kernel:
     """Compiled at the first launch, and cached on disk; launched on PyTorch's current stream."""
     kernel = cupy.RawKernel(kernel_source(), KERNEL, options=("-std=c++17", *variant.options))
 
@@ -27,7 +33,7 @@ def compiled(variant: Variant) -> Kernel:
 
 
 class _OfTorch(NamedTuple):
-    """A stream, by the protocol with which libraries share them."""
+    """A stream of PyTorch, by the protocol with which libraries share streams."""
 
     pointer: int
 

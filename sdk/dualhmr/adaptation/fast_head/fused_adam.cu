@@ -1,5 +1,5 @@
 // Adam on matrices (N, R, C) whose gradient is a sum of TERMS outer products, in one pass over
-// memory: the gradient is made where it is used and never written down.
+// memory: the gradient is computed where it is used and never stored.
 //
 // A block does ROWS rows of THREADS * WIDTH columns of one person. What all of its threads need, the
 // left vectors of its rows, is staged in shared memory; the right vectors of a thread's own columns
@@ -40,11 +40,11 @@ static __device__ __forceinline__ void store(REAL* address, const Pack& pack) {
 }
 
 // Gradients of a person: left (TERMS, R) and right (TERMS, C), `pitch` numbers after the last one's.
-// rate and floor are read from memory, so that a captured launch serves every step.
+// rate and epsilon are read from memory, so that a captured launch serves every step.
 extern "C" __global__ void __launch_bounds__(THREADS) fused_adam(
     REAL* __restrict__ matrix, REAL* __restrict__ first, REAL* __restrict__ second,
     const REAL* __restrict__ left, const REAL* __restrict__ right,
-    const REAL* __restrict__ rate, const REAL* __restrict__ floor,
+    const REAL* __restrict__ rate, const REAL* __restrict__ epsilon,
     Index rows, Index columns, Index left_pitch, Index right_pitch, double beta1, double beta2) {
     __shared__ REAL left_tile[TERMS][ROWS];
     const Index person = blockIdx.z;
@@ -60,7 +60,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) fused_adam(
 
     const REAL new1 = REAL(1 - beta1), keep2 = REAL(beta2), new2 = REAL(1 - beta2);
     const REAL tiny = sizeof(REAL) == 4 ? REAL(1.17549435e-38) : REAL(2.2250738585072014e-308);
-    const REAL pace = *rate, least = *floor;
+    const REAL step = *rate, offset = *epsilon;
     for (int thread = threadIdx.x; thread < THREADS; thread += blockDim.x) {
         const Index column = (static_cast<Index>(blockIdx.x) * THREADS + thread) * WIDTH;
         if (column >= columns) break;
@@ -82,7 +82,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) fused_adam(
                 m.at[j] += new1 * (g - m.at[j]);
                 v.at[j] = keep2 * v.at[j] + new2 * g * g;
                 const REAL square = v.at[j] > tiny ? v.at[j] : tiny;
-                w.at[j] -= pace * m.at[j] / (sqrt(square) + least);
+                w.at[j] -= step * m.at[j] / (sqrt(square) + offset);
             }
             store(matrix + at, w);
             store(first + at, m);

@@ -58,7 +58,7 @@ class ObjectiveGradient:
         self._vertices: Vertices | None = None
         self._read(evidence)
 
-    def about(self, evidence: Evidence) -> "ObjectiveGradient":
+    def with_evidence(self, evidence: Evidence) -> "ObjectiveGradient":
         """The same objective against other evidence; what is constant for the body is shared."""
         other = copy(self)
         other._read(evidence)

@@ -1,4 +1,4 @@
-"""People whom a small head is adapted to, by PyTorch's `adapt` and by ONNX Runtime."""
+"""Persons to adapt a small head to, by `adapt` in PyTorch and by a graph in ONNX Runtime."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -24,7 +24,6 @@ from helpers.small_bundle import MANIFEST
 
 BODY = load_body()
 FEATURES = 12
-STOPS = ("max_steps", "converged", "non_finite")
 
 
 def normal(*shape: int, seed: int) -> Tensor:
@@ -67,7 +66,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Person:
-    """What is known of somebody; keypoints are those of `names`, in pixels."""
+    """A person's evidence; keypoints are those of `names`, in pixels."""
 
     names: KeypointSet
     xy: Tensor
@@ -116,12 +115,12 @@ class Person:
             if name in self.names.names:
                 keypoints[:, row] = in_crop[:, self.names.index(name)]
                 confidence[:, row] = self.confidence[:, self.names.index(name)]
-        known = vars(self) | self.view._asdict()
-        known |= {"keypoints": keypoints, "confidence": confidence}
-        return {name: known[name].numpy() for name in problem.example}
+        arrays = vars(self) | self.view._asdict()
+        arrays |= {"keypoints": keypoints, "confidence": confidence}
+        return {name: arrays[name].numpy() for name in problem.example}
 
-    def adapted(self, case: Case, problem: GraphProblem, max_steps: int) -> Adaptation:
-        """By `adapt`, in float32."""
+    def adapt(self, case: Case, problem: GraphProblem, max_steps: int) -> Adaptation:
+        """By the reference, in float32."""
         head = case.head()
         objective = own_objective(
             BODY,
@@ -158,5 +157,5 @@ class AdaptingGraph:
         self._names = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: dict[str, np.ndarray], max_steps: int) -> dict[str, np.ndarray]:
-        given = inputs | {"max_steps": np.array(max_steps, np.int64)}
-        return dict(zip(self._names, self._session.run(None, given), strict=True))
+        inputs = inputs | {"max_steps": np.array(max_steps, np.int64)}
+        return dict(zip(self._names, self._session.run(None, inputs), strict=True))

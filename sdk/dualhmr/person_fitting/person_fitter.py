@@ -1,4 +1,4 @@
-"""Choosing what adapts: PyTorch where it is installed, or else the bundle's graph."""
+"""`PersonFitter`, and which one to use: PyTorch where it is installed, else the bundle's graph."""
 
 import importlib
 from typing import Protocol
@@ -14,18 +14,18 @@ ADAPTATIONS = (AUTO, "torch", "onnx")
 SCOPES = ("head", "all")
 
 
-class Adapter(Protocol):
-    """Fits a network to persons, to each alone."""
+class PersonFitter(Protocol):
+    """Adapts a network to one person at a time."""
 
     @property
     def runs_on(self) -> str:
-        """The library and the device that are really used, for people to read."""
+        """The library and the device in use, as text."""
         ...
 
     def adapt(self, evidence: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         """The best body for one person.
 
-        Raises ValueError for a schedule that it cannot run, or when the loss at the start is not
+        Raises ValueError for a schedule that it cannot run, or where the loss at the start is not
         finite.
         """
         ...
@@ -34,8 +34,8 @@ class Adapter(Protocol):
 def choose_adaptation(adaptation: str, *, device: str, scope: str) -> str:
     """One of `ADAPTATIONS` as "torch" or "onnx": "auto" is "torch" where PyTorch is installed.
 
-    Raises ValueError for unknown names and what contradicts each other, ImportError where PyTorch
-    is needed and not installed, RuntimeError where it sees no GPU for `device` "cuda".
+    Raises ValueError for unknown names and contradictions, ImportError where PyTorch is needed and
+    not installed, RuntimeError where it sees no GPU for `device` "cuda".
     """
     if adaptation not in ADAPTATIONS:
         raise ValueError(f"unknown adaptation {adaptation!r}; known are {', '.join(ADAPTATIONS)}")
@@ -63,11 +63,11 @@ def open_person_fitter(
     device: str,
     scope: str,
     options: EngineOptions,
-) -> Adapter:
-    """What adapts `bundle`'s main network, by `adaptation` "torch" or "onnx".
+) -> PersonFitter:
+    """Opens what adapts `bundle`'s main network, by `adaptation` "torch" or "onnx".
 
-    Raises FileNotFoundError for a bundle that comes without what it needs, ValueError where that is
-    damaged or does not fit.
+    Raises FileNotFoundError for a bundle without the file that this needs, ValueError for a file
+    that is damaged or does not fit.
     """
     if adaptation == "torch":
         from dualhmr.person_fitting.torch_fitter import TorchFitter

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.adaptation_graphs import BETA_SCALES, DEPTHS_M, LOSSES, OFFSETS_PX, add_to_bundle
+from helpers.fake_adaptation_graphs import BETA_SCALES, DEPTHS_M, LOSSES, OFFSETS_PX, add_to_bundle
 from helpers.small_bundle import write_small_bundle
 from numpy.typing import NDArray
 

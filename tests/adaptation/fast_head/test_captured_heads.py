@@ -20,8 +20,7 @@ from dualhmr.adaptation.fast_head import (
     adapt_heads,
 )
 from dualhmr.adaptation.fast_head.compiled import CompiledArithmetic
-from dualhmr.adaptation.fast_head.cuda_arithmetic import CollapsedArithmetic
-from dualhmr.adaptation.fast_head.cuda_graph import MOST_WARM_UPS, EagerReplay, Work
+from dualhmr.adaptation.fast_head.cuda_graph import MAX_WARM_UPS, EagerReplay, Work
 from dualhmr.adaptation.optimisers import Adam, GradientDescent
 from dualhmr.adaptation.schedule import (
     CONVERGED,
@@ -36,11 +35,10 @@ from dualhmr.objective.gradient import ObjectiveGradient
 ARITHMETICS = {
     "torch": TorchArithmetic,
     "compiled": CompiledArithmetic,
-    "collapsed": CollapsedArithmetic,
     "cuda": cpp_arithmetic,
 }
 arithmetics = pytest.mark.parametrize("arithmetic", ARITHMETICS)
-REPLAY = EagerReplay(warm_ups=MOST_WARM_UPS)
+REPLAY = EagerReplay(warm_ups=MAX_WARM_UPS)
 
 
 def schedule_named(name: str, *, tolerance: float = 0.0) -> Schedule:
@@ -89,9 +87,9 @@ def test_named_schedules(name: str, persons: int, dtype: torch.dtype, arithmetic
     problem = HeadProblem.of(persons=persons, dtype=dtype)
     made, schedule = ARITHMETICS[arithmetic](), schedule_named(name)
     captured = captured_of(problem, schedule, arithmetic=made)
-    mine = captured.adapt(problem.given, problem.evaluate)
+    mine = captured.adapt(problem.head_input, problem.evaluate)
     head = problem.affine
-    expected = adapt_heads(head, problem.given, problem.evaluate, schedule, arithmetic=made)
+    expected = adapt_heads(head, problem.head_input, problem.evaluate, schedule, arithmetic=made)
     assert {one.steps for one in mine} == {14}
     assert_same(mine, expected)
 
@@ -103,8 +101,8 @@ def test_early_stops(name: str, persons: int, block: int) -> None:
     problem = HeadProblem.of(persons=persons, features=60)
     schedule = schedule_named(name, tolerance=0.4).limited_to(40)
     captured = captured_of(problem, schedule, block=block)
-    mine = captured.adapt(problem.given, problem.evaluate)
-    assert_same(mine, adapt_heads(problem.affine, problem.given, problem.evaluate, schedule))
+    mine = captured.adapt(problem.head_input, problem.evaluate)
+    assert_same(mine, adapt_heads(problem.affine, problem.head_input, problem.evaluate, schedule))
     assert CONVERGED in {one.stop_reason for one in mine}
 
 
@@ -125,8 +123,10 @@ def test_phases_of_every_kind_and_length(steps: int, block: int) -> None:
     for tolerance in (0.0, 0.05, 10.0):
         schedule = Schedule("every_kind", phases, tolerance)
         captured = captured_of(problem, schedule, block=block)
-        mine = captured.adapt(problem.given, problem.evaluate)
-        assert_same(mine, adapt_heads(problem.affine, problem.given, problem.evaluate, schedule))
+        mine = captured.adapt(problem.head_input, problem.evaluate)
+        assert_same(
+            mine, adapt_heads(problem.affine, problem.head_input, problem.evaluate, schedule)
+        )
 
 
 def test_one_group_after_the_other_and_parameters_when_all_are_done() -> None:
@@ -134,10 +134,10 @@ def test_one_group_after_the_other_and_parameters_when_all_are_done() -> None:
     problems = [replace(one, head=problems[0].head, mix=problems[0].mix) for one in problems]
     schedule = schedule_named("trained", tolerance=0.01)
     captured = captured_of(problems[0], schedule)
-    mine = [captured.adapt(one.given, one.evaluate) for one in problems]
+    mine = [captured.adapt(one.head_input, one.evaluate) for one in problems]
     before = {name: tensor.clone() for name, tensor in problems[0].parameters.items()}
     for one, found in zip(problems, mine, strict=True):
-        assert_same(found, adapt_heads(one.affine, one.given, one.evaluate, schedule))
+        assert_same(found, adapt_heads(one.affine, one.head_input, one.evaluate, schedule))
     torch.testing.assert_close(problems[0].parameters, before, rtol=0, atol=0)
 
 
@@ -162,7 +162,7 @@ def test_one_capture_for_every_kind_of_step_and_few_steps_in_vain() -> None:
     assert replay.captures == 3
     for _ in range(2):
         replay.replays = 0
-        (mine,) = captured.adapt(problem.given, problem.evaluate)
+        (mine,) = captured.adapt(problem.head_input, problem.evaluate)
         assert mine.stop_reason == CONVERGED
         assert replay.replays == -(-len(mine.loss_history) // 3) * 3
     assert replay.captures == 3
@@ -188,25 +188,25 @@ class _Breaks:
 @pytest.mark.parametrize("block", [1, 4])
 def test_who_breaks_down_breaks_down_alone(block: int) -> None:
     problem, schedule = HeadProblem.of(persons=3), schedule_named("paper", tolerance=1e-9)
-    head, given = problem.affine, problem.given
+    head, head_input = problem.affine, problem.head_input
     captured = CapturedHeads(head, _Breaks(problem, 0, 1), schedule, 3, replay=REPLAY, block=block)
-    mine = captured.adapt(given, _Breaks(problem, 1, 3))
-    assert_same(mine, adapt_heads(head, given, _Breaks(problem, 1, 3), schedule))
+    mine = captured.adapt(head_input, _Breaks(problem, 1, 3))
+    assert_same(mine, adapt_heads(head, head_input, _Breaks(problem, 1, 3), schedule))
     assert (mine[1].stop_reason, mine[1].steps) == (NON_FINITE, 2)
     with pytest.raises(ValueError, match="person 2: the loss or its gradient is nan before the"):
-        captured.adapt(given, _Breaks(problem, 2, 0))
-    again = captured.adapt(given, _Breaks(problem, 1, 3))
+        captured.adapt(head_input, _Breaks(problem, 2, 0))
+    again = captured.adapt(head_input, _Breaks(problem, 1, 3))
     assert_same(again, mine)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_who_has_nothing_to_fall_back_on_is_named(value: float) -> None:
     problem = HeadProblem.of(persons=3)
-    given = problem.given.clone()
-    given[2, 7] = value
+    head_input = problem.head_input.clone()
+    head_input[2, 7] = value
     captured = captured_of(problem, schedule_named("paper"))
     with pytest.raises(ValueError, match="person 2: the loss or its gradient is nan before the"):
-        captured.adapt(given, problem.evaluate)
+        captured.adapt(head_input, problem.evaluate)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -231,12 +231,12 @@ def test_people_with_bodies(name: str, dtype: torch.dtype) -> None:
     )
     for known in (other, evidence):
         evaluate = ObjectiveGradient(objective, known)
-        mine = captured.adapt(problem.given, ObjectiveGradient(objective, known))
-        assert_same(mine, adapt_heads(problem.affine, problem.given, evaluate, schedule))
+        mine = captured.adapt(problem.head_input, ObjectiveGradient(objective, known))
+        assert_same(mine, adapt_heads(problem.affine, problem.head_input, evaluate, schedule))
     torch.testing.assert_close(evidence, kept, rtol=0, atol=0, equal_nan=True)
     without = ObjectiveGradient(objective, evidence._replace(target=None))
     with pytest.raises(ValueError, match=r"what was captured, which has or lacks .*target"):
-        captured.adapt(problem.given, without)
+        captured.adapt(problem.head_input, without)
 
 
 def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -246,9 +246,9 @@ def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
 def test_output_of_every_iterate() -> None:
     problem, schedule = HeadProblem.of(persons=2), schedule_named("paper").limited_to(5)
     (mine, _) = captured_of(problem, schedule).adapt(
-        problem.given, problem.evaluate, output=lambda estimate: {"doubled": 2 * estimate}
+        problem.head_input, problem.evaluate, output=lambda estimate: {"doubled": 2 * estimate}
     )
-    (plain, _) = adapt_heads(problem.affine, problem.given, problem.evaluate, schedule)
+    (plain, _) = adapt_heads(problem.affine, problem.head_input, problem.evaluate, schedule)
     for found, estimate in zip(mine.outputs, plain.outputs, strict=True):
         assert isinstance(found, dict)
         assert torch.equal(found["doubled"], 2 * estimate)
@@ -258,14 +258,14 @@ def test_what_does_not_fit() -> None:
     problem, schedule = HeadProblem.of(persons=2), schedule_named("paper")
     head, evaluate = problem.affine, problem.evaluate
     captured = captured_of(problem, schedule)
-    with pytest.raises(ValueError, match="given is of 1 persons, captured for 2"):
-        captured.adapt(problem.given[:1], evaluate)
-    with pytest.raises(ValueError, match=r"given is \(2, 5\), expected \(N, 23\)"):
-        captured.adapt(problem.given[:, :5], evaluate)
+    with pytest.raises(ValueError, match="input is of 1 persons, captured for 2"):
+        captured.adapt(problem.head_input[:1], evaluate)
+    with pytest.raises(ValueError, match=r"input is \(2, 5\), expected \(N, 23\)"):
+        captured.adapt(problem.head_input[:, :5], evaluate)
     with pytest.raises(
         ValueError, match=r"features is a tensor \(3, 20\) .* expected a tensor \(2"
     ):
-        captured.adapt(problem.given, HeadProblem.of(persons=3).evaluate)
+        captured.adapt(problem.head_input, HeadProblem.of(persons=3).evaluate)
     for persons, block in ((0, 4), (1, 0)):
         with pytest.raises(ValueError, match="expected at least one"):
             CapturedHeads(head, evaluate, schedule, persons, block=block)
@@ -297,7 +297,7 @@ class _Watched(EagerReplay):
         return work
 
 
-@pytest.mark.parametrize("arithmetic", ["torch", "collapsed", "cuda"])
+@pytest.mark.parametrize("arithmetic", ["torch", "cuda"])
 @pytest.mark.parametrize("name", SCHEDULE_NAMES)
 def test_what_is_captured_never_waits_for_the_device(name: str, arithmetic: str) -> None:
     objective, problem = make_objective(), HeadProblem.of(persons=2)
@@ -314,19 +314,12 @@ def test_what_is_captured_never_waits_for_the_device(name: str, arithmetic: str)
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 10])
-def test_the_collapsed_head(iterations: int) -> None:
+def test_the_collapsed_head_against_compiled_loops(iterations: int) -> None:
     problem = HeadProblem.of(persons=3, iterations=iterations)
     for schedule in (schedule_named("trained"), schedule_named("eft")):
-        args = (problem.affine, problem.given, problem.evaluate, schedule)
-        mine = adapt_heads(*args, arithmetic=CollapsedArithmetic())
-        expected = adapt_heads(*args, arithmetic=TorchArithmetic())
+        args = (problem.affine, problem.head_input, problem.evaluate, schedule)
+        mine = adapt_heads(*args, arithmetic=TorchArithmetic())
+        expected = adapt_heads(*args, arithmetic=CompiledArithmetic())
         for one, other in zip(mine, expected, strict=True):
             assert one.loss_history == pytest.approx(other.loss_history, rel=1e-9)
             torch.testing.assert_close(one.parameters, other.parameters, rtol=1e-9, atol=1e-9)
-
-
-def test_the_collapsed_head_goes_back_where_it_came_from() -> None:
-    problem, arithmetic = HeadProblem.of(), CollapsedArithmetic()
-    matrices = {name: matrix[None] for name, matrix in problem.affine.matrices.items()}
-    with pytest.raises(ValueError, match="go_backward needs the matrices that go_forward was"):
-        arithmetic.go_backward(matrices, torch.zeros(1, 157).double(), 3)

@@ -1,4 +1,4 @@
-"""Heads of many people side by side: to each as if they were alone."""
+"""Heads of many people at once: for each the same result as alone."""
 
 import math
 from collections.abc import Collection
@@ -12,7 +12,8 @@ from torch import Tensor
 from dualhmr.adaptation.adapt import AdaptationResult
 from dualhmr.adaptation.fast_head import Arithmetic, TorchArithmetic, adapt_head, adapt_heads
 from dualhmr.adaptation.fast_head.compiled import CompiledArithmetic
-from dualhmr.adaptation.fast_head.head_step import HeadInput, Problem, evaluate_head, move
+from dualhmr.adaptation.fast_head.head_step import Problem, evaluate_head, update_matrices
+from dualhmr.adaptation.fast_head.rank_one_output import HeadInput
 from dualhmr.adaptation.optimisers import Adam, GradientDescent
 from dualhmr.adaptation.schedule import (
     CONVERGED,
@@ -37,10 +38,12 @@ def test_as_one_by_one(name: str, arithmetic: Arithmetic) -> None:
     problem = HeadProblem.of(persons=4, features=60)
     schedule = schedule_named(name, tolerance=0.4).limited_to(40)
     head = problem.affine
-    together = adapt_heads(head, problem.given, problem.evaluate, schedule, arithmetic=arithmetic)
+    together = adapt_heads(
+        head, problem.head_input, problem.evaluate, schedule, arithmetic=arithmetic
+    )
     for i, mine in enumerate(together):
         own = problem.person(i)
-        alone = adapt_head(head, own.given, own.evaluate, schedule, arithmetic=arithmetic)
+        alone = adapt_head(head, own.head_input, own.evaluate, schedule, arithmetic=arithmetic)
         assert mine.loss_history == pytest.approx(alone.loss_history, rel=1e-10)
         assert (mine.stop_reason, mine.best_step) == (alone.stop_reason, alone.best_step)
         torch.testing.assert_close(mine.outputs, alone.outputs, rtol=1e-9, atol=1e-9)
@@ -66,13 +69,15 @@ def test_who_breaks_down_breaks_down_alone(arithmetic: Arithmetic) -> None:
 
     args = (schedule,)
     first, second, third = adapt_heads(
-        problem.affine, problem.given, evaluate, *args, arithmetic=arithmetic
+        problem.affine, problem.head_input, evaluate, *args, arithmetic=arithmetic
     )
     assert (second.stop_reason, second.steps) == (NON_FINITE, 2)
     assert all(torch.isfinite(parameter).all() for parameter in second.parameters.values())
     for i, mine in ((0, first), (2, third)):
         own = problem.person(i)
-        alone = adapt_head(problem.affine, own.given, own.evaluate, *args, arithmetic=arithmetic)
+        alone = adapt_head(
+            problem.affine, own.head_input, own.evaluate, *args, arithmetic=arithmetic
+        )
         assert mine.loss_history == pytest.approx(alone.loss_history, rel=1e-10)
 
 
@@ -82,7 +87,7 @@ def test_who_has_nothing_to_fall_back_on_is_named() -> None:
     features[2] = math.inf
     broken = replace(problem, features=features)
     with pytest.raises(ValueError, match="person 2: the loss or its gradient is nan before the"):
-        adapt_heads(problem.affine, broken.given, problem.evaluate, schedule_named("paper"))
+        adapt_heads(problem.affine, broken.head_input, problem.evaluate, schedule_named("paper"))
 
 
 def test_a_step_in_pytorch_does_not_wait_for_the_device() -> None:
@@ -97,28 +102,28 @@ def test_a_step_in_pytorch_does_not_wait_for_the_device() -> None:
     def evaluate(estimate: Tensor, **_: object) -> tuple[dict[str, Tensor], Tensor]:
         return {"loss": estimate.sum(1)}, estimate
 
-    given = HeadInput(problem.given.to("meta"))
-    step = Problem(affine, given, evaluate, None, TorchArithmetic())
-    movables = step.start()
+    head_input = HeadInput(problem.head_input.to("meta"))
+    step = Problem(affine, head_input, evaluate, None, TorchArithmetic())
+    matrices = step.start()
     for optimiser in (Adam(1e-3), GradientDescent(1e-3, max_norm=1.0)):
         for updates in range(2):
-            seen = evaluate_head(step, movables, None)
-            movables = move(movables, seen.gradients, optimiser, updates)
-    assert seen.watched.shape == (2,)
-    assert {movable.value.device.type for movable in movables.values()} == {"meta"}
+            evaluation = evaluate_head(step, matrices, None)
+            matrices = update_matrices(matrices, evaluation.gradients, optimiser, updates)
+    assert evaluation.watched_loss.shape == (2,)
+    assert {matrix.value.device.type for matrix in matrices.values()} == {"meta"}
 
 
 def test_nobody() -> None:
     problem = HeadProblem.of(persons=0)
     schedule = schedule_named("paper")
-    assert adapt_heads(problem.affine, problem.given, problem.evaluate, schedule) == ()
+    assert adapt_heads(problem.affine, problem.head_input, problem.evaluate, schedule) == ()
 
 
 def test_all_may_stop_before_the_schedule_ends() -> None:
     problem = HeadProblem.of(persons=2)
     schedule = schedule_named("eft", tolerance=10.0).limited_to(50)
-    courses: tuple[AdaptationResult, ...] = adapt_heads(
-        problem.affine, problem.given, problem.evaluate, schedule
+    results: tuple[AdaptationResult, ...] = adapt_heads(
+        problem.affine, problem.head_input, problem.evaluate, schedule
     )
-    assert {course.stop_reason for course in courses} == {CONVERGED}
-    assert max(course.steps for course in courses) < 50
+    assert {result.stop_reason for result in results} == {CONVERGED}
+    assert max(result.steps for result in results) < 50

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.fast_head.arithmetic import Moments
-from dualhmr.adaptation.fast_head.rank_one_output import input_nodes
+from dualhmr.adaptation.fast_head.rank_one_output import krylov_quadrature
+from dualhmr.adaptation.optimisers import Moments
 
 INPUTS = 2048
 
@@ -43,42 +43,42 @@ EXTREME = {"over_twelve_decades"}
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_as_good_as_the_sum(kind: str) -> None:
-    given = torch.cat([KINDS[kind](), torch.tensor([0.3, -0.7, 1.2, 1.0]).double()])
+    inputs = torch.cat([KINDS[kind](), torch.tensor([0.3, -0.7, 1.2, 1.0]).double()])
     scales = torch.cat([torch.zeros(1), torch.logspace(-30, 30, 2000)]).double()
     tolerance = 1e-7 if kind in EXTREME else 1e-9
-    for floor in (1e-8, 1.0):
-        expected = (given.square() / (given.abs() * scales[:, None] + floor)).sum(1)
-        response = input_nodes(given[None, None]).response(scales[None, None], floor)
+    for epsilon in (1e-8, 1.0):
+        expected = (inputs.square() / (inputs.abs() * scales[:, None] + epsilon)).sum(1)
+        response = krylov_quadrature(inputs[None, None]).response(scales[None, None], epsilon)
         torch.testing.assert_close(response[0, 0], expected, rtol=tolerance, atol=0)
 
 
 def test_what_is_typical_is_nearly_exact() -> None:
-    given = torch.cat([KINDS["behind_a_relu"](), torch.ones(1).double()])
+    inputs = torch.cat([KINDS["behind_a_relu"](), torch.ones(1).double()])
     scales = torch.logspace(-12, 12, 2000).double()
-    expected = (given.square() / (given.abs() * scales[:, None] + 1e-3)).sum(1)
-    response = input_nodes(given[None, None]).response(scales[None, None], 1e-3)
+    expected = (inputs.square() / (inputs.abs() * scales[:, None] + 1e-3)).sum(1)
+    response = krylov_quadrature(inputs[None, None]).response(scales[None, None], 1e-3)
     torch.testing.assert_close(response[0, 0], expected, rtol=1e-11, atol=0)
 
 
-def test_persons_have_nodes_of_their_own() -> None:
-    given = torch.stack([uniform(), normal(), uniform() ** 3])[:, None]
+def test_every_person_has_their_own_nodes() -> None:
+    inputs = torch.stack([uniform(), normal(), uniform() ** 3])[:, None]
     scales = torch.stack([torch.logspace(-3, 9, 50)] * 3)[:, None].double()
-    together = input_nodes(given).response(scales, 1e-6)
+    together = krylov_quadrature(inputs).response(scales, 1e-6)
     for i in range(3):
-        alone = input_nodes(given[i : i + 1]).response(scales[i : i + 1], 1e-6)
+        alone = krylov_quadrature(inputs[i : i + 1]).response(scales[i : i + 1], 1e-6)
         torch.testing.assert_close(together[i : i + 1], alone, rtol=1e-12, atol=0)
 
 
-def test_no_floor_and_no_gradient_is_no_nan() -> None:
+def test_no_epsilon_and_no_gradient_is_no_nan() -> None:
     for dtype in (torch.float32, torch.float64):
         zeros = torch.zeros(1, 1, 2, dtype=dtype)
-        nodes = input_nodes(uniform().to(dtype)[None, None])
+        nodes = krylov_quadrature(uniform().to(dtype)[None, None])
         assert torch.isfinite(nodes.response(Moments(zeros, zeros).root(), 0.0)).all()
 
 
 def test_single_precision() -> None:
-    given = uniform().float()[None, None]
+    inputs = uniform().float()[None, None]
     scales = torch.logspace(-6, 9, 50)[None, None]
-    response = input_nodes(given).response(scales, 1e-8)
-    expected = (given[0, 0].square() / (given[0, 0] * scales[0, 0, :, None] + 1e-8)).sum(1)
+    response = krylov_quadrature(inputs).response(scales, 1e-8)
+    expected = (inputs[0, 0].square() / (inputs[0, 0] * scales[0, 0, :, None] + 1e-8)).sum(1)
     torch.testing.assert_close(response[0, 0], expected, rtol=1e-5, atol=0)

@@ -1,4 +1,4 @@
-"""The structured adaptation of a head against `adapt`, which defines it."""
+"""`adapt_head` against `adapt`, its reference."""
 
 import math
 from collections.abc import Collection
@@ -32,15 +32,15 @@ def schedule_named(name: str, *, tolerance: float = 0.0) -> Schedule:
     )
 
 
-def readable(problem: HeadProblem, schedule: Schedule) -> Adaptation:
+def reference(problem: HeadProblem, schedule: Schedule) -> Adaptation:
     return adapt(problem.parameters, problem.loss_function, schedule)
 
 
-def structured(
+def fast(
     problem: HeadProblem, schedule: Schedule, arithmetic: Arithmetic | None = None
 ) -> HeadAdaptation:
     return adapt_head(
-        problem.affine, problem.given, problem.evaluate, schedule, arithmetic=arithmetic
+        problem.affine, problem.head_input, problem.evaluate, schedule, arithmetic=arithmetic
     )
 
 
@@ -61,7 +61,7 @@ def assert_alike(mine: HeadAdaptation, expected: Adaptation, *, tolerance: float
 def test_named_schedules(name: str, iterations: int, arithmetic: Arithmetic) -> None:
     problem = HeadProblem.of(iterations=iterations, seed=iterations)
     schedule = schedule_named(name)
-    mine, expected = structured(problem, schedule, arithmetic), readable(problem, schedule)
+    mine, expected = fast(problem, schedule, arithmetic), reference(problem, schedule)
     assert mine.steps == 14
     assert mine.loss_history[mine.best_step] < 0.95 * mine.loss_history[0]
     assert_alike(mine, expected)
@@ -77,7 +77,7 @@ def test_many_features(name: str, reads_box_info: bool, arithmetic: Arithmetic) 
     schedule = schedule_named(name)
     phases = [replace(phase, optimiser=_with_epsilon(phase, 1e-2)) for phase in schedule.phases]
     for one in (schedule, replace(schedule, phases=tuple(phases))):
-        assert_alike(structured(problem, one, arithmetic), readable(problem, one))
+        assert_alike(fast(problem, one, arithmetic), reference(problem, one))
 
 
 def _with_epsilon(phase: Phase, epsilon: float) -> Adam | GradientDescent:
@@ -92,7 +92,7 @@ def _with_epsilon(phase: Phase, epsilon: float) -> Adam | GradientDescent:
 def test_single_precision(name: str, arithmetic: Arithmetic) -> None:
     problem = HeadProblem.of(features=200, hidden=64, iterations=5, dtype=torch.float32)
     schedule = schedule_named(name)
-    mine, expected = structured(problem, schedule, arithmetic), readable(problem, schedule)
+    mine, expected = fast(problem, schedule, arithmetic), reference(problem, schedule)
     assert mine.loss_history == pytest.approx(expected.loss_history, rel=1e-4)
     torch.testing.assert_close(mine.parameters, expected.parameters, rtol=1e-4, atol=1e-4)
     assert {parameter.dtype for parameter in mine.parameters.values()} == {torch.float32}
@@ -102,7 +102,7 @@ def test_single_precision(name: str, arithmetic: Arithmetic) -> None:
 def test_against_pytorchs_adam_on_the_module(arithmetic: Arithmetic) -> None:
     problem = HeadProblem.of(features=100, iterations=6)
     schedule = schedule_named("paper")
-    mine = structured(problem, schedule, arithmetic)
+    mine = fast(problem, schedule, arithmetic)
     optimiser = torch.optim.Adam(problem.head.parameters(), lr=1e-3)
     history = []
     for _ in range(schedule.max_steps):
@@ -128,7 +128,7 @@ def test_phases_of_every_kind(max_norm: float | None) -> None:
     )
     schedule = Schedule("every_kind", phases, 0.0)
     for arithmetic in (TorchArithmetic(), CompiledArithmetic()):
-        assert_alike(structured(problem, schedule, arithmetic), readable(problem, schedule))
+        assert_alike(fast(problem, schedule, arithmetic), reference(problem, schedule))
 
 
 @arithmetics
@@ -137,7 +137,7 @@ def test_phases_of_every_kind(max_norm: float | None) -> None:
 def test_stops_early_where_adapt_does(name: str, tolerance: float, arithmetic: Arithmetic) -> None:
     problem = HeadProblem.of(iterations=2)
     schedule = schedule_named(name, tolerance=tolerance).limited_to(60)
-    mine, expected = structured(problem, schedule, arithmetic), readable(problem, schedule)
+    mine, expected = fast(problem, schedule, arithmetic), reference(problem, schedule)
     assert expected.stop_reason == CONVERGED
     assert 1 < expected.steps < 60
     assert_alike(mine, expected)
@@ -147,7 +147,7 @@ def test_stops_early_where_adapt_does(name: str, tolerance: float, arithmetic: A
 def test_the_best_iterate_and_not_the_last(arithmetic: Arithmetic) -> None:
     problem = HeadProblem.of()
     schedule = Schedule("far", (Phase(Adam(1e-3), 3), Phase(GradientDescent(0.02), 3)), 0.0)
-    mine, expected = structured(problem, schedule, arithmetic), readable(problem, schedule)
+    mine, expected = fast(problem, schedule, arithmetic), reference(problem, schedule)
     assert 0 < expected.best_step < expected.steps
     assert_alike(mine, expected)
 
@@ -158,9 +158,9 @@ def test_the_best_iterate_and_not_the_last(arithmetic: Arithmetic) -> None:
 def test_few_steps(name: str, steps: int, arithmetic: Arithmetic) -> None:
     problem = HeadProblem.of()
     schedule = schedule_named(name).limited_to(steps)
-    mine = structured(problem, schedule, arithmetic)
+    mine = fast(problem, schedule, arithmetic)
     assert mine.stop_reason == OUT_OF_STEPS
-    assert_alike(mine, readable(problem, schedule))
+    assert_alike(mine, reference(problem, schedule))
 
 
 def test_losses_are_asked_for_as_by_adapt() -> None:
@@ -174,7 +174,7 @@ def test_losses_are_asked_for_as_by_adapt() -> None:
         return problem.evaluate(estimate, losses=losses, also=also)
 
     schedule = schedule_named("release").limited_to(3)
-    adapt_head(problem.affine, problem.given, evaluate, schedule)
+    adapt_head(problem.affine, problem.head_input, evaluate, schedule)
     only = ("keypoints_2d",)
     assert asked == [(None, only), (only, only), (only, only), (only, ())]
 
@@ -185,8 +185,8 @@ def test_losses_are_asked_for_as_by_adapt() -> None:
 def test_what_becomes_non_finite_ends_it(wrong: str, value: float, arithmetic: Arithmetic) -> None:
     problem, schedule = HeadProblem.of(), schedule_named("paper")
     broken = _BreaksAfter(problem, 4, wrong, value)
-    mine = adapt_head(problem.affine, problem.given, broken, schedule, arithmetic=arithmetic)
-    expected = readable(problem, schedule.limited_to(3))
+    mine = adapt_head(problem.affine, problem.head_input, broken, schedule, arithmetic=arithmetic)
+    expected = reference(problem, schedule.limited_to(3))
     assert mine.stop_reason == NON_FINITE
     assert mine.loss_history == pytest.approx(expected.loss_history, rel=1e-12)
     torch.testing.assert_close(mine.parameters, expected.parameters, rtol=1e-9, atol=1e-9)
@@ -198,18 +198,18 @@ def test_nothing_to_fall_back_on_is_an_error(steps: int) -> None:
     schedule = schedule_named("paper").limited_to(steps)
     with pytest.raises(ValueError, match="the loss or its gradient is nan before the first step"):
         adapt_head(
-            problem.affine, problem.given, _BreaksAfter(problem, 0, "loss", math.nan), schedule
+            problem.affine, problem.head_input, _BreaksAfter(problem, 0, "loss", math.nan), schedule
         )
     unseen = replace(problem, features=problem.features * math.nan)
     with pytest.raises(ValueError, match="the loss or its gradient is nan before the first step"):
-        structured(unseen, schedule)
+        fast(unseen, schedule)
 
 
 def test_a_gradient_that_is_non_finite_at_the_start_is_an_error() -> None:
     problem = HeadProblem.of()
     broken = _BreaksAfter(problem, 0, "gradient", math.inf)
     with pytest.raises(ValueError, match="gradient is nan before the first step"):
-        adapt_head(problem.affine, problem.given, broken, schedule_named("trained"))
+        adapt_head(problem.affine, problem.head_input, broken, schedule_named("trained"))
 
 
 class _BreaksAfter:
@@ -236,12 +236,12 @@ def test_output_of_every_iterate() -> None:
     problem, schedule = HeadProblem.of(), schedule_named("paper").limited_to(3)
     mine = adapt_head(
         problem.affine,
-        problem.given,
+        problem.head_input,
         problem.evaluate,
         schedule,
         output=lambda estimate: {"doubled": 2 * estimate},
     )
-    for output, estimate in zip(mine.outputs, structured(problem, schedule).outputs, strict=True):
+    for output, estimate in zip(mine.outputs, fast(problem, schedule).outputs, strict=True):
         assert isinstance(output, dict)
         assert torch.equal(output["doubled"], 2 * estimate)
 
@@ -250,10 +250,10 @@ def test_the_network_is_left_alone_and_the_next_person_changes_nothing() -> None
     problem, other = HeadProblem.of(), HeadProblem.of(seed=5)
     before = {name: tensor.clone() for name, tensor in problem.parameters.items()}
     schedule = schedule_named("trained")
-    mine = structured(problem, schedule)
-    late = structured(problem, schedule)
+    mine = fast(problem, schedule)
+    late = fast(problem, schedule)
     parameters = {name: tensor.clone() for name, tensor in mine.parameters.items()}
-    structured(other, schedule)
+    fast(other, schedule)
     torch.testing.assert_close(mine.parameters, parameters, rtol=0, atol=0)
     torch.testing.assert_close(late.parameters, parameters, rtol=0, atol=0)
     assert late.parameters is late.parameters
@@ -263,27 +263,29 @@ def test_the_network_is_left_alone_and_the_next_person_changes_nothing() -> None
 
 def test_without_a_step_the_parameters_are_the_networks() -> None:
     problem = HeadProblem.of()
-    mine = structured(problem, schedule_named("paper").limited_to(0))
+    mine = fast(problem, schedule_named("paper").limited_to(0))
     torch.testing.assert_close(mine.parameters, problem.parameters, rtol=0, atol=0)
 
 
 def test_what_does_not_fit() -> None:
     problem, schedule = HeadProblem.of(persons=2, features=20), schedule_named("paper")
-    head, given = problem.affine, problem.given
+    head, head_input = problem.affine, problem.head_input
 
-    def run(given: Tensor) -> None:
-        adapt_head(head, given, problem.evaluate, schedule)
+    def run(head_input: Tensor) -> None:
+        adapt_head(head, head_input, problem.evaluate, schedule)
 
-    with pytest.raises(ValueError, match=r"given is \(2, 23\), expected one person: \(1, G\)"):
-        run(given)
-    with pytest.raises(ValueError, match=r"given is \(1, 20\), expected \(N, 23\)"):
-        run(given[:1, :20])
-    with pytest.raises(ValueError, match=r"given is torch.float32 on cpu, but the head is torch.f"):
-        run(given[:1].float())
+    with pytest.raises(
+        ValueError, match=r"head's input is \(2, 23\), expected one person: \(1, G\)"
+    ):
+        run(head_input)
+    with pytest.raises(ValueError, match=r"head's input is \(1, 20\), expected \(N, 23\)"):
+        run(head_input[:1, :20])
+    with pytest.raises(ValueError, match=r"input is torch.float32 on cpu, but the head is torch.f"):
+        run(head_input[:1].float())
     with pytest.raises(ValueError, match=r"a gradient \(157,\) for estimates \(1, 157\)"):
         adapt_head(
             head,
-            given[:1],
+            head_input[:1],
             lambda estimate, **_: ({"loss": estimate.sum(1)}, estimate[0]),
             schedule,
         )
@@ -302,6 +304,6 @@ def test_an_optimiser_of_ones_own_is_an_error() -> None:
         update = start
 
     problem = HeadProblem.of()
-    structured(problem, Schedule("mine", (Phase(Mine(1e-3), 1),), 0.0))
-    with pytest.raises(TypeError, match="a structured step is by Adam or GradientDescent, got"):
-        structured(problem, Schedule("not_ours", (Phase(NotOurs(), 1),), 0.0))  # type: ignore[arg-type]
+    fast(problem, Schedule("mine", (Phase(Mine(1e-3), 1),), 0.0))
+    with pytest.raises(TypeError, match="a step of the fast head is by Adam or GradientDescent"):
+        fast(problem, Schedule("not_ours", (Phase(NotOurs(), 1),), 0.0))  # type: ignore[arg-type]

@@ -17,26 +17,26 @@ from helpers.head_problem import normal
 from torch import Tensor
 
 from dualhmr.adaptation.fast_head import TorchArithmetic
-from dualhmr.adaptation.fast_head.arithmetic import AdamCoefficients, Moments, Outer
-from dualhmr.adaptation.fast_head.cuda_arithmetic import CudaArithmetic, _has_cupy, cuda_arithmetic
-from dualhmr.adaptation.fast_head.fused_adam import (
-    FusedAdam,
+from dualhmr.adaptation.fast_head.choose_arithmetic import _has_cupy, cuda_arithmetic
+from dualhmr.adaptation.fast_head.cuda_arithmetic import (
+    CudaArithmetic,
     Kernel,
+    KernelVariant,
     Launch,
-    Variant,
     kernel_source,
 )
-from dualhmr.adaptation.optimisers import Adam
+from dualhmr.adaptation.fast_head.head_gradients import OuterProducts
+from dualhmr.adaptation.optimisers import Adam, AdamCoefficients, Moments
 
 WITHIN = {torch.float32: 1e-6, torch.float64: 1e-12}
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 SHAPES = [(1, 1, 8), (2, 7, 157), (1, 4, 1024), (3, 9, 516), (2, 1, 1)]
 
 
-def outer_like(matrix: Tensor, *, terms: int, seed: int) -> Outer:
+def outer_like(matrix: Tensor, *, terms: int, seed: int) -> OuterProducts:
     persons, rows, columns = matrix.shape
     left = normal(persons, terms, rows, seed=seed).to(matrix)
-    return Outer(left, normal(persons, terms, columns, seed=seed + 1).to(matrix))
+    return OuterProducts(left, normal(persons, terms, columns, seed=seed + 1).to(matrix))
 
 
 def assert_alike(found: tuple[Tensor, Moments], expected: tuple[Tensor, Moments]) -> None:
@@ -55,16 +55,16 @@ def test_some_updates(
     start = normal(*shape, seed=0).to(dtype)
     before = start.clone()
     fused, plain = cpp_arithmetic(threads=threads), TorchArithmetic()
-    mine, theirs = fused.begin(start), plain.begin(start)
+    mine, theirs = fused.start_adam(start), plain.start_adam(start)
     places = [tensor.data_ptr() for tensor in (mine[0], *mine[1])]
     for updates in range(4):
         gradient = outer_like(start, terms=3, seed=10 * updates)
-        pace = AdamCoefficients.of(Adam(1e-2), updates)
-        theirs = plain.adam(*theirs, gradient, pace)
+        coefficients = Adam(1e-2).coefficients(updates)
+        theirs = plain.adam(*theirs, gradient, coefficients)
         if tensors:
-            rate, floor = (torch.tensor(number, dtype=dtype) for number in pace[2:])
-            pace = AdamCoefficients(*pace[:2], rate, floor)
-        mine = fused.adam(*mine, gradient, pace)
+            rate, epsilon = (torch.tensor(number, dtype=dtype) for number in coefficients[2:])
+            coefficients = AdamCoefficients(*coefficients[:2], rate, epsilon)
+        mine = fused.adam(*mine, gradient, coefficients)
         assert_alike(mine, theirs)
     assert places == [tensor.data_ptr() for tensor in (mine[0], *mine[1])]
     assert torch.equal(start, before)
@@ -74,17 +74,17 @@ def test_some_updates(
 @pytest.mark.parametrize("terms", [1, 2, 10, 17])
 def test_any_number_of_outer_products(dtype: torch.dtype, terms: int) -> None:
     start = normal(2, 6, 20, seed=0).to(dtype)
-    gradient, pace = outer_like(start, terms=terms, seed=1), AdamCoefficients.of(Adam(1e-3), 0)
+    gradient, coefficients = outer_like(start, terms=terms, seed=1), Adam(1e-3).coefficients(0)
     fused, plain = cpp_arithmetic(), TorchArithmetic()
-    mine = fused.adam(*fused.begin(start), gradient, pace)
-    assert_alike(mine, plain.adam(*plain.begin(start), gradient, pace))
+    mine = fused.adam(*fused.start_adam(start), gradient, coefficients)
+    assert_alike(mine, plain.adam(*plain.start_adam(start), gradient, coefficients))
 
 
 @dtypes
-def test_vectors_of_persons_that_lie_apart(dtype: torch.dtype) -> None:
-    """As slices of what all rounds made; and transposed."""
+def test_vectors_of_persons_apart_in_memory(dtype: torch.dtype) -> None:
+    """As slices of the activations of all iterations; and transposed."""
     start = normal(3, 8, 16, seed=0).to(dtype)
-    rows, pace = normal(3, 6, 16, seed=1).to(dtype), AdamCoefficients.of(Adam(1e-3), 0)
+    rows, coefficients = normal(3, 6, 16, seed=1).to(dtype), Adam(1e-3).coefficients(0)
     fused, plain = cpp_arithmetic(), TorchArithmetic()
     for left, right in (
         (rows[:, :5, :8], rows[:, 1:]),
@@ -92,52 +92,54 @@ def test_vectors_of_persons_that_lie_apart(dtype: torch.dtype) -> None:
         (rows.mT[:, :6, :4].repeat(1, 1, 2), rows),
         (rows.mT[:, :16:3, :].repeat(1, 1, 2)[..., :8], rows),
     ):
-        gradient = Outer(left, right)
-        mine = fused.adam(*fused.begin(start), gradient, pace)
-        assert_alike(mine, plain.adam(*plain.begin(start), gradient, pace))
+        gradient = OuterProducts(left, right)
+        mine = fused.adam(*fused.start_adam(start), gradient, coefficients)
+        assert_alike(mine, plain.adam(*plain.start_adam(start), gradient, coefficients))
 
 
 def test_all_persons_may_start_from_one_matrix() -> None:
     start = normal(4, 5, seed=0).expand(3, 4, 5)
-    matrix, moments = cpp_arithmetic().begin(start)
+    matrix, moments = cpp_arithmetic().start_adam(start)
     assert all(tensor.is_contiguous() for tensor in (matrix, *moments))
     assert torch.equal(matrix, start)
 
 
 def test_a_gradient_of_zero_moves_nothing_and_one_of_nan_shows() -> None:
     start, fused = normal(1, 3, 8, seed=0), cpp_arithmetic()
-    gradient = Outer(torch.zeros(1, 1, 3).double(), torch.ones(1, 1, 8).double())
-    pace = AdamCoefficients.of(Adam(1e-3, epsilon=0.0), 0)
-    assert torch.equal(fused.adam(*fused.begin(start), gradient, pace)[0], start)
+    gradient = OuterProducts(torch.zeros(1, 1, 3).double(), torch.ones(1, 1, 8).double())
+    coefficients = Adam(1e-3, epsilon=0.0).coefficients(0)
+    assert torch.equal(fused.adam(*fused.start_adam(start), gradient, coefficients)[0], start)
     gradient.left[0, 0, 1] = math.nan
-    moved, _ = fused.adam(*fused.begin(start), gradient, pace)
+    moved, _ = fused.adam(*fused.start_adam(start), gradient, coefficients)
     assert moved.isnan().any(-1).tolist() == [[False, True, False]]
 
 
 def test_what_the_kernel_cannot_take() -> None:
-    fused = FusedAdam(cpp_kernel)
+    fused = CudaArithmetic(cpp_kernel)
     matrix = normal(1, 4, 4, seed=0)
     moments, gradient = Moments(matrix, matrix), outer_like(matrix, terms=1, seed=1)
     with pytest.raises(ValueError, match="matrix and moments must be contiguous"):
-        fused(matrix.mT, moments, gradient, AdamCoefficients(0.9, 0.999, 1.0, 1.0))
+        fused.adam(matrix.mT, moments, gradient, AdamCoefficients(0.9, 0.999, 1.0, 1.0))
     wrong = AdamCoefficients(0.9, 0.999, torch.tensor(1.0), 1.0)
-    with pytest.raises(ValueError, match=r"pace is torch.float32 on cpu, expected torch.float64"):
-        fused(matrix, moments, gradient, wrong)
+    with pytest.raises(
+        ValueError, match=r"rate or epsilon is torch.float32 on cpu, expected torch.float64"
+    ):
+        fused.adam(matrix, moments, gradient, wrong)
 
 
 def test_a_variant_for_every_dtype_and_width() -> None:
-    made: list[Variant] = []
+    made: list[KernelVariant] = []
 
-    def compiled(variant: Variant) -> Kernel:
+    def compiled(variant: KernelVariant) -> Kernel:
         made.append(variant)
         return lambda *_: None
 
-    fused = FusedAdam(compiled)
+    fused = CudaArithmetic(compiled)
     for columns in (8, 6, 8):
         for dtype in (torch.float32, torch.float64):
             matrix = torch.zeros(1, 4, columns, dtype=dtype)
             gradient = outer_like(matrix, terms=2, seed=0)
-            fused(matrix, Moments(matrix, matrix), gradient, AdamCoefficients.of(Adam(1.0), 0))
+            fused.adam(matrix, Moments(matrix, matrix), gradient, Adam(1.0).coefficients(0))
     single, double = torch.float32, torch.float64
     assert made == [(single, 2, 4), (double, 2, 2), (single, 2, 1)]
 
@@ -147,12 +149,14 @@ def test_a_variant_for_every_dtype_and_width() -> None:
 @pytest.mark.parametrize(
     ("variant", "wide"),
     [
-        (Variant(torch.float32, 10, 4), "ld.global.v4.f32"),
-        (Variant(torch.float64, 10, 2), "ld.global.v2.f64"),
-        (Variant(torch.float32, 3, 1), "ld.global.f32"),
+        (KernelVariant(torch.float32, 10, 4), "ld.global.v4.f32"),
+        (KernelVariant(torch.float64, 10, 2), "ld.global.v2.f64"),
+        (KernelVariant(torch.float32, 3, 1), "ld.global.f32"),
     ],
 )
-def test_compiles_for_gpus(variant: Variant, wide: str, architecture: str, tmp_path: Path) -> None:
+def test_compiles_for_gpus(
+    variant: KernelVariant, wide: str, architecture: str, tmp_path: Path
+) -> None:
     """Without spilling registers, and with loads as wide as they should be."""
     source, ptx = tmp_path / "kernel.cu", tmp_path / "kernel.ptx"
     source.write_text(kernel_source())
@@ -166,7 +170,7 @@ def test_compiles_for_gpus(variant: Variant, wide: str, architecture: str, tmp_p
 
 @pytest.fixture
 def cupy_unseen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As if nobody had looked for CuPy yet."""
+    """As in a new process, which has not looked for CuPy yet."""
     package = sys.modules["dualhmr.adaptation.fast_head"]
     monkeypatch.delattr(package, "cupy_kernels", raising=False)
     monkeypatch.delitem(sys.modules, f"{package.__name__}.cupy_kernels", raising=False)
@@ -176,7 +180,7 @@ def cupy_unseen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("cupy_unseen")
-def test_without_cupy_pytorch_does_it_and_it_is_said_once(
+def test_without_cupy_pytorch_is_used_with_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
@@ -195,10 +199,10 @@ def test_with_cupy_the_kernel_is_launched_on_pytorchs_stream(
     class RawKernel:
         def __init__(self, source: str, name: str, options: tuple[str, ...]) -> None:
             assert (source, name) == (kernel_source(), "fused_adam")
-            assert options == ("-std=c++17", *Variant(torch.float64, 2, 2).options)
+            assert options == ("-std=c++17", *KernelVariant(torch.float64, 2, 2).options)
 
         def __call__(self, grid: Any, block: Any, arguments: Any) -> None:
-            kernel = cpp_kernel(Variant(torch.float64, 2, 2), threads=1)
+            kernel = cpp_kernel(KernelVariant(torch.float64, 2, 2), threads=1)
             kernel(Launch(grid, block, arguments), torch.device("cpu"))
 
     def from_external(stream: Any) -> AbstractContextManager[None]:
@@ -213,7 +217,7 @@ def test_with_cupy_the_kernel_is_launched_on_pytorchs_stream(
     fused, plain = cuda_arithmetic(), TorchArithmetic()
     assert isinstance(fused, CudaArithmetic)
     start = normal(2, 5, 8, seed=0)
-    gradient, pace = outer_like(start, terms=2, seed=1), AdamCoefficients.of(Adam(1e-3), 0)
-    mine = fused.adam(*fused.begin(start), gradient, pace)
-    assert_alike(mine, plain.adam(*plain.begin(start), gradient, pace))
+    gradient, coefficients = outer_like(start, terms=2, seed=1), Adam(1e-3).coefficients(0)
+    mine = fused.adam(*fused.start_adam(start), gradient, coefficients)
+    assert_alike(mine, plain.adam(*plain.start_adam(start), gradient, coefficients))
     assert streams == [(0, 1234)]

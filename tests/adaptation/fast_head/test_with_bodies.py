@@ -1,4 +1,4 @@
-"""The whole structured step - head, body, losses - against autograd, on bodies."""
+"""The whole fast step - head, body, losses - against autograd, on bodies."""
 
 from dataclasses import dataclass
 
@@ -65,15 +65,15 @@ def loss_of(case: Case, parameters: dict[str, Tensor], names: object = None) -> 
     return {name: value[0] for name, value in values.items()}
 
 
-def readable(case: Case, schedule: Schedule) -> Adaptation:
+def reference(case: Case, schedule: Schedule) -> Adaptation:
     start = {name: each.detach() for name, each in case.head.named_parameters()}
     return adapt(start, lambda now, names: (loss_of(case, now, names), ()), schedule)
 
 
-def structured(case: Case, schedule: Schedule) -> HeadAdaptation:
+def fast(case: Case, schedule: Schedule) -> HeadAdaptation:
     evaluate = ObjectiveGradient(case.objective, case.evidence)
-    given = case.head.given(case.features, case.box_info)
-    return adapt_head(affine_head(case.head), given, evaluate, schedule)
+    head_input = case.head.head_input(case.features, case.box_info)
+    return adapt_head(affine_head(case.head), head_input, evaluate, schedule)
 
 
 def schedule_of(name: str, *, tolerance: float = 0.0) -> Schedule:
@@ -83,7 +83,7 @@ def schedule_of(name: str, *, tolerance: float = 0.0) -> Schedule:
 
 
 def check(case: Case, schedule: Schedule, *, within: float) -> None:
-    found, expected = structured(case, schedule), readable(case, schedule)
+    found, expected = fast(case, schedule), reference(case, schedule)
     assert (found.stop_reason, found.best_step) == (expected.stop_reason, expected.best_step)
     assert len(expected.loss_history) > 1
     assert min(expected.loss_history) < expected.loss_history[0]
@@ -99,7 +99,7 @@ def test_fourteen_steps_of_every_schedule(body: str, camera: str, name: str) -> 
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 5, 10])
-def test_any_number_of_rounds(iterations: int) -> None:
+def test_any_number_of_iterations(iterations: int) -> None:
     check(make_case("stick", "cliff", iterations=iterations), schedule_of("paper"), within=1e-6)
 
 
@@ -114,12 +114,12 @@ def test_stops_at_the_same_step() -> None:
     schedule = schedule_of("paper", tolerance=0.02)
     case = make_case("stick", "cliff")
     check(case, schedule, within=1e-6)
-    assert structured(case, schedule).steps < 14
+    assert fast(case, schedule).steps < 14
 
 
 def test_torchs_own_adam() -> None:
     case = make_case("stick", "cliff")
-    found = structured(case, schedule_of("paper"))
+    found = fast(case, schedule_of("paper"))
     optimiser = torch.optim.Adam(case.head.parameters(), lr=1e-3)
     history = []
     for _ in range(14):

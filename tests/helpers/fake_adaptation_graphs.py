@@ -1,4 +1,4 @@
-"""Bundles with an `adaptation.onnx` that adapts nothing: what it puts out can be foreseen."""
+"""Bundles with an `adaptation.onnx` that adapts nothing and has known outputs."""
 
 import json
 from collections.abc import Sequence

@@ -1,0 +1,128 @@
+"""The parts of the fast step that ONNX needs in another form: quadrature, iterations and Adam."""
+
+import math
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from dualhmr.adaptation.fast_head.affine_head import (
+    DECODE,
+    DECODE_BIAS,
+    FC1_ESTIMATE,
+    FC2,
+    FC2_BIAS,
+    Matrices,
+)
+from dualhmr.adaptation.fast_head.arithmetic import TorchArithmetic
+from dualhmr.adaptation.fast_head.head_gradients import (
+    ActivationGradients,
+    Activations,
+    OuterProducts,
+)
+from dualhmr.adaptation.fast_head.rank_one_output import HeadInput, QuadratureNodes
+from dualhmr.adaptation.optimisers import AdamCoefficients, Moments
+
+_GRID_STEP = 0.5
+_REACH = 10
+"""Nodes on either side of an input that get a share of its mass; with the step, right to 2e-7."""
+_WIDTH = 1.5 * _REACH / math.pi
+"""The variance of the Gaussian, in squared steps."""
+_SMALLEST = 1e-8
+"""Relative to the largest input; smaller ones hardly count."""
+
+
+class GridQuadratureInput(HeadInput):
+    """A head's input with nodes that a graph can compute."""
+
+    @cached_property
+    def nodes(self) -> QuadratureNodes:
+        """The nodes that Adam's update needs."""
+        return grid_quadrature(self.values)
+
+
+def grid_quadrature(values: Tensor) -> QuadratureNodes:
+    """Nodes on a grid for the inputs `values` (N, 1, G), finite and not all zero.
+
+    Those of `krylov_quadrature` are eigenvalues, for which ONNX has no operator. Here nodes are
+    evenly spaced in log x. The sum over the inputs x_j = |c_j| is
+
+        F(s) = sum_j x_j^(3/2) f(log x_j),    f(u) = e^(u/2) / (e^u s + epsilon),
+
+    and f, a hyperbolic secant of u wherever its peak is, is analytic within pi of the real axis. So
+    interpolation from a grid of step h has an error of about exp(-pi^2 / h); here it is by sincs
+    under a Gaussian. In other words, each input's mass is shared among the nodes near it.
+    """
+    inputs = values.squeeze(1).abs()
+    largest = inputs.amax(-1, keepdim=True)
+    relative = inputs / largest
+    lowest = math.floor(math.log(_SMALLEST) / _GRID_STEP) - _REACH
+    grid = torch.arange(lowest, _REACH + 1, dtype=values.dtype, device=values.device)
+    # Inputs far below the grid have no share in any node, whatever their logarithm.
+    place = relative.clamp_min(_SMALLEST**3).log() / _GRID_STEP
+    distance = place[..., None] - grid
+    shares = torch.sinc(distance) * torch.exp(distance.square() * (-0.5 / _WIDTH))
+    points = torch.exp(grid * _GRID_STEP)
+    masses = ((relative * relative.sqrt())[:, None] @ shares) * points.sqrt()
+    return QuadratureNodes((largest * points)[:, None], masses * largest[..., None].square())
+
+
+class GraphArithmetic(TorchArithmetic):
+    """`Arithmetic` for one person in the matrix products that ONNX has; tensors are (1, ., .).
+
+    ONNX's Gemm takes matrices, not batches of them, reads them transposed or not, and scales and
+    adds its third argument: an iteration is three of them, and a moving mean of gradients is one.
+    """
+
+    def forward(
+        self, matrices: Matrices, constant: Tensor, start: Tensor, iterations: int
+    ) -> Activations:
+        """See `Arithmetic`."""
+        own = {name: matrix.squeeze(0) for name, matrix in matrices.items()}
+        estimate, constant = start[None], constant.squeeze(0)
+        estimates, hiddens1, hiddens2 = [estimate], [], []
+        for _ in range(iterations):
+            hidden1 = torch.addmm(constant, estimate, own[FC1_ESTIMATE])
+            hidden2 = torch.addmm(own[FC2_BIAS], hidden1, own[FC2].T)
+            estimate = torch.addmm(estimate + own[DECODE_BIAS], hidden2, own[DECODE].T)
+            estimates.append(estimate)
+            hiddens1.append(hidden1)
+            hiddens2.append(hidden2)
+        return Activations(*(torch.cat(rows)[None] for rows in (estimates, hiddens1, hiddens2)))
+
+    def backward(
+        self, matrices: Matrices, activations: Activations, gradient: Tensor
+    ) -> ActivationGradients:
+        """See `Arithmetic`."""
+        own = {name: matrix.squeeze(0) for name, matrix in matrices.items()}
+        estimates, hiddens1, hiddens2 = [], [], []
+        for _ in range(activations.hidden1.shape[1]):
+            hidden2 = gradient @ own[DECODE]
+            hidden1 = hidden2 @ own[FC2]
+            estimates.append(gradient)
+            hiddens1.append(hidden1)
+            hiddens2.append(hidden2)
+            gradient = torch.addmm(gradient, hidden1, own[FC1_ESTIMATE].T)
+        return ActivationGradients(
+            *(torch.cat(rows[::-1])[None] for rows in (estimates, hiddens1, hiddens2))
+        )
+
+    def adam(
+        self,
+        matrix: Tensor,
+        moments: Moments,
+        gradient: OuterProducts,
+        coefficients: AdamCoefficients,
+    ) -> tuple[Tensor, Moments]:
+        """See `Arithmetic`.
+
+        1 - beta2 scales the gradient's vectors, which is cheaper than scaling its square. The root
+        needs no floor, as the graph is not differentiated; epsilon keeps it from zero.
+        """
+        beta1, beta2, rate, epsilon = coefficients
+        left, right = gradient.left.squeeze(0).T, gradient.right.squeeze(0)
+        first = torch.addmm(moments.first.squeeze(0), left, right, beta=beta1, alpha=1 - beta1)
+        scaled = (math.sqrt(1 - beta2) * left) @ right
+        second = beta2 * moments.second.squeeze(0) + scaled * scaled
+        value = matrix.squeeze(0) - rate * first / (second.sqrt() + epsilon)
+        return value[None], Moments(first[None], second[None])

@@ -1,0 +1,104 @@
+"""What the head's iterations go through, and the gradients of its matrices as outer products.
+
+A matrix that acts n times, y_i = W x_i, has the gradient sum_i l_i x_i^T, where l_i is the loss's
+gradient with respect to y_i. So 2 n vectors hold all of it, and the matrix itself is rarely built.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dualhmr.adaptation.fast_head.affine_head import (
+    DECODE,
+    DECODE_BIAS,
+    FC1_ESTIMATE,
+    FC1_INPUT,
+    FC2,
+    FC2_BIAS,
+)
+
+
+class Activations(NamedTuple):
+    """What the n iterations of a head compute."""
+
+    estimates: Tensor
+    """(N, n + 1, E): e_0, the start, to e_n, the head's output."""
+    hidden1: Tensor
+    """(N, n, H): h1 of every iteration."""
+    hidden2: Tensor
+    """(N, n, H): h2 of every iteration."""
+    transition_transposed: Tensor | None = None
+    """(N, E, E), what `TorchArithmetic` keeps for its way back: see there."""
+
+
+class ActivationGradients(NamedTuple):
+    """Gradients of the loss with respect to the activations of the n iterations."""
+
+    estimates: Tensor
+    """(N, n, E): with respect to e_1 to e_n."""
+    hidden1: Tensor
+    """(N, n, H)."""
+    hidden2: Tensor
+    """(N, n, H)."""
+
+
+class OuterProducts(NamedTuple):
+    """sum_i left_i right_i^T, a matrix (R, C) for each of N persons."""
+
+    left: Tensor
+    """(N, n, R)."""
+    right: Tensor
+    """(N, n, C)."""
+
+    def dense(self) -> Tensor:
+        """The matrix itself, (N, R, C)."""
+        return self.left.mT @ self.right
+
+    def squared_norm(self) -> Tensor:
+        """Squared Frobenius norm, (N,): sum_ij (left_i . left_j) (right_i . right_j)."""
+        grams = (self.left @ self.left.mT) * (self.right @ self.right.mT)
+        return grams.sum((-2, -1))
+
+    def total(self) -> Tensor:
+        """The sum of the matrix's entries, (N,); not finite where one of left or right is not."""
+        return (self.left.sum(-1) * self.right.sum(-1)).sum(-1)
+
+    def of_person(self, index: int) -> "OuterProducts":
+        """Those of one person, with N = 1."""
+        return OuterProducts(self.left[index : index + 1], self.right[index : index + 1])
+
+
+MatrixGradients = dict[str, OuterProducts]
+"""By the names of a head's matrices."""
+
+
+def matrix_gradients(
+    activations: Activations, gradients: ActivationGradients, head_input: Tensor
+) -> MatrixGradients:
+    """The gradients of a head's matrices, where `head_input` (N, 1, G + 1) is c and a 1.
+
+    The input is the same in all iterations, so the gradient of its matrix is a single outer
+    product, (sum_i g_h1_i) c^T.
+    """
+    ones = torch.ones_like(gradients.hidden1[..., :1])
+    return {
+        FC1_INPUT: OuterProducts(gradients.hidden1.sum(1, keepdim=True), head_input),
+        # Stored transposed, so left and right change places.
+        FC1_ESTIMATE: OuterProducts(activations.estimates[:, :-1], gradients.hidden1),
+        FC2: OuterProducts(gradients.hidden2, activations.hidden1),
+        FC2_BIAS: OuterProducts(ones, gradients.hidden2),
+        DECODE: OuterProducts(gradients.estimates, activations.hidden2),
+        DECODE_BIAS: OuterProducts(ones, gradients.estimates),
+    }
+
+
+def squared_norm(gradients: MatrixGradients) -> Tensor:
+    """The squared norm of all gradients together, (N,)."""
+    return torch.stack([gradient.squared_norm() for gradient in gradients.values()]).sum(0)
+
+
+def all_finite(gradients: MatrixGradients) -> Tensor:
+    """Whether all gradients of a person are finite, (N,) bool."""
+    totals = [gradient.total() for gradient in gradients.values()]
+    return torch.isfinite(torch.stack(totals)).all(0)

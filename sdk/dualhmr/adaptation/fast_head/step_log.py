@@ -1,0 +1,88 @@
+"""What captured steps compute, kept on the device until a block of them is read."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dualhmr.adaptation.fast_head.affine_head import DECODE, FC1_ESTIMATE, FC2, AffineHead
+from dualhmr.adaptation.fast_head.head_gradients import (
+    ActivationGradients,
+    Activations,
+    MatrixGradients,
+    matrix_gradients,
+)
+from dualhmr.adaptation.fast_head.head_step import HeadEvaluation
+
+
+class LoggedStep(NamedTuple):
+    """A row of the log."""
+
+    watched_loss: Tensor
+    """(N,), on the host."""
+    estimate: Tensor
+    """(N, E)."""
+    numbers: Tensor
+    """(N, .), the whole row."""
+
+
+class StepLog:
+    """Rows for N persons, and the index of the next row, both on the head's device.
+
+    A row holds what the gradients of a head's matrices are made of, activations and their
+    gradients. That is little beside the matrices: about 2 n (E + 2 H) numbers.
+    """
+
+    def __init__(self, head: AffineHead, persons: int, rows: int) -> None:
+        estimate, hidden = head.matrices[FC1_ESTIMATE].shape
+        count = head.iterations
+        self._shapes = (
+            (count + 1, estimate),
+            (1, 1),
+            *((count, hidden),) * 2,
+            (count, estimate),
+            *((count, hidden),) * 2,
+        )
+        """Estimates, watched loss, h1 and h2; then the gradients of estimates, h1 and h2."""
+        self._sizes = [a * b for a, b in self._shapes]
+        self._last = slice(count * estimate, (count + 1) * estimate + 1)
+        """The last estimate and the watched loss, side by side."""
+        self._rows = head.start.new_zeros(rows, persons, sum(self._sizes))
+        self.index = torch.zeros(1, dtype=torch.int64, device=head.start.device)
+        """(1,)."""
+
+    def write(self, evaluation: HeadEvaluation) -> None:
+        """Writes the row at `index`."""
+        gradients, persons = evaluation.gradients, len(evaluation.watched_loss)
+        # The outer products of the matrices hold all activations and their gradients.
+        parts = (
+            gradients[FC1_ESTIMATE].left,
+            evaluation.estimate,
+            evaluation.watched_loss,
+            gradients[FC2].right,
+            gradients[DECODE].right,
+            gradients[DECODE].left,
+            gradients[FC1_ESTIMATE].right,
+            gradients[FC2].left,
+        )
+        numbers = torch.cat([part.reshape(persons, -1) for part in parts], dim=1)
+        self._rows.index_copy_(0, self.index, numbers[None])
+
+    def write_last(self, watched_loss: Tensor, estimate: Tensor) -> None:
+        """Writes the row of the final evaluation, which has no gradients."""
+        numbers = torch.cat([estimate, watched_loss[:, None]], dim=1)
+        self._rows[..., self._last].index_copy_(0, self.index, numbers[None])
+
+    def read(self, start: int, stop: int) -> list[LoggedStep]:
+        """Copies of some rows; waits for the device."""
+        rows = self._rows[start:stop].clone()
+        last = rows[..., self._last]
+        on_host = last[..., -1].cpu()
+        return [LoggedStep(*row) for row in zip(on_host, last[..., :-1], rows, strict=True)]
+
+    def gradients(self, step: LoggedStep, head_input: Tensor) -> MatrixGradients:
+        """The matrices' gradients at a step, where `head_input` (N, 1, G + 1) is c and a 1."""
+        parts = step.numbers.split(self._sizes, dim=1)
+        shaped = [part.unflatten(1, shape) for part, shape in zip(parts, self._shapes, strict=True)]
+        activations = Activations(shaped[0], *shaped[2:4])
+        return matrix_gradients(activations, ActivationGradients(*shaped[4:]), head_input)
