@@ -82,12 +82,12 @@ class ObjectiveGradient:
         The estimate is pose in 6D, betas and camera, side by side, as in `HeadOutput`. The gradient
         is that of the sum of the named `losses` (None: all); those in `also` are evaluated too, but
         not descended on (None: all). The losses are those of `Objective.losses`. Raises ValueError
-        as that does, where there is no loss to descend on, and for an estimate of another shape.
+        as that does, where no loss is left to minimise, and for an estimate of another shape.
         """
         self._check_shape(estimate)
         descended = self._objective.wanted(self._evidence, losses)
         if not descended:
-            raise ValueError(f"no loss to descend on: {losses} at {self._objective.weights}")
+            raise ValueError(f"no loss to minimise: {losses} at {self._objective.weights}")
         names = None if losses is None or also is None else {*losses, *also}
         wanted = self._objective.wanted(self._evidence, names)
         made = self._forward(estimate, with_vertices="vertices" in wanted)
