@@ -10,13 +10,13 @@ from torch import nn
 from dualhmr_training import checkpoints
 from dualhmr_training.checkpoints import (
     Checkpoint,
+    RunningMeans,
     latest_checkpoint,
     optimiser_tensors,
     restore_optimiser,
     save_checkpoint,
     tensors_of,
 )
-from dualhmr_training.history import Watched
 
 
 def a_checkpoint(step: int = 5) -> Checkpoint:
@@ -26,7 +26,7 @@ def a_checkpoint(step: int = 5) -> Checkpoint:
         optimiser={"0.exp_avg": torch.randn(3, 2), "0.step": torch.tensor(5.0)},
         average={},
         config={"steps": 10, "inner": {"losses": None, "rate": 0.1 + 0.2}},
-        watched=Watched(3, {"main/betas": 0.1 + 0.2}),
+        running_means=RunningMeans(3, {"main/betas": 0.1 + 0.2}),
     )
 
 
@@ -36,8 +36,8 @@ def same(checkpoint: Checkpoint | None, other: Checkpoint) -> bool:
         one, two = getattr(checkpoint, name), getattr(other, name)
         if one.keys() != two.keys() or not all(torch.equal(one[key], two[key]) for key in one):
             return False
-    plain = (checkpoint.step, checkpoint.config, checkpoint.watched)
-    return plain == (other.step, other.config, other.watched)
+    plain = (checkpoint.step, checkpoint.config, checkpoint.running_means)
+    return plain == (other.step, other.config, other.running_means)
 
 
 def test_there_and_back(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from dualhmr_training.batches import Batch
 from dualhmr_training.contact_sheet import Picture, contact_sheet
 from dualhmr_training.data.synthetic.batches import batch_of_people
 from dualhmr_training.data.synthetic.people import PeopleSampler, Population
-from dualhmr_training.synthetic_training import PICTURED, PeopleValidation, synthetic_objective
+from dualhmr_training.synthetic_training import synthetic_objective
+from dualhmr_training.validation import PICTURED, PeopleValidation
 
 COUNT = 3
 PANEL = (CROP_HEIGHT, CROP_WIDTH)

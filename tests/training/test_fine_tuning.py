@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from dualhmr_training import synthetic_training
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.initial import InitialNetworks, read_initial
 from dualhmr_training.run import open_accelerator
 from dualhmr_training.synthetic_training import train_on_synthetic_people
 from dualhmr_training.trainer import Trainer
+from dualhmr_training.training_folder import Networks, open_networks
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def few_people(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthetic_training, "VALIDATION_PEOPLE", 8)
 
 
-def train(config: TrainingConfig, out: Path, initial: InitialNetworks | None) -> DualNetworks:
+def train(config: TrainingConfig, out: Path, initial: Networks | None) -> DualNetworks:
     return train_on_synthetic_people(
         config,
         make_poses(),
@@ -43,16 +43,16 @@ def train(config: TrainingConfig, out: Path, initial: InitialNetworks | None) ->
 
 
 def test_what_is_read_does_not_change_with_training(bundle: Path, tmp_path: Path) -> None:
-    initial = read_initial(bundle)
+    initial = open_networks(bundle)
     before = initial.sha256
     ended = train(CONFIG, tmp_path / "out", initial)
-    assert not torch.equal(ended.main.head.fc1.weight, initial.main.state["head.fc1.weight"])
+    assert not torch.equal(ended.main.head.fc1.weight, initial.main.head.fc1.weight)
     assert initial.sha256 == before
 
 
 def test_zero_steps_write_what_was_read(tmp_path: Path) -> None:
     folder, out = write_training(tmp_path / "run"), tmp_path / "out"
-    train(replace(CONFIG, steps=0, ema_decay=0.9), out, read_initial(folder))
+    train(replace(CONFIG, steps=0, ema_decay=0.9), out, open_networks(folder))
     for role in ROLES:
         written, given = (load_file(each / f"{role}.safetensors") for each in (out, folder))
         torch.testing.assert_close(written, given, rtol=0, atol=0)
@@ -61,19 +61,19 @@ def test_zero_steps_write_what_was_read(tmp_path: Path) -> None:
 def test_other_networks_are_refused_and_nothing_is_written(bundle: Path, tmp_path: Path) -> None:
     config = replace(CONFIG, main=replace(SPEC, hidden=12))
     with pytest.raises(ValueError, match=r"main\.hidden was 8 and is 12"):
-        train(config, tmp_path / "out", read_initial(bundle))
+        train(config, tmp_path / "out", open_networks(bundle))
     assert not (tmp_path / "out").exists()
 
 
 def test_resuming_needs_the_same_weights(bundle: Path, tmp_path: Path) -> None:
-    out, other = tmp_path / "out", read_initial(write_training(tmp_path / "other", first_seed=2))
-    ended = train(CONFIG, out, read_initial(bundle))
+    out, other = tmp_path / "out", open_networks(write_training(tmp_path / "other", first_seed=2))
+    ended = train(CONFIG, out, open_networks(bundle))
     (out / "main.safetensors").unlink()
     for initial in (other, None):
         with pytest.raises(ValueError, match=r"other data \(see initial_sha256 in training\.json"):
             train(CONFIG, out, initial)
     assert not (out / "main.safetensors").exists()
-    assert torch.equal(flat(train(CONFIG, out, read_initial(bundle))), flat(ended))
+    assert torch.equal(flat(train(CONFIG, out, open_networks(bundle))), flat(ended))
 
 
 def test_a_resumed_training_goes_on_from_its_checkpoint(
@@ -88,13 +88,13 @@ def test_a_resumed_training_goes_on_from_its_checkpoint(
             raise PowerCutError
         return train_step(trainer)
 
-    whole = train(CONFIG, tmp_path / "whole", read_initial(bundle))
+    whole = train(CONFIG, tmp_path / "whole", open_networks(bundle))
     steps: list[int] = []
     train_step = Trainer.train_step
     monkeypatch.setattr(Trainer, "train_step", noted)
     with pytest.raises(PowerCutError):
-        train(CONFIG, tmp_path / "out", read_initial(bundle))
-    resumed = train(CONFIG, tmp_path / "out", read_initial(bundle))
+        train(CONFIG, tmp_path / "out", open_networks(bundle))
+    resumed = train(CONFIG, tmp_path / "out", open_networks(bundle))
     assert steps == [0, 1, 2, 3, 2, 3, 4, 5]
     assert torch.equal(flat(resumed), flat(whole))
 
@@ -107,7 +107,7 @@ def test_a_training_from_before_there_were_initial_weights(bundle: Path, tmp_pat
     path.write_text(json.dumps(record))
     assert torch.equal(flat(train(CONFIG, tmp_path, None)), flat(ended))
     with pytest.raises(ValueError, match="initial_sha256"):
-        train(CONFIG, tmp_path, read_initial(bundle))
+        train(CONFIG, tmp_path, open_networks(bundle))
 
 
 def test_the_command(bundle: Path, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_the_command(bundle: Path, tmp_path: Path) -> None:
     out, config = tmp_path / "out", replace(CONFIG, steps=2)
     assert train_command(config, tmp_path, initial=bundle) == 0
     record = json.loads((out / "training.json").read_text())
-    assert record["initial_sha256"] == read_initial(bundle).sha256
+    assert record["initial_sha256"] == open_networks(bundle).sha256
     assert train_command(config, tmp_path, initial=bundle) == 0
     out.rename(tmp_path / "first")
     assert train_command(replace(config, steps=0), tmp_path, initial=tmp_path / "first") == 0

@@ -8,12 +8,8 @@ from dualhmr.networks import HeadOutput
 from dualhmr.rotations import rotmat_to_rot6d, rotvec_to_rotmat
 from dualhmr_training.data.synthetic.batches import batch_of_people
 from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
-from dualhmr_training.synthetic_training import (
-    errors_mm,
-    held_out_clips,
-    held_out_people,
-    synthetic_objective,
-)
+from dualhmr_training.synthetic_training import synthetic_objective
+from dualhmr_training.validation import errors_mm, held_out_clips, held_out_people
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from dualhmr_training.history import History, Watched
+from dualhmr_training.checkpoints import RunningMeans
+from dualhmr_training.run import History
 
 
 def rows(path: Path) -> list[dict[str, float]]:
@@ -49,6 +50,6 @@ def test_a_history_without_overhang_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_means_of_what_was_watched() -> None:
-    watched = Watched().plus({"a": 1.0, "b": 2.0}).plus({"a": 3.0, "b": 5.0})
-    assert watched.means() == {"a": 2.0, "b": 3.5}
-    assert Watched().means() == {}
+    running_means = RunningMeans().plus({"a": 1.0, "b": 2.0}).plus({"a": 3.0, "b": 5.0})
+    assert running_means.means() == {"a": 2.0, "b": 3.5}
+    assert RunningMeans().means() == {}

@@ -8,7 +8,12 @@ from helpers.tiny_training import TINY, small_body
 
 from dualhmr.plain_data import from_plain
 from dualhmr_training.configuration import TrainingConfig
-from dualhmr_training.training_folder import check_record, digest, training_record, write_record
+from dualhmr_training.training_folder import (
+    check_record,
+    tensors_sha256,
+    training_record,
+    write_record,
+)
 
 
 def test_a_record_tells_what_was_trained_on_what(tmp_path: Path) -> None:
@@ -49,6 +54,6 @@ def test_no_record_is_no_contradiction(tmp_path: Path) -> None:
 
 def test_digests_are_of_values_and_not_of_layout() -> None:
     tensor = torch.randn(3, 4)
-    assert digest(tensor) == digest(tensor.T.contiguous().T)
-    assert digest(tensor) != digest(tensor + 1e-6)
-    assert len(digest(tensor, tensor)) == 64
+    assert tensors_sha256(tensor) == tensors_sha256(tensor.T.contiguous().T)
+    assert tensors_sha256(tensor) != tensors_sha256(tensor + 1e-6)
+    assert len(tensors_sha256(tensor, tensor)) == 64

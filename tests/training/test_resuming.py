@@ -14,7 +14,8 @@ import torch
 from helpers.child_processes import KILLED, kill_this_process, run
 from helpers.tiny_training import TINY, train_command
 
-from dualhmr_training import checkpoints, history
+from dualhmr_training import checkpoints
+from dualhmr_training.run import History
 from dualhmr_training.trainer import Trainer
 
 # Reports and checkpoints at different steps, so that what a report sums up is cut in two.
@@ -52,11 +53,11 @@ MOMENTS: dict[str, Callable[[], Any]] = {
     "after the last checkpoint, before the weights": lambda: mock.patch.object(
         safetensors.torch, "save_file", nth(3 * 3 + 2, safetensors.torch.save_file)
     ),
-    "while a report is written": lambda: mock.patch.object(history.History, "append", _half_a_row),
+    "while a report is written": lambda: mock.patch.object(History, "append", _half_a_row),
 }
 
 
-def _half_a_row(self: history.History, step: int, row: dict[str, float]) -> None:
+def _half_a_row(self: History, step: int, row: dict[str, float]) -> None:
     line = json.dumps({"step": step, "time": 0.0, **row}) + "\n"
     with self._path.open("a", encoding="utf-8") as file:
         file.write(line if step < 8 else line[:30])

@@ -13,8 +13,7 @@ from dualhmr.weights import load_weights
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.contact_sheet import Picture
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.history import Board
-from dualhmr_training.run import open_accelerator, run_training
+from dualhmr_training.run import Board, open_accelerator, run_training
 from dualhmr_training.trainer import Trainer
 
 RECORD = {"commit": "abc", "body": "stick_figure", "config": {}}

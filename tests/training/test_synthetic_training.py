@@ -12,13 +12,9 @@ from dualhmr_training import synthetic_training
 from dualhmr_training.data.synthetic.batches import SyntheticBatches
 from dualhmr_training.presets import demo
 from dualhmr_training.run import Validation, open_accelerator
-from dualhmr_training.synthetic_training import (
-    PeopleValidation,
-    held_out_clips,
-    synthetic_objective,
-    train_on_synthetic_people,
-)
+from dualhmr_training.synthetic_training import synthetic_objective, train_on_synthetic_people
 from dualhmr_training.trainer import Trainer
+from dualhmr_training.validation import PeopleValidation, held_out_clips
 
 
 def test_training_is_on_keypoints_and_skeleton() -> None:

@@ -14,7 +14,7 @@ from dualhmr.objective.weights import LossWeights
 from dualhmr.weights import save_weights
 from dualhmr_training.configuration import InnerLoop
 from dualhmr_training.training_folder import (
-    ADAM_RATE,
+    DEFAULT_ADAM_RATE,
     network_facts,
     read_networks,
     read_record,
@@ -55,7 +55,7 @@ def test_what_the_record_says() -> None:
 def test_test_time_begins_with_the_inner_step_of_training() -> None:
     config = replace(CONFIG, inner=InnerLoop(learning_rate=0.02, max_norm=3.0))
     assert network_facts(training_record(config, small_body())).schedule == ScheduleDefaults(
-        "trained", adam_rate=ADAM_RATE, descent_rate=0.02, descent_max_norm=3.0
+        "trained", adam_rate=DEFAULT_ADAM_RATE, descent_rate=0.02, descent_max_norm=3.0
     )
     ordinary = replace(CONFIG, inner=InnerLoop(steps=0))
     assert network_facts(training_record(ordinary, small_body())).schedule.name == "paper"
@@ -85,7 +85,7 @@ def test_a_main_network_trained_alone(tmp_path: Path) -> None:
 def test_a_training_that_is_not_finished(tmp_path: Path, roles: tuple[str, ...]) -> None:
     folder = trained(tmp_path, roles=roles)
     lacking = "auxiliary" if roles else "main"
-    message = rf"not finished: there is no {lacking}\.safetensors; the command that began it"
+    message = rf"not finished: there is no {lacking}\.safetensors; run the command that began it"
     with pytest.raises(FileNotFoundError, match=message):
         read_networks(folder, read_record(folder))
 

@@ -181,13 +181,13 @@ def test_going_on_from_a_checkpoint_is_as_if_nothing_had_been(config: TrainingCo
     whole = trainer_of(config)
     rows = [whole.train_step() for _ in range(config.steps)]
     begun = train(config, 3)
-    begun_rows = begun.watched.means()
+    begun_rows = begun.running_means.means()
     checkpoint = begun.checkpoint()
     begun.train_step()
     torch.manual_seed(1)
     resumed = trainer_of(config)
     resumed.restore(checkpoint)
-    assert (resumed.step, resumed.watched.means()) == (3, begun_rows)
+    assert (resumed.step, resumed.running_means.means()) == (3, begun_rows)
     assert [resumed.train_step() for _ in range(3, config.steps)] == rows[3:]
     assert torch.equal(flat(resumed.networks), flat(whole.networks))
     assert torch.equal(flat(resumed.trained), flat(whole.trained))

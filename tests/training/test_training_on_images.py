@@ -16,13 +16,9 @@ from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.data.synthetic.people import PeopleSampler
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.run import open_accelerator
-from dualhmr_training.synthetic_training import (
-    PeopleValidation,
-    held_out_images,
-    synthetic_objective,
-    train_on_synthetic_people,
-)
+from dualhmr_training.synthetic_training import synthetic_objective, train_on_synthetic_people
 from dualhmr_training.trainer import Trainer
+from dualhmr_training.validation import PeopleValidation, held_out_images
 
 IMAGE, MIXED, KEYPOINTS = tiny_network("tiny_image"), tiny_network("tiny_mixed"), TINY.auxiliary
 CONFIG = replace(TINY, main=IMAGE, auxiliary=IMAGE, batch=4, steps=4)

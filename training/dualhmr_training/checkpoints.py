@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,27 @@ from torch import Tensor, nn
 
 from dualhmr.plain_data import from_plain
 from dualhmr.weights import save_tensors
-from dualhmr_training.history import Watched
 
 _PREFIX = "step-"
 _STAGING = ".staging-"
 _TENSORS = ("weights", "optimiser", "average")
+
+
+@dataclass(frozen=True)
+class RunningMeans:
+    """Sums of losses and other numbers over the steps since the last report."""
+
+    count: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+
+    def plus(self, values: Mapping[str, float]) -> "RunningMeans":
+        """With the numbers of one more step."""
+        sums = {name: self.sums.get(name, 0.0) + value for name, value in values.items()}
+        return RunningMeans(self.count + 1, sums)
+
+    def means(self) -> dict[str, float]:
+        """The means, by name; empty before the first step."""
+        return {name: total / self.count for name, total in self.sums.items()}
 
 
 @dataclass(frozen=True)
@@ -31,7 +48,7 @@ class Checkpoint:
     average: dict[str, Tensor]
     """The moving average of the weights; empty without one."""
     config: dict[str, Any]
-    watched: Watched = field(default_factory=Watched)
+    running_means: RunningMeans = field(default_factory=RunningMeans)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -71,8 +88,8 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
         tensors = {
             name: safetensors.torch.load_file(path / f"{name}.safetensors") for name in _TENSORS
         }
-        watched = from_plain(Watched, state.get("watched", {}))
-        return Checkpoint(state["step"], **tensors, config=state["config"], watched=watched)
+        means = from_plain(RunningMeans, state.get("watched", {}))
+        return Checkpoint(state["step"], **tensors, config=state["config"], running_means=means)
     except (
         OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError
     ) as error:  # fmt: skip
@@ -116,7 +133,7 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
     state = {
         "step": checkpoint.step,
         "config": checkpoint.config,
-        "watched": asdict(checkpoint.watched),
+        "watched": asdict(checkpoint.running_means),
     }
     (folder / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
     for path in folder.iterdir():

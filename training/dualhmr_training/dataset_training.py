@@ -14,11 +14,11 @@ from dualhmr_training.data.augmentation import Augmentation
 from dualhmr_training.data.mixture import Mixture, mixture_batches, paper_partitions
 from dualhmr_training.data.person_dataset import open_dataset
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.initial import InitialNetworks, initial_networks, upright_pose_6d
+from dualhmr_training.initial import initial_networks, upright_pose_6d
 from dualhmr_training.run import run_training
 from dualhmr_training.spin_joints import spin_objective
 from dualhmr_training.trainer import Trainer
-from dualhmr_training.training_folder import digest_of_body, training_record
+from dualhmr_training.training_folder import Networks, body_sha256, training_record
 
 
 def open_mixture(root: Path, *, with_3dpw: bool, seed: int) -> Mixture:
@@ -47,7 +47,7 @@ def train_on_datasets(
     extra_joints: Tensor | None,
     gendered_bodies: tuple[Body, Body] | tuple[()] = (),
     mean_params: MeanParams | None = None,
-    initial: InitialNetworks | None = None,
+    initial: Networks | None = None,
     workers: int = 4,
 ) -> DualNetworks:
     """Trains on the paper's mix; resumes what is in `out`.
@@ -93,7 +93,7 @@ def train_on_datasets(
             config,
             body,
             datasets={"names": mixture.names, "persons": len(mixture)},
-            gendered_bodies=[digest_of_body(each) for each in gendered_bodies] or None,
+            gendered_bodies=[body_sha256(each) for each in gendered_bodies] or None,
             mean_params_sha256=mean_params and mean_params.sha256,
             initial_sha256=initial and initial.sha256,
         ),

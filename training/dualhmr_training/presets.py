@@ -100,5 +100,5 @@ PRESETS: dict[str, Callable[[], TrainingConfig]] = {
     "paper-cliff-resnet": lambda: paper("resnet50", "resnet50", cliff=True, batch=40, epochs=65),
     "paper-hmr-resnet": lambda: paper("resnet50", "resnet50", cliff=False, batch=40, epochs=65),
 }
-FINE_TUNING_EPOCHS = 5
-"""On the mix with 3DPW, before evaluating on it: `--with_3dpw true --epochs 5 --initial RUN`."""
+# Before they evaluate on 3DPW, the paper's authors fine-tune for five epochs on the mix with it:
+# `--with_3dpw true --epochs 5 --initial RUN`.

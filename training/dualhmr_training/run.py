@@ -1,6 +1,8 @@
 """Where a training runs: on a CPU or on GPUs, in one process or in several."""
 
 import gc
+import json
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,12 +13,11 @@ from accelerate import Accelerator
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from dualhmr.files import atomic_path
+from dualhmr.files import atomic_path, write_text
 from dualhmr.weights import save_weights
 from dualhmr_training.checkpoints import latest_checkpoint, save_checkpoint
 from dualhmr_training.contact_sheet import Picture
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.history import History
 from dualhmr_training.trainer import Trainer
 from dualhmr_training.training_folder import check_record, write_record
 
@@ -47,6 +48,36 @@ def close_accelerator(accelerator: Accelerator) -> None:
     accelerator.free_memory()
     gc.collect()
     accelerator.end_training()
+
+
+class History:
+    """A file of JSON lines, a row for each report: the step, the time, and numbers by name."""
+
+    def __init__(self, path: Path, *, step: int) -> None:
+        """Goes on after `step`.
+
+        Rows beyond it are removed, and a line that was cut short: the training that wrote them was
+        killed later than the checkpoint it goes on from, and they will be written again.
+        """
+        self._path = path
+        written = path.read_text(encoding="utf-8") if path.is_file() else ""
+        rows = [line for line in written.splitlines() if _is_row_up_to(step, line)]
+        kept = "".join(row + "\n" for row in rows)
+        if kept != written:
+            write_text(path, kept)
+
+    def append(self, step: int, row: Mapping[str, float]) -> None:
+        """Adds a row."""
+        line = json.dumps({"step": step, "time": time.time(), **row})
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def _is_row_up_to(step: int, line: str) -> bool:
+    try:
+        return bool(json.loads(line)["step"] <= step)
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return False
 
 
 class Board:

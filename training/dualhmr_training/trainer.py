@@ -13,13 +13,13 @@ from dualhmr.plain_data import from_plain
 from dualhmr_training.batches import Batch
 from dualhmr_training.checkpoints import (
     Checkpoint,
+    RunningMeans,
     optimiser_tensors,
     restore_optimiser,
     tensors_of,
 )
 from dualhmr_training.configuration import OptimiserConfig, TrainingConfig, differences
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.history import Watched
 
 
 class Batches(Protocol):
@@ -57,7 +57,7 @@ class Trainer:
         self.config, self.accelerator = config, accelerator
         self.networks = networks.to(accelerator.device)
         self.step = 0
-        self.watched = Watched()
+        self.running_means = RunningMeans()
         """Losses and the like since the last report."""
         self._batches = batches
         self._optimiser = torch.optim.Adam(
@@ -104,13 +104,13 @@ class Trainer:
         if self._average is not None:
             self._average.update_parameters(self.networks)
         self.step += 1
-        self.watched = self.watched.plus(row)
+        self.running_means = self.running_means.plus(row)
         return row
 
     def report(self) -> dict[str, float]:
         """The means of what `train_step` returned since the last report."""
-        row = self.watched.means()
-        self.watched = Watched()
+        row = self.running_means.means()
+        self.running_means = RunningMeans()
         return row
 
     def checkpoint(self) -> Checkpoint:
@@ -121,7 +121,7 @@ class Trainer:
             optimiser_tensors(self._optimiser),
             {} if self._average is None else tensors_of(self._average),
             asdict(self.config),
-            self.watched,
+            self.running_means,
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -136,7 +136,7 @@ class Trainer:
         restore_optimiser(self._optimiser, checkpoint.optimiser)
         if self._average is not None:
             self._average.load_state_dict(checkpoint.average)
-        self.step, self.watched = checkpoint.step, checkpoint.watched
+        self.step, self.running_means = checkpoint.step, checkpoint.running_means
 
     def _clip_gradients(self) -> dict[str, float]:
         """Bounds the length of each network's gradient, lest one starve the other; what they were.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,12 +26,12 @@ RECORD = "training.json"
 
 
 def training_record(config: TrainingConfig, body: Body, **data: object) -> dict[str, Any]:
-    """Configuration, commit, body, and what else the training draws on, as plain values."""
+    """Commit, configuration, body and what else identifies the data, as plain values."""
     record = {
         "commit": current_commit(),
         "config": asdict(config),
         "body": body.name,
-        "body_sha256": digest_of_body(body),
+        "body_sha256": body_sha256(body),
         **data,
     }
     plain: dict[str, Any] = json.loads(json.dumps(record))
@@ -66,17 +67,17 @@ def check_record(out: Path, record: dict[str, Any]) -> None:
         )
 
 
-def digest_of_body(body: Body) -> str:
-    """The sha256 of its shape at rest and of how it changes."""
-    return digest(body.v_template, body.shapedirs, body.posedirs)
+def body_sha256(body: Body) -> str:
+    """The hash of the template and of its shape and pose directions, in hexadecimal."""
+    return tensors_sha256(body.v_template, body.shapedirs, body.posedirs)
 
 
-def digest(*tensors: Tensor) -> str:
-    """The sha256 of what tensors hold, in hexadecimal."""
-    found = hashlib.sha256()
+def tensors_sha256(*tensors: Tensor) -> str:
+    """The hash of the tensors' values, in hexadecimal; strides and devices do not count."""
+    digest = hashlib.sha256()
     for tensor in tensors:
-        found.update(tensor.cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def current_commit() -> str:
@@ -88,14 +89,14 @@ def current_commit() -> str:
         return "unknown"
 
 
-ADAM_RATE = 6e-5
-"""A training tunes no rates for test time; with this one the default networks do well."""
-_FIELDS = {"main", "auxiliary", "weights"}
+DEFAULT_ADAM_RATE = 6e-5
+"""Of test time, which training does not tune: the rate that was best for the default networks."""
+_NEEDED_FIELDS = {"main", "auxiliary", "weights"}
 
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What adapting a pair of networks takes beside their weights."""
+    """What test-time adaptation of a pair of networks needs besides their weights."""
 
     body: str
     """Whose betas they regress."""
@@ -108,7 +109,7 @@ class NetworkFacts:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What `dualhmr train` noted of a training: commit, configuration, body, data.
+    """What `training.json` says: commit, configuration, body, data.
 
     Raises FileNotFoundError, or ValueError for a damaged file.
     """
@@ -120,10 +121,10 @@ def read_record(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     config = record.get("config") if isinstance(record, dict) else None
-    if not isinstance(config, dict) or not config.keys() >= _FIELDS or "body" not in record:
+    if not isinstance(config, dict) or not config.keys() >= _NEEDED_FIELDS or "body" not in record:
         raise ValueError(
             f"{path} is not the record of a training: it lacks body, or config with "
-            f"{', '.join(sorted(_FIELDS))}"
+            f"{', '.join(sorted(_NEEDED_FIELDS))}"
         )
     return record
 
@@ -148,8 +149,8 @@ def _read_network(folder: Path, role: str, plain: object) -> MeshRegressor:
     path = folder / f"{role}.safetensors"
     if not path.is_file():
         raise FileNotFoundError(
-            f"the training in {folder} is not finished: there is no {path.name}; the command that "
-            "began it goes on with it"
+            f"the training in {folder} is not finished: there is no {path.name}; run the command "
+            "that began it again to resume it"
         )
     network = from_plain(NetworkSpec, plain).build()
     load_weights(network, path)
@@ -174,7 +175,7 @@ def network_facts(record: dict[str, Any], changes: Sequence[str] = ()) -> Networ
         weights=from_plain(LossWeights, config["weights"]),
         schedule=ScheduleDefaults(
             schedule,
-            adam_rate=ADAM_RATE,
+            adam_rate=DEFAULT_ADAM_RATE,
             descent_rate=inner.learning_rate,
             descent_max_norm=inner.max_norm,
         ),
@@ -201,14 +202,24 @@ class Networks:
         """Names of all that they are given."""
         return frozenset((*self.main.reads, *(self.auxiliary.reads if self.auxiliary else ())))
 
+    @property
+    def sha256(self) -> str:
+        """The hash of all weights of both networks, in hexadecimal."""
+        networks = (self.main, self.auxiliary)
+        states = [network.state_dict() for network in networks if network is not None]
+        return tensors_sha256(*(tensor for state in states for tensor in state.values()))
 
-def open_networks(folder: Path | None) -> Networks:
+
+def open_networks(folder: str | os.PathLike[str] | None) -> Networks:
     """Opens a bundle with PyTorch weights (None: the default one), or what `dualhmr train` wrote.
 
     Raises FileNotFoundError for a folder that is neither, a bundle without PyTorch weights or a
     training that is not finished, and ValueError for damaged files.
     """
-    if folder is None or (folder / MANIFEST).is_file():
+    if folder is None:
+        return _from_bundle(None)
+    folder = Path(folder)
+    if (folder / MANIFEST).is_file():
         return _from_bundle(folder)
     if (folder / RECORD).is_file():
         return _from_training(folder)

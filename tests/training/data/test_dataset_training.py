@@ -18,10 +18,10 @@ from dualhmr_training.data.mixture import Mixture, mixture_batches
 from dualhmr_training.data.person_dataset import Sample
 from dualhmr_training.dataset_training import open_mixture, train_on_datasets
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.initial import InitialNetworks, read_initial
 from dualhmr_training.presets import PRESETS
 from dualhmr_training.run import open_accelerator
 from dualhmr_training.spin_joints import spin_objective
+from dualhmr_training.training_folder import Networks, open_networks
 
 NAMES = ("human36m", "coco", "mpii", "mpi_inf_3dhp")
 SPEC = tiny_network("tiny_image")
@@ -95,7 +95,7 @@ def test_trains_on_what_is_annotated(root: Path, tmp_path: Path, inner: InnerLoo
 
 
 def test_fine_tuning_begins_with_the_weights_it_is_given(root: Path, tmp_path: Path) -> None:
-    def train(config: TrainingConfig, out: str, initial: InitialNetworks | None) -> DualNetworks:
+    def train(config: TrainingConfig, out: str, initial: Networks | None) -> DualNetworks:
         return train_on_datasets(
             config,
             root,
@@ -108,7 +108,7 @@ def test_fine_tuning_begins_with_the_weights_it_is_given(root: Path, tmp_path: P
         )
 
     trained = train(CONFIG, "first", None).state_dict()
-    initial = read_initial(tmp_path / "first")
+    initial = open_networks(tmp_path / "first")
     begun = train(dataclasses.replace(CONFIG, steps=0), "second", initial).state_dict()
     torch.testing.assert_close(dict(begun), dict(trained), rtol=0, atol=0)
     record = json.loads((tmp_path / "second" / "training.json").read_text())

@@ -18,7 +18,7 @@ from dualhmr_training.evaluation.groups import (
     read_pool,
     synthetic_group,
 )
-from dualhmr_training.synthetic_training import held_out_clips
+from dualhmr_training.validation import held_out_clips
 
 
 def all_of(group: EvaluationGroup) -> EvaluationBatch:

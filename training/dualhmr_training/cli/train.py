@@ -71,15 +71,15 @@ def run(options: argparse.Namespace) -> int:
         # Here, since every subcommand of `dualhmr` would wait for them, and some have no need.
         from dualhmr.networks import read_mean_params
         from dualhmr_training.dataset_training import train_on_datasets
-        from dualhmr_training.initial import read_initial
         from dualhmr_training.run import close_accelerator, open_accelerator
         from dualhmr_training.spin_joints import read_extra_joints
         from dualhmr_training.synthetic_training import train_on_synthetic_people
+        from dualhmr_training.training_folder import open_networks
     except ImportError as error:
         raise ImportError(f'{error}; training needs pip install "dualhmr[training]"') from error
     body = load_body(options.body)
     mean_params = None if options.mean_params is None else read_mean_params(options.mean_params)
-    initial = None if options.initial is None else read_initial(options.initial)
+    initial = None if options.initial is None else open_networks(options.initial)
     accelerator = open_accelerator(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -18,7 +18,7 @@ from dualhmr_training.data.synthetic.detector import noise_only
 from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.data.synthetic.poses import NO_VARIATION, SeededRandom, read_poses
 from dualhmr_training.data.synthetic.rendering import render_people
-from dualhmr_training.synthetic_training import held_out_clips
+from dualhmr_training.validation import held_out_clips
 
 BATCH_SIZE = 32
 """People in a batch of a group: as many as are adapted together."""

@@ -23,8 +23,8 @@ from dualhmr_training.data.synthetic.degradations import Appearance
 from dualhmr_training.evaluation.batch_fitter import BatchFitter
 from dualhmr_training.evaluation.errors import PersonErrors, measure_errors
 from dualhmr_training.evaluation.groups import EvaluationGroup, population_group
-from dualhmr_training.synthetic_training import held_out_clips
 from dualhmr_training.training_folder import Networks, open_networks, read_record
+from dualhmr_training.validation import held_out_clips
 
 STEPS = 14
 EFT, PAPER, TRAINED, TRAINED_2D, RELEASE = "eft", "paper", "trained", "trained_2d", "release"

@@ -21,13 +21,13 @@ from dualhmr_benchmarks.claims.experiments.setting import (
     poses_of,
 )
 from dualhmr_benchmarks.latency.measure import interleaved
-from dualhmr_training.initial import read_initial
 from dualhmr_training.run import open_accelerator
 from dualhmr_training.synthetic_training import (
     synthetic_objective,
     synthetic_trainer,
     train_on_synthetic_people,
 )
+from dualhmr_training.training_folder import open_networks
 
 _UNSTABLE = "unstable.json"
 _TIMED_ROUNDS, _TIMED_STEPS = 7, 4
@@ -117,7 +117,7 @@ def _train(setting: Setting, run: TrainingRun) -> None:
             folder,
             accelerator=open_accelerator(setting.device),
             body=free_body(),
-            initial=run.starts_from and read_initial(training_folder(setting, run.starts_from)),
+            initial=run.starts_from and open_networks(training_folder(setting, run.starts_from)),
             workers=(os.cpu_count() or 1) // setting.jobs if "image" in config.reads else 0,
         )
     except FloatingPointError as error:
