@@ -63,7 +63,7 @@ GONE: dict[str, Exception] = {
         ("cuda", ["tensorrt", "onnxruntime"], "torch"),
     ],
 )
-def test_auto_takes_the_fastest_and_tells_why(
+def test_auto_takes_the_fastest_and_logs_why(
     bundle: Bundle,
     device: str,
     gone: list[str],
@@ -78,7 +78,7 @@ def test_auto_takes_the_fastest_and_tells_why(
     assert caplog.messages == [*skipped, f"backend {taken} is used: a fake {taken}"]
 
 
-def test_nothing_can_be_had(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_backend_works(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_openers(monkeypatch, **GONE)
     message = "on device 'cuda': tensorrt: no TensorRT; onnxruntime: no ONNX Runtime; torch: no we"
     with pytest.raises(RuntimeError, match=message):
@@ -104,17 +104,17 @@ def test_auto_wants_the_provider_of_the_device(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a GPU, ONNX Runtime on the CPU would be no better than PyTorch."""
-    seen = []
+    received = []
 
     def opener(_bundle: Bundle, _device: str, options: EngineOptions) -> Any:
-        seen.append(options)
+        received.append(options)
         raise RuntimeError("it runs on CPUExecutionProvider")
 
     fake_openers(monkeypatch, tensorrt=GONE["tensorrt"])
     monkeypatch.setitem(opening._OPENERS, "onnxruntime", opener)
     options = EngineOptions(threads=3)
     assert open_networks(bundle, device="cuda", options=options).backend == "torch"
-    assert seen == [EngineOptions(provider="cuda", threads=3)]
+    assert received == [EngineOptions(provider="cuda", threads=3)]
 
 
 def test_a_provider_is_a_choice_of_onnxruntime(

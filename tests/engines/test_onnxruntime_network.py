@@ -56,7 +56,7 @@ def test_the_default_bundle_too() -> None:
         np.testing.assert_array_equal(np.from_dlpack(output), reference)
 
 
-def test_later_calls_leave_outputs_alone(network: OnnxRuntimeNetwork) -> None:
+def test_later_calls_do_not_change_outputs(network: OnnxRuntimeNetwork) -> None:
     first = network(small_inputs(2))["sums"]
     kept = np.from_dlpack(first).copy()
     network(small_inputs(2) | {"box_info": np.full((2, 3), 9, np.float32)})
@@ -74,7 +74,7 @@ def test_inputs_need_not_be_in_one_piece_and_others_are_ignored(
     )
 
 
-def test_nobody_is_nobody(network: OnnxRuntimeNetwork) -> None:
+def test_no_persons(network: OnnxRuntimeNetwork) -> None:
     outputs = network(small_inputs(0))
     assert {name: np.from_dlpack(output).shape for name, output in outputs.items()} == {
         "sums": (0, 3),

@@ -105,7 +105,7 @@ def test_where_the_device_chose_it_tells_what_is_used(
         ("openvino", "cpu", [("OpenVINOExecutionProvider", {})]),
     ],
 )
-def test_what_each_provider_is_told(
+def test_settings_of_each_provider(
     graph: Path,
     fake: FakeSessions,
     provider: str | None,

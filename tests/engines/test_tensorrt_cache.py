@@ -252,7 +252,7 @@ def test_timings_are_kept_for_the_next_build(onnx_path: Path, builds: Builds) ->
     found(onnx_path, library=PROPER)
     found(onnx_path, library=PROPER, max_batch=4)
     found(onnx_path, library=dataclasses.replace(PROPER, version="11.5"))
-    assert [given["timing_cache"] for given in builds.settings] == [None, b"timings", None]
+    assert [settings["timing_cache"] for settings in builds.settings] == [None, b"timings", None]
     assert builds.settings[0]["target"] is None
 
 

@@ -7,7 +7,7 @@ from dualhmr.engines.torch_networks import as_tensor
 
 
 class OnlyDLPack:
-    """An array of a library that nobody here knows."""
+    """An array of a library that is not known here."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self._tensor = tensor

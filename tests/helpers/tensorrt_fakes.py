@@ -42,11 +42,6 @@ class DoublingContext:
         self.shape = shape
         return shape[0] <= self.largest
 
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        assert name == "y"
-        assert self.shape is not None
-        return self.shape
-
     def set_tensor_address(self, name: str, address: int) -> bool:
         self.addresses[name] = address
         return True

@@ -133,13 +133,13 @@ def test_bad_vertices_neither_crash_nor_paint(bad: float) -> None:
     assert not drawn(vertices, colours=colours)[..., 1].any()
 
 
-def test_nobody_behind_the_camera_is_seen() -> None:
+def test_persons_behind_the_camera_are_not_drawn() -> None:
     np.testing.assert_array_equal(drawn(two_balls(-4.0, -0.5)[:1]), black())
     around_the_camera = drawn(two_balls(0.0, 4.0)[:1])
     np.testing.assert_array_equal(around_the_camera, black())
 
 
-def test_nobody_to_draw_is_fine() -> None:
+def test_no_persons_are_fine() -> None:
     vertices = np.zeros((0, len(BALL.vertices), 3))
     np.testing.assert_array_equal(drawn(vertices, background=noise()), noise())
 

@@ -1,6 +1,6 @@
 """The installed TensorRT (`tensorrt` 10 or 11, or `tensorrt_rtx`), its log, and the GPU.
 
-The libraries are imported by name when they are needed, so that nobody loads one without using it.
+The libraries are imported by name, and only when they are used.
 """
 
 import functools
