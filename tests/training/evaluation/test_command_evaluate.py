@@ -21,7 +21,12 @@ from dualhmr_training.evaluation.batch_fitter import BatchFitter
 from dualhmr_training.evaluation.groups import EvaluationBatch, EvaluationGroup
 from dualhmr_training.evaluation.report import evaluation_table, read_evaluation_report
 from dualhmr_training.evaluation.run import evaluate
-from dualhmr_training.training_folder import ADAM_RATE, Networks, training_record, write_record
+from dualhmr_training.training_folder import (
+    DEFAULT_ADAM_RATE,
+    Networks,
+    training_record,
+    write_record,
+)
 
 
 def run(*arguments: object) -> int:
@@ -106,7 +111,11 @@ def test_what_train_wrote_on_a_body_of_ones_own(tmp_path: Path) -> None:
     report = read_evaluation_report(out)
     assert (report.bundle, report.body) == ("out", "stick_figure")
     (evaluation,) = report.evaluations
-    assert (evaluation.schedule, evaluation.adam_rate, evaluation.people) == ("eft", ADAM_RATE, 9)
+    assert (evaluation.schedule, evaluation.adam_rate, evaluation.people) == (
+        "eft",
+        DEFAULT_ADAM_RATE,
+        9,
+    )
     assert all(np.isfinite(curve.mean).all() for curve in evaluation.measures.values())
 
 
