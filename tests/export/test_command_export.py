@@ -128,7 +128,7 @@ def test_files_that_cannot_be_imported(tmp_path: Path, capsys: pytest.CaptureFix
     write_meta_hmr(truncated, fill=flat_state)
     truncated.write_bytes(truncated.read_bytes()[:-1000])
     for checkpoint, message in (
-        (spin, "name SPIN's smpl_mean_params.npz"),
+        (spin, "pass SPIN's smpl_mean_params.npz"),
         (truncated, "truncated.pt"),
         (tmp_path / "nothing.pt", "nothing.pt"),
     ):

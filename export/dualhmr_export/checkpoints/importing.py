@@ -1,47 +1,28 @@
-"""Folders that `dualhmr train` left."""
+"""A checkpoint, or two, to a pair of networks: the main one and the auxiliary one."""
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dualhmr.bundle import NetworkSpec
 from dualhmr.networks import MeshRegressor
 from dualhmr.plain_data import from_plain
-from dualhmr_export.checkpoints.layouts import Contents, ImportedNetwork
-from dualhmr_export.checkpoints.releases import read_release
+from dualhmr_export.checkpoints.architectures import ImportedNetwork
+from dualhmr_export.checkpoints.releases import AnyPath, Contents, read_release
 from dualhmr_training.training_folder import NetworkFacts, network_facts, read_networks, read_record
 
-
-def read_training_folder(folder: Path) -> Contents:
-    """The networks in `folder`; raises as `read_record` and `read_networks` do."""
-    record = read_record(folder)
-    config = record["config"]
-    main, auxiliary = read_networks(folder, record)
-    main_spec = from_plain(NetworkSpec, config["main"])
-    return Contents(
-        kind=f"dualhmr training, {main_spec.backbone}",
-        main=ImportedNetwork(main, main_spec),
-        auxiliary=None
-        if auxiliary is None
-        else ImportedNetwork(auxiliary, from_plain(NetworkSpec, config["auxiliary"])),
-        facts=network_facts(record),
-    )
-
-
-AnyPath = str | os.PathLike[str]
-_COMMON = ("body", "camera", "keypoint_set")
-"""Facts that two networks have to share to be a pair."""
+_SHARED_FACTS = ("body", "camera", "keypoint_set")
+"""What two networks have to agree on to be a pair."""
 
 
 @dataclass(frozen=True, eq=False)
 class Imported:
-    """A pair of networks, in evaluation mode, and what using them takes."""
+    """A pair of networks in evaluation mode, and the facts that adapting them needs."""
 
     kind: str
-    """For people: `Meta-HMR, CLIFF HRNet-W48`."""
+    """A title to show, such as `Meta-HMR, CLIFF HRNet-W48`."""
     main: MeshRegressor
     auxiliary: MeshRegressor
-    """The very `main` where there is only one network."""
+    """The same object as `main` if there is only one network."""
     main_spec: NetworkSpec
     auxiliary_spec: NetworkSpec
     facts: NetworkFacts
@@ -50,15 +31,15 @@ class Imported:
 def import_checkpoint(
     path: AnyPath, *, auxiliary: AnyPath | None = None, mean_params: AnyPath | None = None
 ) -> Imported:
-    """The networks of a release's file, or of a folder that `dualhmr train` left.
+    """Reads the networks of a release's file, or of a folder that `dualhmr train` wrote.
 
-    Where the checkpoint holds one network (CLIFF, SPIN, a main network trained alone) the main
-    network of the checkpoint `auxiliary` becomes its auxiliary network; without that it is its
-    own, and is adapted as in EFT by default, which uses no pseudo mesh. `mean_params` is SPIN's
-    `smpl_mean_params.npz`, for files that do not hold where the head begins.
+    Some checkpoints hold one network (CLIFF, SPIN, a main network trained alone). Then the main
+    network of the checkpoint `auxiliary` is the auxiliary network. Without `auxiliary`, the network
+    is its own auxiliary and the default schedule is EFT's, which does not use a pseudo mesh.
+    `mean_params` is SPIN's `smpl_mean_params.npz`, for files that lack the head's initial estimate.
 
-    Every tensor of a file is used, else it is an error. Raises FileNotFoundError; ValueError says
-    what is wrong with which file.
+    Every tensor in a file has to be used. Raises FileNotFoundError, and ValueError that names the
+    file and says what is wrong with it.
     """
     path = Path(path)
     contents = _read(path, mean_params)
@@ -66,8 +47,8 @@ def import_checkpoint(
     _check_arguments(path, contents, other, mean_params)
     facts = contents.facts
     if contents.auxiliary is None:
-        name = "eft" if other is None else "paper"
-        facts = replace(facts, schedule=replace(facts.schedule, name=name))
+        schedule = replace(facts.schedule, name="eft" if other is None else "paper")
+        facts = replace(facts, schedule=schedule)
     second = other.main if other is not None else contents.auxiliary or contents.main
     return Imported(
         kind=contents.kind,
@@ -80,7 +61,21 @@ def import_checkpoint(
 
 
 def _read(path: Path, mean_params: AnyPath | None) -> Contents:
-    return read_training_folder(path) if path.is_dir() else read_release(path, mean_params)
+    return _read_training_folder(path) if path.is_dir() else read_release(path, mean_params)
+
+
+def _read_training_folder(folder: Path) -> Contents:
+    record = read_record(folder)
+    config = record["config"]
+    main, auxiliary = read_networks(folder, record)
+    return Contents(
+        kind=f"dualhmr training, {config['main']['backbone']}",
+        main=ImportedNetwork(main, from_plain(NetworkSpec, config["main"])),
+        auxiliary=None
+        if auxiliary is None
+        else ImportedNetwork(auxiliary, from_plain(NetworkSpec, config["auxiliary"])),
+        facts=network_facts(record),
+    )
 
 
 def _check_arguments(
@@ -91,15 +86,15 @@ def _check_arguments(
             raise ValueError(
                 f"{path} ({contents.kind}) holds an auxiliary network; leave out auxiliary"
             )
-        for name in _COMMON:
+        for name in _SHARED_FACTS:
             ours, theirs = getattr(contents.facts, name), getattr(other.facts, name)
             if ours != theirs:
                 raise ValueError(
                     f"{path} ({contents.kind}) cannot be adapted with this auxiliary network "
                     f"({other.kind}): its {name} is {ours}, the other's {theirs}"
                 )
-    known = [contents] if other is None else [contents, other]
-    if mean_params is not None and not any(each.begins_with_mean_params for each in known):
+    used = contents.used_mean_params or (other is not None and other.used_mean_params)
+    if mean_params is not None and not used:
         raise ValueError(
-            f"{path} ({contents.kind}) holds where its head begins; leave out mean_params"
+            f"{path} ({contents.kind}) holds the head's initial estimate; leave out mean_params"
         )

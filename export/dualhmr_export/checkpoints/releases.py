@@ -1,147 +1,252 @@
-"""Checkpoint files of others: of Meta-HMR, CLIFF and SPIN."""
+"""Checkpoint files of other projects: one row of `FORMATS` for each format."""
 
 import os
-from collections.abc import Collection, Mapping
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from dualhmr.bundle import ScheduleDefaults
 from dualhmr.keypoints import SPIN_49
 from dualhmr.networks import read_mean_params
 from dualhmr.objective.weights import LossWeights
-from dualhmr_export.checkpoints.layouts import Contents, ImportedNetwork, Recognised, recognise
-from dualhmr_export.checkpoints.reading import read_checkpoint
+from dualhmr_export.checkpoints.architectures import Architecture, ImportedNetwork, recognise
 from dualhmr_training.training_folder import NetworkFacts
 
-KNOWN_FORMATS = (
-    "Meta-HMR (model and model_aux: CLIFF HRNet-W48, CLIFF ResNet-50 or HMR ResNet-50)",
-    "CLIFF (model: ResNet-50 or HRNet-W48 under module.encoder.)",
-    "SPIN's hmr.pt (model: HMR ResNet-50)",
-    "a folder of dualhmr train (with training.json)",
-)
+AnyPath = str | os.PathLike[str]
+
 _MAIN, _AUXILIARY = "model", "model_aux"
-_MAIN_ITERATIONS, _ITERATIONS = 10, 3
-_RATE = 1e-5
-_START = ("init_pose", "init_shape", "init_cam")
+_INITIAL_ESTIMATE = ("init_pose", "init_shape", "init_cam")
+_ITERATIONS = 3
+"""Of HMR's head, in every release except for Meta-HMR's main network."""
+_META_HMR_MAIN_ITERATIONS = 10
+_LEARNING_RATE = 1e-5
+"""Of Meta-HMR's test-time optimisation."""
 _KEYS_LISTED = 10
+_FORBIDDEN = re.compile(r"GLOBAL ([\w.]{1,100})")
+"""In torch's error for a file that is more than data: the function that it would call."""
 
 
-def read_release(path: Path, mean_params: str | os.PathLike[str] | None) -> Contents:
-    """The networks in the file; what `mean_params` is for, see `import_checkpoint`.
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """The networks of one checkpoint, and the facts that adapting them needs."""
 
-    Raises ValueError for a file of no known format, or whose tensors are not all those of its
-    networks, and as `read_checkpoint` and `read_mean_params` do.
+    kind: str
+    main: ImportedNetwork
+    auxiliary: ImportedNetwork | None
+    """None if the checkpoint holds one network."""
+    facts: NetworkFacts
+    used_mean_params: bool = False
+    """Whether the head's initial estimate came from `mean_params`, not from the checkpoint."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReleaseFile:
+    """A checkpoint file whose networks are recognised but not built."""
+
+    path: Path
+    states: Mapping[str, dict[str, Tensor]]
+    """State dicts by role: `model`, and `model_aux` if the file has one."""
+    architectures: Mapping[str, Architecture]
+    """Of the same roles."""
+    mean_params: AnyPath | None
+
+    @property
+    def main(self) -> Architecture:
+        """The architecture of `model`."""
+        return self.architectures[_MAIN]
+
+    def load(self, role: str, *, iterations: int, **missing: Tensor) -> ImportedNetwork:
+        """Builds a network from the file's tensors and those that it lacks, `missing`."""
+        architecture = self.architectures[role]
+        try:
+            return architecture.load(self.states[role] | missing, iterations=iterations)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {role} ({architecture.title}): {error}") from error
+
+    def facts(self) -> NetworkFacts:
+        """What all three releases have in common, and the camera, which follows from the head."""
+        return NetworkFacts(
+            body="smpl",
+            keypoint_set=SPIN_49,
+            camera="cliff" if self.main.reads_box_info else "hmr",
+            weights=LossWeights(),
+            schedule=ScheduleDefaults(
+                "paper", adam_rate=_LEARNING_RATE, descent_rate=_LEARNING_RATE
+            ),
+        )
+
+
+def _read_meta_hmr(file: ReleaseFile) -> Contents:
+    main, auxiliary = file.main, file.architectures[_AUXILIARY]
+    if main.reads_box_info != auxiliary.reads_box_info:
+        raise ValueError(
+            f"{file.path}: model is {main.title}, model_aux is {auxiliary.title}; both have to be "
+            "CLIFF, or both HMR, because their cameras differ"
+        )
+    return Contents(
+        f"Meta-HMR, {main.title}",
+        file.load(_MAIN, iterations=_META_HMR_MAIN_ITERATIONS),
+        file.load(_AUXILIARY, iterations=_ITERATIONS),
+        file.facts(),
+    )
+
+
+def _read_cliff(file: ReleaseFile) -> Contents:
+    network = file.load(_MAIN, iterations=_ITERATIONS)
+    return Contents(f"CLIFF, {file.main.layout.title}", network, None, file.facts())
+
+
+def _read_spin(file: ReleaseFile) -> Contents:
+    """SPIN's own `hmr.pt` lacks the head's initial estimate; files of its training code have it."""
+    estimate: dict[str, Tensor] = {}
+    if not any(name in file.states[_MAIN] for name in _INITIAL_ESTIMATE):
+        if file.mean_params is None:
+            raise ValueError(
+                f"{file.path}: a SPIN checkpoint ({file.main.title}) without the head's initial "
+                f"estimate ({', '.join(_INITIAL_ESTIMATE)}); pass SPIN's smpl_mean_params.npz as "
+                "mean_params (--mean-params)"
+            )
+        start = read_mean_params(file.mean_params).start
+        estimate = dict(zip(_INITIAL_ESTIMATE, start, strict=True))
+    network = file.load(_MAIN, iterations=_ITERATIONS, **estimate)
+    return Contents(
+        f"SPIN, {file.main.title}", network, None, file.facts(), used_mean_params=bool(estimate)
+    )
+
+
+@dataclass(frozen=True)
+class ReleaseFormat:
+    """One format: how to recognise a file of it, and how to read it."""
+
+    description: str
+    """For the error that lists the supported formats."""
+    matches: Callable[[ReleaseFile], bool]
+    read: Callable[[ReleaseFile], Contents]
+
+
+FORMATS = (
+    ReleaseFormat(
+        "Meta-HMR (model and model_aux: CLIFF HRNet-W48, CLIFF ResNet-50 or HMR ResNet-50)",
+        lambda file: _AUXILIARY in file.states,
+        _read_meta_hmr,
+    ),
+    ReleaseFormat(
+        "CLIFF (model: ResNet-50 or HRNet-W48 under module.encoder.)",
+        lambda file: file.main.reads_box_info and file.main.layout.prefix == "encoder.",
+        _read_cliff,
+    ),
+    ReleaseFormat(
+        "SPIN's hmr.pt (model: HMR ResNet-50)",
+        lambda file: not file.main.reads_box_info and file.main.layout.prefix == "",
+        _read_spin,
+    ),
+)
+"""The first that matches is read."""
+_TRAINING_FOLDER = "a folder of dualhmr train (with training.json)"
+
+
+def read_release(path: Path, mean_params: AnyPath | None) -> Contents:
+    """The networks in a file of one of `FORMATS`; for `mean_params` see `import_checkpoint`.
+
+    Raises ValueError for another file and for one whose tensors are not exactly those of its
+    networks, and what `read_checkpoint` and `read_mean_params` raise.
     """
     checkpoint = read_checkpoint(path)
     if _MAIN not in checkpoint:
-        raise _unknown(path, checkpoint, f"it lacks {_MAIN}")
+        raise _unsupported(path, checkpoint, f"it lacks {_MAIN}")
     states = {
         role: _state_dict(path, role, checkpoint[role])
         for role in (_MAIN, _AUXILIARY)
         if role in checkpoint
     }
-    found = {}
+    architectures = {}
     for role, state in states.items():
         try:
-            found[role] = recognise(state)
+            architectures[role] = recognise(state)
         except ValueError as error:
-            raise _unknown(path, checkpoint, f"{role}: {error}") from error
-    if _AUXILIARY in states:
-        return _meta_hmr(path, found, states)
-    main, layout = found[_MAIN], found[_MAIN].layout
-    if main.reads_box_info and layout.prefix == "encoder.":
-        network = _load(path, _MAIN, main, states[_MAIN], iterations=_ITERATIONS)
-        return Contents(f"CLIFF, {layout.title}", network, None, _facts(main))
-    if not main.reads_box_info and layout.backbone == "resnet50" and layout.prefix == "":
-        return _spin(path, main, states[_MAIN], mean_params)
-    raise _unknown(
+            raise _unsupported(path, checkpoint, f"{role}: {error}") from error
+    file = ReleaseFile(path, states, architectures, mean_params)
+    for format_ in FORMATS:
+        if format_.matches(file):
+            return format_.read(file)
+    raise _unsupported(
         path,
         checkpoint,
-        f"model is {main.title} with its backbone under {layout.prefix!r}, without model_aux",
+        f"model is {file.main.title} with its backbone under {file.main.layout.prefix!r}, "
+        "without model_aux",
     )
-
-
-def _meta_hmr(
-    path: Path, found: Mapping[str, Recognised], states: Mapping[str, Mapping[str, Tensor]]
-) -> Contents:
-    main, auxiliary = found[_MAIN], found[_AUXILIARY]
-    if main.reads_box_info != auxiliary.reads_box_info:
-        raise ValueError(
-            f"{path}: model is {main.title}, model_aux is {auxiliary.title}; both have to be "
-            "CLIFF, or both HMR, for their cameras differ"
-        )
-    return Contents(
-        f"Meta-HMR, {main.title}",
-        _load(path, _MAIN, main, states[_MAIN], iterations=_MAIN_ITERATIONS),
-        _load(path, _AUXILIARY, auxiliary, states[_AUXILIARY], iterations=_ITERATIONS),
-        _facts(main),
-    )
-
-
-def _spin(
-    path: Path,
-    found: Recognised,
-    state: Mapping[str, Tensor],
-    mean_params: str | os.PathLike[str] | None,
-) -> Contents:
-    lacks_start = not any(name in state for name in _START)
-    if lacks_start:
-        if mean_params is None:
-            raise ValueError(
-                f"{path}: a SPIN checkpoint ({found.title}) that does not hold where its head "
-                "begins; name SPIN's smpl_mean_params.npz as mean_params (--mean-params)"
-            )
-        start = read_mean_params(mean_params).start
-        state = {**state, **dict(zip(_START, start, strict=True))}
-    network = _load(path, _MAIN, found, state, iterations=_ITERATIONS)
-    return Contents(
-        f"SPIN, {found.title}", network, None, _facts(found), begins_with_mean_params=lacks_start
-    )
-
-
-def _facts(found: Recognised) -> NetworkFacts:
-    return NetworkFacts(
-        body="smpl",
-        keypoint_set=SPIN_49,
-        camera="cliff" if found.reads_box_info else "hmr",
-        weights=LossWeights(),
-        schedule=ScheduleDefaults("paper", adam_rate=_RATE, descent_rate=_RATE),
-    )
-
-
-def _load(
-    path: Path, role: str, found: Recognised, state: Mapping[str, Tensor], *, iterations: int
-) -> ImportedNetwork:
-    try:
-        return found.load(state, iterations=iterations)
-    except ValueError as error:
-        raise ValueError(f"{path}: {role} ({found.title}): {error}") from error
 
 
 def _state_dict(path: Path, role: str, value: object) -> dict[str, Tensor]:
-    """The entry as tensors by name, without the `module.` that DataParallel puts before all."""
+    """The entry as tensors by name, without the `module.` that DataParallel adds to all names."""
     if not isinstance(value, dict):
         raise ValueError(f"{path}: {role} is of type {type(value).__name__}, expected a state dict")
     for name, tensor in value.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise ValueError(
-                f"{path}: {role} is no state dict: under {_short(name)} there is "
+                f"{path}: {role} is not a state dict: {_short(name)} is of type "
                 f"{type(tensor).__name__}, expected tensors by name"
             )
     prefix = "module." if all(name.startswith("module.") for name in value) else ""
     return {name.removeprefix(prefix): tensor for name, tensor in value.items()}
 
 
-def _unknown(path: Path, keys: Collection[object], reason: str) -> ValueError:
-    listed = ", ".join(_short(key) for key in list(keys)[:_KEYS_LISTED]) or "nothing"
-    rest = len(keys) - _KEYS_LISTED
+def _unsupported(path: Path, checkpoint: Mapping[Any, Any], reason: str) -> ValueError:
+    listed = ", ".join(_short(key) for key in list(checkpoint)[:_KEYS_LISTED]) or "nothing"
+    rest = len(checkpoint) - _KEYS_LISTED
+    formats = [*(each.description for each in FORMATS), _TRAINING_FOLDER]
     return ValueError(
-        f"{path}: of no known format: {reason}. At its top level it holds {listed}"
+        f"{path}: not a supported format: {reason}. At its top level it holds {listed}"
         + (f" and {rest} more" if rest > 0 else "")
-        + f". Known are: {'; '.join(KNOWN_FORMATS)}"
+        + f". Supported are: {'; '.join(formats)}"
     )
 
 
 def _short(key: object) -> str:
     return repr(key)[:60]
+
+
+def read_checkpoint(path: AnyPath) -> dict[Any, Any]:
+    """Reads what `torch.save` wrote, on the CPU: a dict of tensors, numbers, strings, containers.
+
+    Such a file is a pickle, that is, a program. Only the instructions that make these values are
+    executed. Raises ValueError for a file that asks for anything else or is damaged, and
+    FileNotFoundError.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    # An open file, not a path: torch.load chooses other formats by the ending of a path.
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's remarks on old or odd files; they load or fail
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # a hostile or damaged file can raise anything
+            forbidden = _FORBIDDEN.search(str(error))
+            if forbidden:
+                # Not chained: torch's own text recommends to switch the protection off.
+                raise ValueError(_refusal(path, forbidden[1])) from None
+            raise ValueError(
+                f"{path}: damaged, truncated, or not a checkpoint of PyTorch; nothing in it was "
+                "run; download or copy it again"
+            ) from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path}: holds one {type(content).__name__}, expected a dict of state dicts"
+        )
+    return content
+
+
+def _refusal(path: Path, name: str) -> str:
+    return (
+        f"{path}: holds more than tensors and containers: reading it would run {name}, so it was "
+        "refused, and nothing in it was run. If you trust the file, load it with the code that "
+        'wrote it and save only the state dicts: torch.save({"model": model.state_dict(), ...}, '
+        "path)"
+    )

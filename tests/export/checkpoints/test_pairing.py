@@ -124,7 +124,7 @@ def test_networks_that_are_no_pair(tmp_path: Path) -> None:
 def test_mean_parameters_that_nothing_needs(tmp_path: Path) -> None:
     write_mean_params(tmp_path / "m.npz")
     write_cliff(tmp_path / "c.pt", fill=flat_state)
-    with pytest.raises(ValueError, match="holds where its head begins; leave out mean_params"):
+    with pytest.raises(ValueError, match="holds the head's initial estimate; leave"):
         import_checkpoint(tmp_path / "c.pt", mean_params=tmp_path / "m.npz")
 
 

@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from dualhmr_export.checkpoints import read_checkpoint
+from dualhmr_export.checkpoints.releases import read_checkpoint
 
 
 class Call:
@@ -46,7 +46,7 @@ def test_a_hostile_file_is_refused_and_not_run(tmp_path: Path, new_format: bool)
     ) as caught:
         read_checkpoint(path)
     assert str(path) in str(caught.value)
-    assert "save the state dicts alone: torch.save(" in str(caught.value)
+    assert "save only the state dicts: torch.save(" in str(caught.value)
     assert caught.value.__suppress_context__
     assert not marker.exists()
     # The file does what it says, in hands that let it.
@@ -106,7 +106,7 @@ def test_other_files(tmp_path: Path, write: Any, ending: str) -> None:
     path = tmp_path / f"c{ending}"
     write(path)
     with pytest.raises(
-        ValueError, match=r"c\.\w+: damaged, truncated, or no checkpoint of PyTorch"
+        ValueError, match=r"c\.\w+: damaged, truncated, or not a checkpoint of PyTorch"
     ):
         read_checkpoint(path)
 

@@ -64,8 +64,9 @@ def test_another_architecture(path: Path) -> None:
     state = {"conv1.weight": torch.zeros(3), "layer3.0.weight": torch.zeros(3)}
     torch.save({"model": state, "epoch": 1}, path)
     found = message(path)
-    assert "of no known format: model: its 2 names (conv1.weight, layer3.0.weight, ...)" in found
-    assert "At its top level it holds 'model', 'epoch'. Known are: Meta-HMR (" in found
+    assert ": model: its 2 names (conv1.weight, layer3.0.weight, ...)" in found
+    assert f"{path}: not a supported format: model: " in found
+    assert "At its top level it holds 'model', 'epoch'. Supported are: Meta-HMR (" in found
     assert "CLIFF (" in found
     assert "SPIN's hmr.pt" in found
     assert "training.json" in found
@@ -102,7 +103,7 @@ def test_a_state_dict_without_what_surrounds_it(path: Path) -> None:
     torch.save(states["model"], path)
     found = message(path)
     assert "it lacks model. At its top level it holds " in found
-    assert " and 321 more. Known are: " in found
+    assert " and 321 more. Supported are: " in found
 
 
 @pytest.mark.parametrize(
@@ -110,10 +111,10 @@ def test_a_state_dict_without_what_surrounds_it(path: Path) -> None:
     [
         ({}, "it lacks model. At its top level it holds nothing."),
         ({"model": [1]}, "model is of type list, expected a state dict"),
-        ({"model": {"a": 1}}, "model is no state dict: under 'a' there is int"),
-        ({"model": {3: torch.zeros(1)}}, "model is no state dict: under 3 there is Tensor"),
+        ({"model": {"a": 1}}, "model is not a state dict: 'a' is of type int"),
+        ({"model": {3: torch.zeros(1)}}, "model is not a state dict: 3 is of type Tensor"),
         ({"model": {}, 1: 2}, "its 0 names"),
-        ({"model": {"fc": {"x" * 99: 1}}}, "under 'fc' there is dict"),
+        ({"model": {"fc": {"x" * 99: 1}}}, "'fc' is of type dict"),
     ],
 )
 def test_dicts_of_something_else(path: Path, content: object, expected: str) -> None:
@@ -123,7 +124,7 @@ def test_dicts_of_something_else(path: Path, content: object, expected: str) -> 
 
 def test_spin_needs_the_mean_parameters(path: Path, tmp_path: Path) -> None:
     write_spin(path, fill=flat_state)
-    assert "name SPIN's smpl_mean_params.npz as mean_params" in message(path)
+    assert "pass SPIN's smpl_mean_params.npz as mean_params" in message(path)
     with pytest.raises(FileNotFoundError, match="no mean parameters at"):
         import_checkpoint(path, mean_params=tmp_path / "m.npz")
     (tmp_path / "m.npz").write_bytes(b"no archive")
