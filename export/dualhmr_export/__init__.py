@@ -1,1 +1,1 @@
-"""Export: networks to bundles of ONNX files."""
+"""Export checkpoints to bundles of ONNX graphs and TensorRT engines."""

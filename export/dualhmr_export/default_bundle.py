@@ -1,4 +1,4 @@
-"""Makes the default bundle of what was trained: `python -m dualhmr_export.default_bundle`."""
+"""Export a training as the default bundle: `python -m dualhmr_export.default_bundle`."""
 
 import argparse
 import json
@@ -20,17 +20,18 @@ DATA = "synthetic people in poses of the CMU Graphics Lab Motion Capture Databas
 
 
 def make(trained: Path, folder: Path, changes: Sequence[str] = ()) -> None:
-    """Exports the networks that `dualhmr train demo` put into `trained` as a bundle, `folder`.
+    """Exports the networks that `dualhmr train demo` wrote to `trained` as the bundle `folder`.
 
-    `changes` are to what follows from the training: loss weights and rates of test time, see
-    `network_facts`. Weights are rounded to half precision, to keep the package small. Raises
-    ValueError for a main network that was trained alone, and as reading and exporting do.
+    `changes` are options that replace facts that follow from the training, such as loss weights and
+    learning rates of test time; see `network_facts`. Weights are rounded to half precision to keep
+    the package small. Raises ValueError for a main network that was trained alone, and what reading
+    and exporting raise.
     """
     record = read_record(trained)
     if record["config"]["auxiliary"] is None:
         raise ValueError(
-            f"the main network in {trained} was trained alone; the default bundle holds an "
-            "auxiliary network of its own too"
+            f"the main network in {trained} was trained alone; the default bundle also "
+            "needs an auxiliary network"
         )
     imported = replace(import_checkpoint(trained), facts=network_facts(record, changes))
     provenance = {"data": DATA, "training": json.dumps(record)}
@@ -41,11 +42,13 @@ def make(trained: Path, folder: Path, changes: Sequence[str] = ()) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the command line and exports."""
+    """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trained", type=Path, required=True, help="folder of the weights")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle, a new one")
-    parser.epilog = "--schedule.adam_rate 1e-4, --weights.joints_3d 2 and the like change the rest."
+    parser.add_argument("--trained", type=Path, required=True, help="folder of the training")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
+    parser.epilog = (
+        "Further options replace facts: --schedule.adam_rate 1e-4, --weights.joints_3d 2, ..."
+    )
     options, changes = parser.parse_known_args(arguments)
     make(options.trained, options.out, changes)
 

@@ -1,7 +1,8 @@
-"""From imported networks to a bundle that was compared with them."""
+"""From imported networks to a bundle whose graphs were compared with PyTorch."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,29 +13,34 @@ from dualhmr.bundle import ADAPTATION_GRAPH, FROZEN_GRAPHS, Manifest, open_bundl
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.engines.frozen_network import DEFAULT_MAX_BATCH
 from dualhmr.engines.tensorrt.library import Library, load_library
+from dualhmr.files import sha256
 from dualhmr_export.checkpoints import Imported
 from dualhmr_export.verify import ParityReport, verify
 from dualhmr_export.write_bundle import write_bundle
+from dualhmr_training.training_folder import read_record
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class EngineTarget:
-    """For which GPU TensorRT engines are built, and with which TensorRT."""
+    """The GPU that TensorRT engines are built for; ImportError if no TensorRT is installed."""
 
-    library: Library
     capability: str | None
-    """`sm86`; None is the GPU of this machine."""
-
-
-def tensorrt_target(capability: str | None) -> EngineTarget:
-    """With the TensorRT that is installed; ImportError where none is."""
-    return EngineTarget(load_library(), capability)
+    """Such as `sm86`; None is the GPU of this machine."""
+    library: Library = field(default_factory=load_library)
 
 
 class OutOfBoundsError(ValueError):
-    """An exported graph is too far from the network it was made of."""
+    """An exported graph differs too much from the network it was made of."""
+
+
+def provenance_of(sources: Iterable[Path]) -> dict[str, str]:
+    """By name: the sha256 of a file, the record (commit, configuration, data) of a training."""
+    return {
+        source.name: json.dumps(read_record(source)) if source.is_dir() else sha256(source)
+        for source in sources
+    }
 
 
 def manifest_for(
@@ -46,7 +52,7 @@ def manifest_for(
     precision: str = "fp32",
     max_batch: int = DEFAULT_MAX_BATCH,
 ) -> Manifest:
-    """What a bundle of these networks says of itself, but for its files."""
+    """The manifest of a bundle of these networks, without its files."""
     facts = imported.facts
     return Manifest(
         name=name,
@@ -77,14 +83,15 @@ def export(
     stored: torch.dtype = torch.float32,
     progress: Progress = lambda _message: None,
 ) -> ParityReport:
-    """Writes the bundle `folder`, with TensorRT engines where asked for, and compares its graphs.
+    """Writes the bundle `folder`, with TensorRT engines if `engines` is given, and verifies it.
 
-    `body` is the one that the networks regress; None is the free one, or for networks of a licensed
-    one, a bundle without `adaptation.onnx`. `schedule` is this file's (None: the manifest's).
+    `body` is the body that the networks regress. None is the free body; for networks of a licensed
+    body, the bundle then has no `adaptation.onnx`. `schedule` is that file's (None: the
+    manifest's), `stored` the type of PyTorch's weights, see `write_bundle`.
 
-    All or nothing: raises OutOfBoundsError with the report where a graph is further off than
-    `dualhmr_export.parity.BOUNDS` allow, and as `write_bundle`, `verify` and `prebuild` do, and
-    then there is no folder; ValueError for a body that is not of the networks' kind.
+    Nothing is left behind if anything raises: OutOfBoundsError with the report for a graph beyond
+    `dualhmr_export.parity.BOUNDS`, ValueError for another body than the networks regress, and what
+    `write_bundle`, `verify` and `tensorrt.prebuild` raise.
     """
     reports: list[ParityReport] = []
 
@@ -96,14 +103,14 @@ def export(
         if engines is not None:
             _build_engines(staging, manifest.max_batch or DEFAULT_MAX_BATCH, engines, progress)
 
-    fitting = _body_for(manifest, body, progress)
+    graph_body = _adaptation_body(manifest, body, progress)
     progress(f"exporting {imported.kind} to ONNX in {manifest.precision}")
     write_bundle(
         folder,
         imported.main,
         imported.auxiliary,
         manifest,
-        body=fitting,
+        body=graph_body,
         schedule=schedule,
         stored=stored,
         finish=finish,
@@ -111,12 +118,12 @@ def export(
     return reports[0]
 
 
-def _body_for(manifest: Manifest, body: Body | None, progress: Progress) -> Body | None:
+def _adaptation_body(manifest: Manifest, body: Body | None, progress: Progress) -> Body | None:
     if body is None and manifest.body != FREE_BODY:
         progress(
-            f"the bundle comes without {ADAPTATION_GRAPH}: that holds arrays of the body "
-            f"{manifest.body!r}, which does not come with dualhmr; to have it, pass the file that "
-            "you downloaded (--body)"
+            f"the bundle is written without {ADAPTATION_GRAPH}, which holds arrays of the body "
+            f"{manifest.body!r}; to include it, pass that body's file (--body), which is licensed "
+            "and not part of dualhmr"
         )
         return None
     return matching_body(body, needed=manifest.body, networks=f"bundle {manifest.name!r}")

@@ -1,4 +1,4 @@
-"""What the networks of a bundle are compared on: real crops."""
+"""Exported networks against PyTorch: the people they are compared on, and the differences."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,24 +8,36 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from dualhmr.body.model import Body, pose_skeleton, skin_vertices
-from dualhmr.bundle import Manifest
+from dualhmr.adaptation.adapt import adapt
+from dualhmr.body.arrays import BodyArrays
+from dualhmr.body.model import Body, skin
+from dualhmr.bundle import ADAPTATION_GRAPH, Bundle, Manifest
 from dualhmr.camera import default_focal_length, image_center
-from dualhmr.engines import FrozenNetwork, FrozenNetworks
+from dualhmr.engines import EngineOptions, FrozenNetwork, FrozenNetworks
 from dualhmr.engines.torch_networks import as_tensor
 from dualhmr.example import example
 from dualhmr.files import markdown_table
 from dualhmr.keypoints import Keypoints, network_keypoints
-from dualhmr.person import ObservedPerson, network_inputs, observe_person
+from dualhmr.person import (
+    AdaptedPerson,
+    FloatArray,
+    ObservedPerson,
+    network_inputs,
+    observe_person,
+    place_bodies,
+    run_frozen_networks,
+)
+from dualhmr.person_fitting.onnx_fitter import OnnxFitter
+from dualhmr.person_fitting.torch_fitter import TorchFitter, describe
 
 Image = npt.NDArray[np.uint8]
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def real_crops(manifest: Manifest) -> dict[str, npt.NDArray[Any]]:
-    """The inputs, by name, of eight persons: the example photograph, turned and mirrored.
+    """The networks' inputs by name for the eight persons of `real_people`.
 
-    Turning by right angles keeps every pixel as it was taken. Raises ImportError where the example
-    photograph is not installed.
+    Raises ImportError if the example photograph is not installed.
     """
     target = network_keypoints(manifest.keypoint_set).set
     reads = {*manifest.main.reads, *manifest.auxiliary.reads}
@@ -37,7 +49,10 @@ def real_crops(manifest: Manifest) -> dict[str, npt.NDArray[Any]]:
 
 
 def real_people() -> Iterator[tuple[Image, ObservedPerson]]:
-    """Those eight persons: the photograph of each, and their keypoints and camera in it."""
+    """Eight persons: the example photograph, turned and mirrored, with keypoints and camera.
+
+    It is turned by right angles, which keep every pixel as it was taken.
+    """
     for image, keypoints in _orientations(*example()):
         height, width = image.shape[:2]
         camera = default_focal_length(width, height), image_center(width, height)
@@ -45,7 +60,7 @@ def real_people() -> Iterator[tuple[Image, ObservedPerson]]:
 
 
 def _orientations(image: Image, keypoints: Keypoints) -> Iterator[tuple[Image, Keypoints]]:
-    """All eight of a square photograph with the pixels' centres at whole numbers."""
+    """All eight of a square photograph whose pixel centres have integer coordinates."""
     last = len(image) - 1
     xy = keypoints.xy
     for _ in range(4):
@@ -60,12 +75,9 @@ def _orientations(image: Image, keypoints: Keypoints) -> Iterator[tuple[Image, K
         xy = np.stack([xy[..., 1], last - xy[..., 0]], axis=-1)
 
 
-Arrays = Mapping[str, npt.NDArray[Any]]
-
-
 @dataclass(frozen=True)
 class Bounds:
-    """What an exported network may be off."""
+    """The largest accepted differences of an exported network."""
 
     features: float
     """Relative to the length of a person's features."""
@@ -80,14 +92,18 @@ BOUNDS = {
 }
 
 
+ADAPTED_BOUND_MM = 0.1
+"""On the distance of any vertex after adaptation, in the camera frame."""
+
+
 @dataclass(frozen=True)
 class Difference:
-    """One row of the report: the worst over persons."""
+    """One row of the report: the largest difference over persons."""
 
     graph: str
     what: str
     absolute: float
-    """Of features: the largest; of meshes: the farthest vertex, millimetres."""
+    """Of features, the largest; of meshes, the largest distance of a vertex in millimetres."""
     relative: float
     """Length of the difference over the length of the reference (meshes: about their centre)."""
     bound: float
@@ -95,39 +111,39 @@ class Difference:
     holds: bool
 
 
-def differences(
+def frozen_differences(
     reference: FrozenNetworks,
     exported: FrozenNetworks,
     inputs: Arrays,
     body: Body,
     bounds: Bounds,
-) -> tuple[Difference, ...]:
-    """Runs both on `inputs`, N persons' worth, and compares. What is not finite does not hold."""
-    both = (reference, exported)
-    features = [_features(each.backbone, inputs) for each in both]
-    vertices = [_mesh_mm(each.auxiliary, inputs, body) for each in both]
-    absolute = float((features[1] - features[0]).abs().max())
-    relative = _relative(*features)
-    distance = float((vertices[1] - vertices[0]).norm(dim=-1).max())
-    centred = [each - vertices[0].mean(1, keepdim=True) for each in vertices]
-    return (
-        Difference(
-            "backbone.onnx",
-            "features",
-            absolute,
-            relative,
-            bounds.features,
-            holds=relative <= bounds.features,
-        ),
-        Difference(
-            "auxiliary.onnx",
-            "mesh, mm",
-            distance,
-            _relative(*centred),
-            bounds.mesh_mm,
-            holds=distance <= bounds.mesh_mm,
-        ),
+) -> tuple[Difference, Difference]:
+    """Runs both on the inputs of N persons and compares features and meshes.
+
+    A difference that is not finite does not hold.
+    """
+    features, others = (_features(each.backbone, inputs) for each in (reference, exported))
+    relative = _relative(features, others)
+    of_features = Difference(
+        "backbone.onnx",
+        "features",
+        absolute=float((others - features).abs().max()),
+        relative=relative,
+        bound=bounds.features,
+        holds=relative <= bounds.features,
     )
+    mesh, other_mesh = (_mesh_mm(each.auxiliary, inputs, body) for each in (reference, exported))
+    centre = mesh.mean(1, keepdim=True)
+    distance = float((other_mesh - mesh).norm(dim=-1).max())
+    of_meshes = Difference(
+        "auxiliary.onnx",
+        "mesh, mm",
+        absolute=distance,
+        relative=_relative(mesh - centre, other_mesh - centre),
+        bound=bounds.mesh_mm,
+        holds=distance <= bounds.mesh_mm,
+    )
+    return of_features, of_meshes
 
 
 def _features(network: FrozenNetwork, inputs: Arrays) -> Tensor:
@@ -139,8 +155,7 @@ def _mesh_mm(network: FrozenNetwork, inputs: Arrays, body: Body) -> Tensor:
     """(N, V, 3)."""
     outputs = network(inputs)
     rotations, betas = (as_tensor(outputs[name], "cpu") for name in ("rotations", "betas"))
-    pose = pose_skeleton(body, rotations, betas)
-    return 1000 * skin_vertices(body, pose)
+    return 1000 * skin(body, rotations, betas).vertices
 
 
 def _relative(reference: Tensor, other: Tensor) -> float:
@@ -148,8 +163,48 @@ def _relative(reference: Tensor, other: Tensor) -> float:
     return float((difference / reference.flatten(1).norm(dim=1)).max())
 
 
+def adaptation_difference(bundle: Bundle, networks: FrozenNetworks, body: BodyArrays) -> Difference:
+    """Adapts to the example's people by `adaptation.onnx` and by PyTorch; compares the bodies.
+
+    Both begin with the results of `networks`, the bundle's frozen ones. In PyTorch `adapt`, the
+    definition, runs. If the numbers of steps differ, the result does not hold, even if the bodies
+    are close.
+    """
+    onnx_fitter = OnnxFitter(bundle, device="cpu", options=EngineOptions())
+    torch_fitter = TorchFitter(bundle, body, device="cpu", scope="head")
+    schedule = onnx_fitter.schedule
+    distances, relatives, same_steps = [], [], True
+    for image, observed in real_people():
+        evidence = run_frozen_networks(image, observed, networks, bundle.manifest)
+        tensors = torch_fitter.tensors(evidence)
+        result = adapt(torch_fitter.parameters, torch_fitter.loss_function(tensors), schedule)
+        expected = describe(tensors, result, observed)
+        found = onnx_fitter.adapt(evidence, schedule)
+        same_steps &= len(found.iterates.losses) == len(expected.iterates.losses)
+        vertices = _placed_mm(body, expected)
+        difference = _placed_mm(body, found) - vertices
+        distances.append(np.linalg.norm(difference, axis=-1).max())
+        relatives.append(np.linalg.norm(difference) / np.linalg.norm(vertices - vertices.mean(0)))
+    distance = float(np.max(distances))
+    return Difference(
+        ADAPTATION_GRAPH,
+        "vertices after adaptation, mm",
+        absolute=distance,
+        relative=float(np.max(relatives)),
+        bound=ADAPTED_BOUND_MM,
+        holds=same_steps and distance <= ADAPTED_BOUND_MM,
+    )
+
+
+def _placed_mm(body: BodyArrays, person: AdaptedPerson) -> FloatArray:
+    """(V, 3)."""
+    parameters = (person.rotations, person.betas, person.translation)
+    vertices, _ = place_bodies(body, *(each[None] for each in parameters))
+    return 1000 * vertices[0]
+
+
 def table(rows: tuple[Difference, ...]) -> str:
-    """For people, in Markdown."""
+    """The rows as a table in Markdown."""
     cells = [("graph", "what", "largest error", "relative error", "bound", "")]
     for row in rows:
         bound = f"{row.bound:g} {'mm' if 'mm' in row.what else 'relative'}"

@@ -1,70 +1,30 @@
-"""How far adapting by a bundle's `adaptation.onnx` is from adapting by PyTorch, on real people."""
+"""Compare the ONNX graphs of a bundle with its PyTorch weights, on real people."""
 
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
-from dualhmr.adaptation.adapt import adapt
-from dualhmr.body.arrays import BodyArrays
-from dualhmr.body.files import FREE_BODY
-from dualhmr.body.model import Body, load_body, matching_body
+from dualhmr.body.files import FREE_BODY, check_matching
+from dualhmr.body.model import Body, load_body
 from dualhmr.bundle import ADAPTATION_GRAPH, FROZEN_GRAPHS, Bundle
-from dualhmr.engines import EngineOptions, FrozenNetworks, OnnxRuntimeNetwork, open_networks
-from dualhmr.person import AdaptedPerson, FloatArray, place_bodies, run_frozen_networks
-from dualhmr.person_fitting.onnx_fitter import OnnxFitter
-from dualhmr.person_fitting.torch_fitter import TorchFitter, describe
-from dualhmr_export.onnx_files import rounding_in_float32
-from dualhmr_export.parity import BOUNDS, Difference, differences, real_crops, real_people, table
-
-BOUND_MM = 0.1
-"""Of any vertex of anybody, where they stand before the camera."""
-
-
-def adaptation_difference(bundle: Bundle, networks: FrozenNetworks, body: BodyArrays) -> Difference:
-    """Adapts to the example's people both ways, and compares the bodies that were found.
-
-    `networks` are the bundle's frozen ones, which both ways begin with. PyTorch's way is `adapt`,
-    the definition. Where the numbers of steps differ it does not hold, however close the bodies
-    are.
-    """
-    graph = OnnxFitter(bundle, device="cpu", options=EngineOptions())
-    reference = TorchFitter(bundle, body, device="cpu", scope="head")
-    schedule = graph.schedule
-    distances, relatives, same_steps = [], [], True
-    for image, observed in real_people():
-        evidence = run_frozen_networks(image, observed, networks, bundle.manifest)
-        tensors = reference.tensors(evidence)
-        course = adapt(reference.parameters, reference.loss_function(tensors), schedule)
-        expected = describe(tensors, course, observed)
-        found = graph.adapt(evidence, schedule)
-        same_steps &= len(found.iterates.losses) == len(expected.iterates.losses)
-        vertices = _placed_mm(body, expected)
-        away = _placed_mm(body, found) - vertices
-        distances.append(np.linalg.norm(away, axis=-1).max())
-        relatives.append(np.linalg.norm(away) / np.linalg.norm(vertices - vertices.mean(0)))
-    distance = float(np.max(distances))
-    return Difference(
-        ADAPTATION_GRAPH,
-        "vertices after adaptation, mm",
-        distance,
-        float(np.max(relatives)),
-        BOUND_MM,
-        holds=same_steps and distance <= BOUND_MM,
-    )
-
-
-def _placed_mm(body: BodyArrays, person: AdaptedPerson) -> FloatArray:
-    """(V, 3)."""
-    parameters = (person.rotations, person.betas, person.translation)
-    vertices, _ = place_bodies(body, *(each[None] for each in parameters))
-    return 1000 * vertices[0]
+from dualhmr.engines import FrozenNetworks, OnnxRuntimeNetwork, open_networks
+from dualhmr_export.parity import (
+    BOUNDS,
+    Difference,
+    adaptation_difference,
+    frozen_differences,
+    real_crops,
+    table,
+)
 
 
 @dataclass(frozen=True)
 class ParityReport:
-    """How far a bundle's graphs are from PyTorch, and whether that is within bounds."""
+    """The differences between a bundle's graphs and PyTorch, and whether they are within bounds."""
 
     engine: str
     precision: str
@@ -95,58 +55,90 @@ def verify(
     backend: str = "onnxruntime",
     device: str = "cpu",
     body: Body | None = None,
-    options: EngineOptions | None = None,
 ) -> ParityReport:
-    """Compares on real crops; what is out of bounds is for the caller to judge, see `holds`.
+    """Compares a bundle's graphs with PyTorch; does not raise if a graph is out of bounds.
 
-    `body` is the one to measure meshes on. Without one, meshes of networks for a licensed body are
-    those of the free body at the same parameters: distances are of the same size; but such
-    networks' adaptation is not compared. Raises FileNotFoundError for a bundle without PyTorch
-    weights, ImportError without the example photograph, ValueError for a body that is not of the
-    networks' kind, and what opening the engine raises.
+    Meshes are measured on `body`. Without one, the free body takes the place of a licensed body:
+    with the same parameters, distances are of about the same size. The adaptation of networks for a
+    licensed body is then not compared.
+
+    Raises FileNotFoundError for a bundle without PyTorch weights, ImportError without the example
+    photograph, ValueError for another body than the networks regress, and what opening the engine
+    raises.
     """
-    precision = bundle.manifest.precision
+    manifest = bundle.manifest
     reference = open_networks(bundle, "torch", device="cpu")
-    if precision == "bf16" and backend == "onnxruntime" and device == "cpu":
-        exported = _emulated(bundle)
+    if manifest.precision == "bf16" and backend == "onnxruntime" and device == "cpu":
+        exported = _open_emulating_bfloat16(bundle)
         engine = f"{exported.backbone.runs_on} (bfloat16 by rounding)"
     else:
-        exported = open_networks(bundle, backend, device=device, options=options)
+        exported = open_networks(bundle, backend, device=device)
         engine = exported.backbone.runs_on
     measured = body or load_body()
-    inputs = real_crops(bundle.manifest)
-    rows = differences(reference, exported, inputs, measured, BOUNDS[precision])
-    adaptations, note = _adaptations(bundle, reference, measured, given=body is not None)
+    inputs = real_crops(manifest)
+    bounds = BOUNDS[manifest.precision]
+    rows: tuple[Difference, ...] = frozen_differences(reference, exported, inputs, measured, bounds)
+    note = ""
+    if ADAPTATION_GRAPH in manifest.files:
+        if body is None and manifest.body != FREE_BODY:
+            note = f"{ADAPTATION_GRAPH} was not compared: pass the body {manifest.body!r} (--body)"
+        else:
+            check_matching(measured, needed=manifest.body, networks=f"bundle {bundle.folder}")
+            rows += (adaptation_difference(bundle, reference, measured.arrays()),)
     return ParityReport(
         engine=engine,
-        precision=precision,
+        precision=manifest.precision,
         body=measured.name,
         crops=len(inputs["box_info"]),
-        rows=rows + adaptations,
+        rows=rows,
         note=note,
     )
 
 
-def _adaptations(
-    bundle: Bundle, reference: FrozenNetworks, body: Body, *, given: bool
-) -> tuple[tuple[Difference, ...], str]:
-    """The row of the adaptation's graph, or why there is none; whether the user gave the body."""
-    needed = bundle.manifest.body
-    if ADAPTATION_GRAPH not in bundle.manifest.files:
-        return (), ""
-    if not given and needed != FREE_BODY:
-        return (), f"{ADAPTATION_GRAPH} was not compared: that takes the body {needed!r} (--body)"
-    matching = matching_body(body, needed=needed, networks=f"bundle {bundle.folder}")
-    return (adaptation_difference(bundle, reference, matching.arrays()),), ""
-
-
-def _emulated(bundle: Bundle) -> FrozenNetworks:
-    """A bfloat16 bundle where the engine has none."""
+def _open_emulating_bfloat16(bundle: Bundle) -> FrozenNetworks:
     networks = []
     with tempfile.TemporaryDirectory() as folder:
         for file in FROZEN_GRAPHS:
             path = Path(folder) / file
-            path.write_bytes(rounding_in_float32(bundle.path(file)))
+            path.write_bytes(emulate_bfloat16(bundle.path(file)))
             networks.append(OnnxRuntimeNetwork(path))
     backbone, auxiliary = networks
     return FrozenNetworks(backbone, auxiliary, backend="onnxruntime")
+
+
+def emulate_bfloat16(path: Path) -> bytes:
+    """Rewrites a bfloat16 ONNX file to float32 arithmetic with the same roundings; serialised.
+
+    ONNX Runtime's CPU provider has no bfloat16 convolution. The rewritten graph has the same
+    weights and rounds every result to bfloat16 where the original computes in it. It therefore
+    gives what an engine gives that accumulates in float32, as GPUs do.
+    """
+    model = onnx.shape_inference.infer_shapes(onnx.load(path))
+    graph = model.graph
+    rounded = {
+        value.name
+        for value in graph.value_info
+        if value.type.tensor_type.elem_type == TensorProto.BFLOAT16
+    }
+    for weights in graph.initializer:
+        if weights.data_type == TensorProto.BFLOAT16:
+            values = numpy_helper.to_array(weights).astype(np.float32)
+            weights.CopyFrom(numpy_helper.from_array(values, weights.name))
+    nodes = []
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "to" and attribute.i == TensorProto.BFLOAT16:
+                attribute.i = TensorProto.FLOAT
+        nodes.append(node)
+        # The result gets a new name, and two casts make the rounded value under the old name.
+        for index, name in enumerate(node.output):
+            if name in rounded:
+                exact, bfloat16 = f"{name}_exact", f"{name}_bfloat16"
+                node.output[index] = exact
+                nodes += [
+                    helper.make_node("Cast", [exact], [bfloat16], to=TensorProto.BFLOAT16),
+                    helper.make_node("Cast", [bfloat16], [name], to=TensorProto.FLOAT),
+                ]
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    return model.SerializeToString()

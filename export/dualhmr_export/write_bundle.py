@@ -1,9 +1,8 @@
-"""Where a bundle's weights come from."""
+"""Write a bundle: the folder of ONNX graphs, weights and manifest that the SDK opens."""
 
-import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,15 +30,6 @@ from dualhmr.networks.regressor import (
 from dualhmr.weights import save_weights
 from dualhmr_export.adaptation_graph import write_adaptation_graph
 from dualhmr_export.onnx_files import OPSETS, export_onnx, in_precision
-from dualhmr_training.training_folder import read_record
-
-
-def provenance_of(sources: Iterable[Path]) -> dict[str, str]:
-    """Of files their sha256, of trainings their record (commit, configuration, data), by name."""
-    return {
-        source.name: json.dumps(read_record(source)) if source.is_dir() else sha256(source)
-        for source in sources
-    }
 
 
 def write_bundle(
@@ -53,17 +43,17 @@ def write_bundle(
     stored: torch.dtype = torch.float32,
     finish: Callable[[Path], None] = lambda _folder: None,
 ) -> None:
-    """Exports both networks into `folder`, which must not be there yet.
+    """Exports both networks into `folder`, a new one.
 
     The backbones of the ONNX files compute in `manifest.precision`. PyTorch's weights are stored as
-    `stored`; what is not float32 the networks are rounded to first, in place: then both engines
-    compute with the same numbers. `manifest` says everything but the hashes, which are filled in.
+    `stored`. For another type than float32, the networks are rounded to it first, in place, so that
+    all engines compute with the same numbers. `manifest` is complete except for the files' hashes.
 
-    With the `body` that the networks regress, the bundle has `adaptation.onnx`, by the schedule of
-    that name (None: the manifest's own).
+    With the `body` that the networks regress, the bundle has `adaptation.onnx`, which adapts by the
+    schedule of that name (None: the manifest's own).
 
-    `finish` is called with the complete folder before it gets its name, and adds to it or raises.
-    All or nothing: where anything is raised, no folder appears. Raises FileExistsError.
+    `finish` is called with the complete folder, under a temporary name; it may add files or raise.
+    Nothing is left behind if anything raises. Raises FileExistsError.
     """
     if folder.exists():
         raise FileExistsError(f"{folder} is already there; remove it, or export to another folder")
@@ -75,7 +65,9 @@ def write_bundle(
             write_adaptation_graph(
                 staging / ADAPTATION_GRAPH, main.head, manifest, body, schedule=schedule
             )
-        _write_manifest(staging, manifest)
+        optional = [name for name in OPTIONAL_FILES if (staging / name).exists()]
+        hashes = {name: sha256(staging / name) for name in (*REQUIRED_FILES, *optional)}
+        write_manifest(staging, replace(manifest, files=hashes))
         finish(staging)
         _make_readable(staging)
         staging.rename(folder)
@@ -101,25 +93,18 @@ def _write_networks(
         (FrozenBackbone(typed[0]), BACKBONE_OUTPUTS, "backbone.onnx"),
         (FrozenAuxiliary(typed[1]), AUXILIARY_OUTPUTS, "auxiliary.onnx"),
     ):
-        given = {name: example[name] for name in frozen.reads}
-        export_onnx(frozen, given, outputs, folder / file, opset=OPSETS[manifest.precision])
-
-
-def _write_manifest(folder: Path, manifest: Manifest) -> None:
-    optional = [name for name in OPTIONAL_FILES if (folder / name).exists()]
-    hashes = {name: sha256(folder / name) for name in (*REQUIRED_FILES, *optional)}
-    write_manifest(folder, replace(manifest, files=hashes))
+        inputs = {name: example[name] for name in frozen.reads}
+        export_onnx(frozen, inputs, outputs, folder / file, opset=OPSETS[manifest.precision])
 
 
 def example_inputs(manifest: Manifest) -> dict[str, Tensor]:
-    """Two persons' worth of every input that networks read, by name."""
+    """Every input that networks read, by name, for two persons."""
     keypoints = len(network_keypoints(manifest.keypoint_set).set)
-    makers: dict[str, Callable[[], Tensor]] = {
-        "image": lambda: torch.zeros(2, CROP_HEIGHT, CROP_WIDTH, 3, dtype=torch.uint8),
-        "keypoints": lambda: torch.full((2, keypoints, 3), 0.5),
-        "box_info": lambda: torch.zeros(2, 3),
+    return {
+        "image": torch.zeros(2, CROP_HEIGHT, CROP_WIDTH, 3, dtype=torch.uint8),
+        "keypoints": torch.full((2, keypoints, 3), 0.5),
+        "box_info": torch.zeros(2, 3),
     }
-    return {name: make() for name, make in makers.items()}
 
 
 @torch.no_grad()
@@ -130,7 +115,7 @@ def _round_to(network: nn.Module, dtype: torch.dtype) -> None:
 
 
 def _make_readable(folder: Path) -> None:
-    """Temporary folders, and files moved into them, are their owner's alone."""
+    """Like other new files: temporary folders and files moved into them belong to one user."""
     folder.chmod(0o755)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

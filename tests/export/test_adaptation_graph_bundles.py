@@ -97,7 +97,7 @@ def test_networks_of_a_licensed_body(default: Bundle, tmp_path: Path) -> None:
     write_manifest(folder, manifest)
     report = verify(open_bundle(folder))
     assert len(report.rows) == 2
-    assert "adaptation.onnx was not compared: that takes the body 'smpl'" in str(report)
+    assert "adaptation.onnx was not compared: pass the body 'smpl'" in str(report)
     with pytest.raises(ValueError, match="trained on body 'smpl'"):
         verify(open_bundle(folder), body=body)
     said: list[str] = []

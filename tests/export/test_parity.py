@@ -6,13 +6,13 @@ import pytest
 
 from dualhmr.body.model import load_body
 from dualhmr.engines import FrozenNetworks
-from dualhmr_export.parity import Bounds, Difference, differences, table
+from dualhmr_export.parity import Bounds, Difference, frozen_differences, table
 
 BOUNDS = Bounds(features=1e-4, mesh_mm=0.05)
 
 
-class Given:
-    """A network that puts out what it was made with."""
+class ConstantNetwork:
+    """A network with constant outputs."""
 
     reads = ("box_info",)
     runs_on = "nothing"
@@ -27,15 +27,15 @@ class Given:
 
 def networks(features: np.ndarray, betas: np.ndarray) -> FrozenNetworks:
     rotations = np.broadcast_to(np.eye(3, dtype=np.float32), (2, 24, 3, 3)).copy()
-    auxiliary = Given(rotations=rotations, betas=betas)
-    return FrozenNetworks(Given(features=features), auxiliary, backend="none")
+    auxiliary = ConstantNetwork(rotations=rotations, betas=betas)
+    return FrozenNetworks(ConstantNetwork(features=features), auxiliary, backend="none")
 
 
 def compare(features: np.ndarray, betas: np.ndarray) -> tuple[Difference, ...]:
     """With features 3, 4 and average bodies; the first person's differ, the second's do not."""
     reference = networks(np.array([[3, 4], [3, 4]], np.float32), np.zeros((2, 10), np.float32))
     inputs = {"box_info": np.zeros((2, 3), np.float32)}
-    return differences(reference, networks(features, betas), inputs, load_body(), BOUNDS)
+    return frozen_differences(reference, networks(features, betas), inputs, load_body(), BOUNDS)
 
 
 def test_equal_networks() -> None:

@@ -9,7 +9,8 @@ from onnx import TensorProto
 
 from dualhmr.bundle import NetworkSpec
 from dualhmr.networks.regressor import AUXILIARY_OUTPUTS, FrozenAuxiliary
-from dualhmr_export.onnx_files import DTYPES, OPSETS, export_onnx, in_precision, rounding_in_float32
+from dualhmr_export.onnx_files import DTYPES, OPSETS, export_onnx, in_precision
+from dualhmr_export.verify import emulate_bfloat16
 from dualhmr_export.write_bundle import example_inputs
 
 ELEMENT = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
@@ -62,7 +63,7 @@ def test_close_to_float32(precision: str) -> None:
 
 
 def arithmetic_in_bfloat16(model: onnx.ModelProto) -> set[str]:
-    """Kinds of nodes, but for the roundings, that put out bfloat16."""
+    """Kinds of nodes, except for the roundings, whose outputs are bfloat16."""
     values = onnx.shape_inference.infer_shapes(model).graph.value_info
     names = {v.name for v in values if v.type.tensor_type.elem_type == TensorProto.BFLOAT16}
     return {n.op_type for n in model.graph.node if names & {*n.output}} - {"Cast"}
@@ -83,7 +84,7 @@ def test_bfloat16_by_rounding_is_what_pytorch_computes_in_bfloat16(
 ) -> None:
     import onnxruntime
 
-    rewritten = rounding_in_float32(exported(spec, "bf16", tmp_path))
+    rewritten = emulate_bfloat16(exported(spec, "bf16", tmp_path))
     assert not arithmetic_in_bfloat16(onnx.load_from_string(rewritten))
     session = onnxruntime.InferenceSession(rewritten, providers=["CPUExecutionProvider"])
     network, example = upright(spec, 1), example_inputs(MANIFEST)

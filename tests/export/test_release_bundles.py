@@ -13,7 +13,7 @@ from dualhmr import Recoverer, open_bundle
 from dualhmr.cli import main
 from dualhmr.example import example
 from dualhmr_export.checkpoints import import_checkpoint
-from dualhmr_export.export import export, manifest_for, tensorrt_target
+from dualhmr_export.export import EngineTarget, export, manifest_for
 
 RTX = "sm86"
 
@@ -95,7 +95,7 @@ def test_engines_in_half_precision(backbone: str, tmp_path: Path) -> None:
         imported, name="half", description="", provenance={}, precision="fp16", max_batch=4
     )
     said: list[str] = []
-    report = export(imported, manifest, out, engines=tensorrt_target(RTX), progress=said.append)
+    report = export(imported, manifest, out, engines=EngineTarget(RTX), progress=said.append)
     assert report.holds
     assert sum("building a TensorRT engine" in line for line in said) == 2
     sizes = {path.name.split(".")[0]: path.stat().st_size for path in out.rglob("*.engine")}

@@ -1,1 +1,1 @@
-"""`dualhmr export` and `dualhmr verify`."""
+"""The subcommands `dualhmr export` and `dualhmr verify`."""

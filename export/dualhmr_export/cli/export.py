@@ -1,7 +1,7 @@
 """Export a checkpoint to a bundle: ONNX graphs, TensorRT engines, and the head to adapt.
 
 Reads checkpoints of Meta-HMR, CLIFF and SPIN, and folders that `dualhmr train` wrote. Every graph
-is compared with PyTorch on real crops; where one is out of bounds, there is no bundle.
+is compared with PyTorch on real crops; if one is out of bounds, no bundle is written.
 """
 
 import argparse
@@ -17,12 +17,14 @@ PRECISIONS = ("fp32", "fp16", "bf16")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
-    parser.add_argument("checkpoint", type=Path, help="file of a release, or folder of a training")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle, a new one")
-    parser.add_argument("--name", help="of the bundle (default: the folder's)")
+    parser.add_argument(
+        "checkpoint", type=Path, help="a release's file, or the folder of a training"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
+    parser.add_argument("--name", help="the bundle's name (default: the folder's)")
     parser.add_argument(
         "--auxiliary", type=Path, metavar="CHECKPOINT",
-        help="auxiliary network, for a checkpoint of one network (default: that one itself)",
+        help="auxiliary network, for a checkpoint of one network (default: the same network)",
     )  # fmt: skip
     parser.add_argument("--mean-params", type=Path, help="smpl_mean_params.npz, for SPIN's hmr.pt")
     parser.add_argument(
@@ -39,10 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--body", type=Path,
-        help="body that the networks regress, for adaptation.onnx (default: the free)",
+        help="body that the networks regress, for adaptation.onnx (default: the free body)",
     )  # fmt: skip
     parser.add_argument(
-        "--schedule", choices=SCHEDULE_NAMES, help="of adaptation.onnx (default: the networks' own)"
+        "--schedule",
+        choices=SCHEDULE_NAMES,
+        help="schedule of adaptation.onnx (default: the networks' own)",
     )
 
 
@@ -50,13 +54,12 @@ def run(options: argparse.Namespace) -> int:
     """Exports, compares and prints."""
     from dualhmr.body.model import load_body
     from dualhmr_export.checkpoints import import_checkpoint
-    from dualhmr_export.export import export, manifest_for, tensorrt_target
-    from dualhmr_export.write_bundle import provenance_of
+    from dualhmr_export.export import EngineTarget, export, manifest_for, provenance_of
 
     if options.target and options.format != "tensorrt":
-        raise ValueError("--target is of engines; add --format tensorrt")
+        raise ValueError("--target applies to engines only; add --format tensorrt")
     body = load_body(options.body) if options.body else None
-    engines = tensorrt_target(options.target) if options.format == "tensorrt" else None
+    engines = EngineTarget(options.target) if options.format == "tensorrt" else None
     imported = import_checkpoint(
         options.checkpoint, auxiliary=options.auxiliary, mean_params=options.mean_params
     )

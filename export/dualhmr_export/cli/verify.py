@@ -1,6 +1,6 @@
 """Compare a bundle's exported networks with its PyTorch weights, on real crops.
 
-Prints the largest errors and whether they are within bounds; the exit status is 1 where not.
+Prints the largest errors and whether they are within bounds; if not, the exit status is 1.
 """
 
 import argparse
@@ -14,10 +14,14 @@ NAME = "verify"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
-    parser.add_argument("bundle", type=Path, nargs="?", help="(default: the default bundle)")
+    parser.add_argument(
+        "bundle", type=Path, nargs="?", help="folder of a bundle (default: the default bundle)"
+    )
     parser.add_argument("--backend", choices=BACKENDS, default="onnxruntime")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--body", type=Path, help="body to measure meshes on (default: the free)")
+    parser.add_argument(
+        "--body", type=Path, help="body to measure meshes on (default: the free body)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
