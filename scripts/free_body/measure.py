@@ -1,15 +1,17 @@
-"""How close the free body comes to anny, on bodies and poses that nothing was fitted on."""
+"""The free body's errors against anny, on bodies and poses that nothing was fitted on."""
 
 from typing import Any
 
 import numpy as np
 import trimesh
 from scripts.free_body.anny_source import AnnySource, reduce_vertices, sample_t_posed, t_posed
-from scripts.free_body.asset import BETAS, FreeBody
+from scripts.free_body.asset import FreeBody
 from scripts.free_body.decimate import closest_points
-from scripts.free_body.kinematics import Array, random_poses
-from scripts.free_body.posing import pose_with_anny, pose_with_smpl
-from scripts.free_body.skeleton import JOINT_NAMES
+from scripts.free_body.fitting import BETAS
+from scripts.free_body.posing import pose_with_anny, pose_with_smpl, random_poses
+from scripts.free_body.skeleton import Array
+
+from dualhmr.body.arrays import JOINT_NAMES
 
 AGE_GROUPS = {
     "adults 18-80": (18.0, 80.0),
@@ -34,9 +36,9 @@ def measure(source: AnnySource, body: FreeBody, keypoints: Array) -> dict[str, A
             group: _measure_bodies(source, body, keypoints, ages, _SEED + number)
             for number, (group, ages) in enumerate(AGE_GROUPS.items())
         },
-        "height of N(0, 1) betas, m": _spread(_heights(drawn)),
+        "height of N(0, 1) betas, m": _summary(_heights(drawn)),
         "poses": _measure_poses(source, body, keypoints),
-        "joints that keypoints listen to": _listened_joints(body),
+        "joints that keypoints depend on": _joints_of_keypoints(body),
     }
 
 
@@ -57,7 +59,7 @@ def _measure_surface(source: AnnySource, body: FreeBody) -> dict[str, Any]:
 def _measure_bodies(
     source: AnnySource, body: FreeBody, keypoints: Array, ages: tuple[float, float], seed: int
 ) -> dict[str, Any]:
-    """What ten betas, the joint regressor and the keypoint regressor leave at rest."""
+    """Errors at rest of ten betas, the joint regressor and the keypoint regressor."""
     dense = sample_t_posed(source, _BODIES, ages=ages, seed=seed)
     vertices = reduce_vertices(body.mesh.reduction, dense.vertices)
     betas = body.basis.betas(vertices)
@@ -72,7 +74,7 @@ def _measure_bodies(
         "joints of ten betas": millimetres(body.rig.joint_regressor @ rebuilt - dense.joints),
         "keypoints": millimetres(body.keypoint_regressor @ vertices - keypoints @ dense.vertices),
         "largest beta": round(float(np.abs(betas).max()), 2),
-        "height, m": _spread(_heights(vertices)),
+        "height, m": _summary(_heights(vertices)),
     }
 
 
@@ -93,10 +95,10 @@ def _measure_poses(source: AnnySource, body: FreeBody, keypoints: Array) -> dict
     }
 
 
-def _listened_joints(body: FreeBody) -> dict[str, int]:
+def _joints_of_keypoints(body: FreeBody) -> dict[str, int]:
     """Over keypoints: how many joints skin a keypoint's vertices, at most and together."""
-    listened = np.count_nonzero(np.abs(body.keypoint_regressor) @ body.rig.skin_weights, axis=1)
-    return {"most": int(listened.max()), "pairs": int(listened.sum())}
+    joints = np.count_nonzero(np.abs(body.keypoint_regressor) @ body.rig.skin_weights, axis=1)
+    return {"most": int(joints.max()), "pairs": int(joints.sum())}
 
 
 def _heights(vertices: Array) -> Array:
@@ -104,7 +106,7 @@ def _heights(vertices: Array) -> Array:
     return heights
 
 
-def _spread(values: Array) -> dict[str, float]:
+def _summary(values: Array) -> dict[str, float]:
     summary = {"mean": values.mean(), "std": values.std(), "min": values.min(), "max": values.max()}
     return {name: round(float(value), 3) for name, value in summary.items()}
 
