@@ -10,8 +10,7 @@ from pathlib import Path
 
 import dualhmr
 from dualhmr_export.checkpoints import import_checkpoint
-from dualhmr_export.export import export, manifest_for
-from dualhmr_export.write_bundle import provenance_of
+from dualhmr_export.export import export, manifest_for, provenance_of
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("checkpoint", type=Path)
