@@ -91,7 +91,7 @@ def export(
 
     Nothing is left behind if anything raises: OutOfBoundsError with the report for a graph beyond
     `dualhmr_export.parity.BOUNDS`, ValueError for another body than the networks regress, and what
-    `write_bundle`, `verify` and `tensorrt.prebuild` raise.
+    `write_bundle`, `verify` and `prebuild` raise.
     """
     reports: list[ParityReport] = []
 

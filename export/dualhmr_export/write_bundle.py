@@ -88,13 +88,19 @@ def _write_networks(
     save_weights(main.backbone, folder / "backbone.safetensors", dtype=stored)
     save_weights(auxiliary, folder / "auxiliary.safetensors", dtype=stored)
     example = example_inputs(manifest)
-    typed = [in_precision(network, manifest.precision, example) for network in (main, auxiliary)]
-    for frozen, outputs, file in (
-        (FrozenBackbone(typed[0]), BACKBONE_OUTPUTS, "backbone.onnx"),
-        (FrozenAuxiliary(typed[1]), AUXILIARY_OUTPUTS, "auxiliary.onnx"),
-    ):
+
+    def typed(network: MeshRegressor) -> MeshRegressor:
+        return in_precision(network, manifest.precision, example)
+
+    def write_onnx(
+        frozen: FrozenBackbone | FrozenAuxiliary, outputs: tuple[str, ...], file: str
+    ) -> None:
         inputs = {name: example[name] for name in frozen.reads}
         export_onnx(frozen, inputs, outputs, folder / file, opset=OPSETS[manifest.precision])
+
+    # One after the other, so that only one copy of a network is in memory.
+    write_onnx(FrozenBackbone(typed(main)), BACKBONE_OUTPUTS, "backbone.onnx")
+    write_onnx(FrozenAuxiliary(typed(auxiliary)), AUXILIARY_OUTPUTS, "auxiliary.onnx")
 
 
 def example_inputs(manifest: Manifest) -> dict[str, Tensor]:
