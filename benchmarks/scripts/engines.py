@@ -16,26 +16,21 @@ import torch
 
 from dualhmr.bundle import Bundle
 from dualhmr.engines import EngineOptions, open_networks
+from dualhmr.files import markdown_table
 from dualhmr_benchmarks.latency.measure import interleaved, median_milliseconds
 from dualhmr_benchmarks.latency.networks import NETWORKS, networks
 from dualhmr_export.parity import real_crops
 
 
-class Timed(NamedTuple):
+class EngineTimes(NamedTuple):
     """Medians of one network, milliseconds per person."""
 
     network: str
     torch_ms: float
     onnxruntime_ms: float
 
-    @property
-    def row(self) -> str:
-        """In the table."""
-        ratio = self.torch_ms / self.onnxruntime_ms
-        return f"| {self.network} | {self.torch_ms:.2f} | {self.onnxruntime_ms:.2f} | {ratio:.2f} |"
 
-
-def timed(bundle: Bundle, threads: int, repeats: int) -> Iterator[Timed]:
+def timed(bundle: Bundle, threads: int, repeats: int) -> Iterator[EngineTimes]:
     """Both networks of a bundle, the engines taking turns."""
     engines = [
         open_networks(bundle, backend, options=EngineOptions(threads=threads))
@@ -48,7 +43,7 @@ def timed(bundle: Bundle, threads: int, repeats: int) -> Iterator[Timed]:
     ):
         runs = {engine.backend: partial(getattr(engine, role), inputs) for engine in engines}
         seconds = interleaved(runs, repeats)
-        yield Timed(f"{role}, {spec.backbone}", *map(median_milliseconds, seconds.values()))
+        yield EngineTimes(f"{role}, {spec.backbone}", *map(median_milliseconds, seconds.values()))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -60,15 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     print(
         f"{options.threads} thread(s), medians of {options.repeats}, "
-        f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}\n\n"
-        "| network | PyTorch, ms | ONNX Runtime, ms | PyTorch / ONNX Runtime |\n"
-        "| --- | --- | --- | --- |"
+        f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}\n"
     )
+    rows: list[tuple[str, ...]] = [
+        ("network", "PyTorch, ms", "ONNX Runtime, ms", "PyTorch / ONNX Runtime")
+    ]
     with tempfile.TemporaryDirectory() as folder:
         for name in NETWORKS:
             bundle = networks(name, Path(folder), adaptation=False)
-            for each in timed(bundle, options.threads, options.repeats):
-                print(each.row, flush=True)
+            for network, *times in timed(bundle, options.threads, options.repeats):
+                figures = (*times, times[0] / times[1])
+                rows.append((network, *(f"{figure:.2f}" for figure in figures)))
+    print(markdown_table(rows))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Time of a test-time step of the head on a GPU: eager PyTorch, captured, and with fused Adam.
 
-`python benchmarks/scripts/gpu_step.py` first checks every way against float64 on the CPU, and stops
-where one is wrong; then it times them in float32 at several numbers of persons and prints JSON.
-With `--device cpu` and small sizes it only shows that it runs. It has not run on a GPU yet.
+`python benchmarks/scripts/gpu_step.py` first checks every method against float64 on the CPU, and
+raises if one is wrong; then it times them in float32 at several numbers of persons and prints JSON.
+`--device cpu` with small sizes only shows that it runs. It has not run on a GPU yet.
 """
 
 import argparse
@@ -43,8 +43,8 @@ from dualhmr.rotations import rot6d_to_rotmat
 
 WEIGHTS = LossWeights(5.0, 5.0, 1.0, 1.0, 0.001, 0.0)
 ONLY_2D = ("keypoints_2d",)
-# Of losses, relatively; float32 is 2e-5 away from float64 in eager PyTorch on a CPU already.
-WITHIN = {torch.float64: 1e-8, torch.float32: 1e-3}
+# Of losses, relatively; eager PyTorch in float32 on a CPU is already off by 2e-5.
+TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-3}
 CHECKED_STEPS = 5
 WARM_UPS = 3
 
@@ -59,8 +59,8 @@ class Sizes(NamedTuple):
     iterations: int = 10
 
 
-class People(NamedTuple):
-    """Who a head is adapted to."""
+class Problem(NamedTuple):
+    """A head and the persons that it is adapted to."""
 
     head: AffineHead
     head_input: Tensor
@@ -69,16 +69,16 @@ class People(NamedTuple):
 
     @property
     def evaluate(self) -> ObjectiveGradient:
-        """Made anew, as for new persons."""
+        """A new one every time, as for new persons."""
         return ObjectiveGradient(self.objective, self.evidence)
 
 
-def people(persons: int, sizes: Sizes, device: torch.device, dtype: torch.dtype) -> People:
-    """The same for every device and dtype, but for rounding."""
-    generator = torch.Generator().manual_seed(0)
+def random_problem(persons: int, sizes: Sizes, device: torch.device, dtype: torch.dtype) -> Problem:
+    """The same for every device and dtype, except for rounding."""
+    rng = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+        return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
     torch.manual_seed(0)
     network = RegressorHead(
@@ -98,10 +98,13 @@ def people(persons: int, sizes: Sizes, device: torch.device, dtype: torch.dtype)
         weights=WEIGHTS,
     )
 
-    def there(tensor: Tensor) -> Tensor:
+    def on_device(tensor: Tensor) -> Tensor:
         return tensor.to(device=device, dtype=dtype)
 
-    features, box_info = there(normal(persons, sizes.features).relu()), there(normal(persons, 3))
+    features, box_info = (
+        on_device(normal(persons, sizes.features).relu()),
+        on_device(normal(persons, 3)),
+    )
     view = View(
         box_center=torch.tensor([[300.0, 200.0]]) + 40 * normal(persons, 2),
         box_height=220.0 + 30 * normal(persons),
@@ -109,74 +112,67 @@ def people(persons: int, sizes: Sizes, device: torch.device, dtype: torch.dtype)
         principal_point=torch.tensor([[320.0, 240.0]]).repeat(persons, 1),
     )
     keypoints, confidence = 0.4 * normal(persons, 17, 2), normal(persons, 17).abs()
-    evidence = pytree.tree_map_only(Tensor, there, Evidence(keypoints, confidence, view, None))
-    pose = network.init_pose + there(0.2 * normal(persons, 144))
+    evidence = pytree.tree_map_only(Tensor, on_device, Evidence(keypoints, confidence, view, None))
+    pose = network.init_pose + on_device(0.2 * normal(persons, 144))
     target = objective.target(
-        rot6d_to_rotmat(pose.unflatten(1, (24, 6))), there(normal(persons, 10))
+        rot6d_to_rotmat(pose.unflatten(1, (24, 6))), on_device(normal(persons, 10))
     )
     head_input = network.head_input(features, box_info).detach()
-    return People(head, head_input, objective, evidence._replace(target=target))
+    return Problem(head, head_input, objective, evidence._replace(target=target))
 
 
 def schedule_of(steps: int, losses: tuple[str, ...] | None = None) -> Schedule:
-    """That never stops early."""
+    """A schedule of Adam that never stops early."""
     return Schedule("timed", (Phase(Adam(1e-5), steps, losses),), 0.0)
 
 
 def arithmetics(device: torch.device) -> dict[str, Callable[[], Arithmetic]]:
-    """By name; the kernel only where it runs."""
+    """By name; the CUDA kernel only where it runs."""
     found: dict[str, Callable[[], Arithmetic]] = {"torch": TorchArithmetic}
     if isinstance(arithmetic_for(torch.zeros(1, device=device)), CudaArithmetic):
         found["fused"] = lambda: arithmetic_for(torch.zeros(1, device=device))
     return found
 
 
-def ways(known: People, schedule: Schedule) -> Iterator[tuple[str, Run, float]]:
-    """Name, how to adapt all persons, and the milliseconds that it took to prepare for that."""
-    head_input, device = known.head_input, known.head_input.device
-    evaluate = known.evaluate
+def methods(problem: Problem, schedule: Schedule) -> Iterator[tuple[str, Run, float]]:
+    """Name, a function that adapts to all persons, and the milliseconds that preparing it took."""
+    head, head_input, evaluate = problem.head, problem.head_input, problem.evaluate
+    device = head_input.device
     for name, make in arithmetics(device).items():
-        made = make()
-        yield (
-            f"eager {name}",
-            partial(adapt_heads, known.head, head_input, evaluate, schedule, arithmetic=made),
-            0.0,
-        )
+        run = partial(adapt_heads, head, head_input, evaluate, schedule, arithmetic=make())
+        yield f"eager {name}", run, 0.0
     for name, make in arithmetics(device).items():
         begin = time.perf_counter()
         captured = CapturedHeads(
-            known.head,
+            head,
             evaluate,
             schedule,
             len(head_input),
-            shared=[known.objective],
+            shared=[problem.objective],
             arithmetic=make(),
         )
         _wait(device)
         milliseconds = 1e3 * (time.perf_counter() - begin)
-        yield (
-            f"captured {name}",
-            partial(captured.adapt, head_input, evaluate),
-            milliseconds,
-        )
+        yield f"captured {name}", partial(captured.adapt, head_input, evaluate), milliseconds
 
 
 def check(sizes: Sizes, device: torch.device) -> dict[str, float]:
-    """The largest relative error of any loss, by way; raises where it is too large."""
+    """The largest relative error of any loss, by method; RuntimeError if one is too large."""
     errors: dict[str, float] = {}
     schedule = schedule_of(CHECKED_STEPS)
-    exact = people(2, sizes, torch.device("cpu"), torch.float64)
+    exact = random_problem(2, sizes, torch.device("cpu"), torch.float64)
     expected = _losses(
         adapt_heads(
             exact.head, exact.head_input, exact.evaluate, schedule, arithmetic=TorchArithmetic()
         )
     )
-    for dtype, within in WITHIN.items():
-        for name, run, _ in ways(people(2, sizes, device, dtype), schedule):
+    for dtype, tolerance in TOLERANCES.items():
+        for name, run, _ in methods(random_problem(2, sizes, device, dtype), schedule):
             label = f"{name} {str(dtype).removeprefix('torch.')}"
             errors[label] = float(((_losses(run()) - expected) / expected).abs().max())
-            if not errors[label] <= within:
-                raise RuntimeError(f"{label} is {errors[label]:.1e} off, allowed are {within}")
+            # Not `>`: NaN is an error too.
+            if not errors[label] <= tolerance:
+                raise RuntimeError(f"{label} is {errors[label]:.1e} off, allowed are {tolerance}")
     return errors
 
 
@@ -187,14 +183,14 @@ def _losses(adaptations: Sequence[HeadAdaptation]) -> Tensor:
 def timed(
     persons: int, sizes: Sizes, device: torch.device, *, steps: int, repeats: int
 ) -> Iterator[dict[str, Any]]:
-    """Medians: what a step takes, and what comes besides for each group of persons.
+    """Medians of the time of a step, and of everything else for each group of persons.
 
-    A step is the difference that more of them make; besides are the evidence and the last look.
+    The time of a step is what more steps add; the rest is the first and the last evaluation.
     """
-    known = people(persons, sizes, device, torch.float32)
+    problem = random_problem(persons, sizes, device, torch.float32)
     for losses in (None, ONLY_2D):
-        once = {name: run for name, run, _ in ways(known, schedule_of(1, losses))}
-        for name, run, preparing in ways(known, schedule_of(steps, losses)):
+        once = {name: run for name, run, _ in methods(problem, schedule_of(1, losses))}
+        for name, run, preparing in methods(problem, schedule_of(steps, losses)):
             first = _median_ms(once[name], device, repeats)
             whole = _median_ms(run, device, repeats)
             step = (whole - first) / (steps - 1)
@@ -212,25 +208,21 @@ def timed(
 def timed_adam(
     persons: int, sizes: Sizes, device: torch.device, repeats: int
 ) -> Iterator[dict[str, Any]]:
-    """Adam alone on the middle matrix: milliseconds, and how fast it reads and writes memory."""
+    """Adam alone on the middle matrix: milliseconds, and the bandwidth that it reaches."""
     hidden = sizes.hidden
     matrix = torch.zeros(persons, hidden, hidden, device=device)
     vectors = torch.randn(persons, sizes.iterations, hidden, device=device)
     coefficients = Adam(1e-5).coefficients(0)
     for name, make in arithmetics(device).items():
         made = make()
-        # Torch makes new tensors, the kernel writes into these: either way the same work.
+        # PyTorch makes new tensors, the kernel writes into these; the work is the same.
         begun, moments = made.start_adam(matrix)
         gradient = OuterProducts(vectors, vectors)
         update = partial(made.adam, begun, moments, gradient, coefficients)
         milliseconds = _median_ms(update, device, repeats)
-        moved = 6 * matrix.nbytes
-        yield {
-            "persons": persons,
-            "adam": name,
-            "ms": milliseconds,
-            "gb_per_s": moved / milliseconds / 1e6,
-        }
+        # Weight and two moments, each read and written.
+        gb_per_s = 6 * matrix.nbytes / milliseconds / 1e6
+        yield {"persons": persons, "adam": name, "ms": milliseconds, "gb_per_s": gb_per_s}
 
 
 def _median_ms(work: Callable[[], object], device: torch.device, repeats: int) -> float:
@@ -263,14 +255,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda", type=torch.device)
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 16, 32])
-    parser.add_argument("--features", type=int, default=Sizes().features)
-    parser.add_argument("--hidden", type=int, default=Sizes().hidden)
-    parser.add_argument("--iterations", type=int, default=Sizes().iterations)
+    for name, size in Sizes()._asdict().items():
+        parser.add_argument(f"--{name}", type=int, default=size)
     parser.add_argument("--steps", type=int, default=14)
     parser.add_argument("--repeats", type=int, default=20)
     args = parser.parse_args(arguments)
     if args.steps < 2:
-        parser.error("a step's time is told from two steps or more")
+        parser.error("--steps must be 2 or more: the time of a step is a difference")
     sizes = Sizes(args.features, args.hidden, args.iterations)
     on_gpu = args.device.type == "cuda"
     with torch.no_grad(), without_tf32():

@@ -3,8 +3,8 @@
     python benchmarks/scripts/photos.py PHOTOS --keypoints person_keypoints.json [--out DIR]
 
 The error of a person is the mean distance of the labelled keypoints from the model's, divided by
-the height of the person's box. The pictures go to `--out`, to be looked at: fitting what it is
-given is necessary, and no proof of a right pose.
+the height of the person's box. Look at the pictures in `--out` too: a good fit to the keypoints
+is necessary, but does not prove that the pose is right.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from dualhmr.keypoints import open_keypoint_file
 from dualhmr.recovery import write_outputs
 
 
-class Row(NamedTuple):
+class PhotoRow(NamedTuple):
     """One person; errors in percent of the box height."""
 
     photo: str
@@ -36,14 +36,14 @@ class Row(NamedTuple):
     stop_reason: str
 
 
-def measure(photo: str, recovery: Recovery) -> Iterator[Row]:
+def measure(photo: str, recovery: Recovery) -> Iterator[PhotoRow]:
     """The errors of everybody in one photograph."""
     for person in recovery:
         xy, confidence = person.keypoints.xy, person.keypoints.confidence
         _, height = keypoint_box(torch.from_numpy(xy), torch.from_numpy(confidence))
         before, after = 100 * person.reprojection_px[0] / height.numpy()
         steps, reason = int(person.steps[0]), person.stop_reason[0]
-        yield Row(photo, int(person.persons[0]), float(before), float(after), steps, reason)
+        yield PhotoRow(photo, int(person.persons[0]), float(before), float(after), steps, reason)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,11 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     recoverer = Recoverer(options.bundle)
     keypoints = open_keypoint_file(options.keypoints)
-    rows: list[Row] = []
+    rows: list[PhotoRow] = []
     for path in list_images(options.photos):
         image = load_image(path)
-        given = keypoints.keypoints(image_name=path.name, image_size=image.shape[1::-1])
-        recovery = recoverer.recover(image, given, schedule=options.schedule)
+        people = keypoints.keypoints(image_name=path.name, image_size=image.shape[1::-1])
+        recovery = recoverer.recover(image, people, schedule=options.schedule)
         rows += measure(path.name, recovery)
         if options.out:
             write_outputs(recovery, image, options.out / path.stem)
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if worse else 0
 
 
-def _table(rows: list[Row]) -> str:
+def _table(rows: list[PhotoRow]) -> str:
     cells = [("photo", "person", "before, % of box", "after", "steps", "stopped")]
     for row in rows:
         errors = (f"{row.before:.2f}", f"{row.after:.2f}")

@@ -1,12 +1,12 @@
-"""Compares ways to train over several seeds, from what `dualhmr evaluate --json` wrote.
+"""Compares training methods over several seeds, from what `dualhmr evaluate --json` wrote.
 
     python benchmarks/scripts/seeds.py --group ordinary a1.json a2.json a3.json \
         --group meta b1.json b2.json b3.json
 
-Every group is one way to train and has the same seeds in the same order, all evaluated on the same
-people. Each cell is MPJPE / PA-MPJPE in millimetres: the mean over seeds and their standard
-deviation. Further groups also get their difference from the first, seed by seed. A row is what
-adaptation descends on; `paper` and `trained` are the same in that.
+Every group is one training method; groups have the same seeds in the same order and are evaluated
+on the same people. Each cell is MPJPE / PA-MPJPE in millimetres: mean and standard deviation over
+seeds. Further groups also get their difference from the first, seed by seed. A row is named by the
+losses that adaptation minimises, which `paper` and `trained` have in common.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from dualhmr_training.evaluation.report import Evaluation, EvaluationReport, rea
 
 _MEASURES = ("mpjpe_mm", "pa_mpjpe_mm")
 _BEFORE = "before adaptation"
-_DESCENDED_ON = {
+_MINIMISED = {
     "eft": "keypoints (EFT)",
     "paper": "keypoints and pseudo mesh",
     "trained": "keypoints and pseudo mesh",
@@ -31,26 +31,26 @@ _DESCENDED_ON = {
 }
 
 
-class Row(NamedTuple):
-    """What a row of the table is about."""
+class Condition(NamedTuple):
+    """The row of an error: whose keypoints, and the losses that adaptation minimises."""
 
     keypoints: str
-    descended_on: str
+    minimised: str
 
 
-Errors = dict[Row, npt.NDArray[np.float64]]
+Errors = dict[Condition, npt.NDArray[np.float64]]
 """(2, seeds) MPJPE and PA-MPJPE."""
 
 
-def errors_of(report: EvaluationReport) -> dict[Row, list[float]]:
+def errors_of(report: EvaluationReport) -> dict[Condition, list[float]]:
     """MPJPE and PA-MPJPE before adaptation and after each schedule.
 
-    ValueError where two schedules descend on the same, or one is there at several rates.
+    ValueError if two schedules minimise the same losses, or one schedule has several rates.
     """
-    errors: dict[Row, list[float]] = {}
+    errors: dict[Condition, list[float]] = {}
     for evaluation in report.evaluations:
-        errors[Row(evaluation.keypoints, _BEFORE)] = _at(evaluation, 0)
-        row = Row(evaluation.keypoints, _DESCENDED_ON[evaluation.schedule])
+        errors[Condition(evaluation.keypoints, _BEFORE)] = _at(evaluation, 0)
+        row = Condition(evaluation.keypoints, _MINIMISED[evaluation.schedule])
         if row in errors:
             raise ValueError(f"{report.bundle}: more than one schedule or rate for {row}")
         errors[row] = _at(evaluation, -1)
@@ -62,7 +62,7 @@ def _at(evaluation: Evaluation, step: int) -> list[float]:
 
 
 def gather(reports: Sequence[EvaluationReport]) -> Errors:
-    """The errors of one group. ValueError where its reports are of different things."""
+    """The errors of one group. ValueError if its reports differ in keypoints or schedules."""
     each = [errors_of(report) for report in reports]
     if any(errors.keys() != each[0].keys() for errors in each):
         raise ValueError("the evaluations of a group differ in keypoints or schedules")
@@ -76,7 +76,7 @@ def table(groups: dict[str, Errors]) -> str:
     titles += [title for name, _ in others for title in (name, f"{name} - {first}")]
     rows = [titles]
     for row, errors in reference.items():
-        cells = [row.keypoints, row.descended_on, _cell(errors)]
+        cells = [row.keypoints, row.minimised, _cell(errors)]
         for _, other in others:
             cells += [_cell(other[row]), _cell(other[row] - errors, sign="+")]
         rows.append(cells)
@@ -84,8 +84,8 @@ def table(groups: dict[str, Errors]) -> str:
 
 
 def _cell(errors: npt.NDArray[np.float64], *, sign: str = "") -> str:
-    spread = errors.std(1, ddof=1)
-    pairs = zip(errors.mean(1), spread, strict=True)
+    deviations = errors.std(1, ddof=1)
+    pairs = zip(errors.mean(1), deviations, strict=True)
     return " / ".join(f"{mean:{sign}.1f} ± {deviation:.1f}" for mean, deviation in pairs)
 
 

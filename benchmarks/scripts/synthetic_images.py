@@ -1,9 +1,9 @@
-"""How fast synthetic pictures are made, and what they look like.
+"""How fast synthetic images are made, and what they look like.
 
     python benchmarks/scripts/synthetic_images.py POSES.npz [--sheet sheet.png]
 
-Prints crops per second with no worker, one and two; the sheet shows crops with their keypoints:
-what the detector reports in red, the truth in green.
+Prints crops per second with no worker, one and two; the sheet shows crops with keypoints: red as
+the detector reports them, green the true ones.
 """
 
 import argparse
@@ -14,15 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from dualhmr.body.model import load_body
-from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
+from dualhmr_training.contact_sheet import dot_keypoints
 from dualhmr_training.data.synthetic.batches import PicturedPeople, SyntheticImages
 from dualhmr_training.data.synthetic.poses import read_poses
 
 _WARM_UP = 4
+_RED, _LIME = (255, 0, 0), (0, 255, 0)
 
 
 def crops_per_second(data: SyntheticImages, *, workers: int, batches: int) -> float:
@@ -35,26 +36,18 @@ def crops_per_second(data: SyntheticImages, *, workers: int, batches: int) -> fl
     return crops / (time.perf_counter() - start)
 
 
-def contact_sheet(batches: Iterable[PicturedPeople], *, columns: int, marked: bool) -> Image.Image:
-    """All crops of some batches in rows, with their keypoints if `marked`."""
-    crops = []
+def crop_grid(batches: Iterable[PicturedPeople], *, marked: bool) -> Image.Image:
+    """A row of crops for each batch, with their keypoints if `marked`."""
+    rows = []
     for people, images in batches:
-        for i, image in enumerate(images.numpy()):
-            crop = Image.fromarray(image)
-            if marked:
-                pen = ImageDraw.Draw(crop)
-                _mark(pen, people.detected[i][people.confidence[i] > 0], "red", radius=2)
-                _mark(pen, people.keypoints[i][people.in_view[i]], "lime", radius=1)
-            crops.append(np.asarray(crop))
-    crops += [np.zeros_like(crops[0])] * (-len(crops) % columns)
-    rows = [np.hstack(crops[i : i + columns]) for i in range(0, len(crops), columns)]
+        crops = images.numpy().copy()
+        for person, crop in enumerate(crops if marked else ()):
+            reported = people.confidence[person] > 0
+            dot_keypoints(crop, people.detected[person][reported], colour=_RED, radius=2.5)
+            in_view = people.in_view[person]
+            dot_keypoints(crop, people.keypoints[person][in_view], colour=_LIME, radius=1.5)
+        rows.append(np.hstack(crops))
     return Image.fromarray(np.vstack(rows))
-
-
-def _mark(pen: ImageDraw.ImageDraw, points: torch.Tensor, colour: str, *, radius: int) -> None:
-    size = torch.tensor([CROP_WIDTH, CROP_HEIGHT])
-    for x, y in ((points + 1) * size / 2 - 0.5).tolist():
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), colour)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -65,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batches", type=int, default=60)
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sheet", type=Path, help="a picture file to write")
+    parser.add_argument("--sheet", type=Path, help="an image file to write")
     parser.add_argument("--plain", action="store_true", help="no keypoints on the sheet")
     parser.add_argument("--columns", type=int, default=10)
     parser.add_argument("--rows", type=int, default=5)
@@ -80,9 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.sheet:
         sheet = SyntheticImages(load_body(), pool, seed=options.seed, batch=options.columns)
         batches = itertools.islice(sheet, options.rows)
-        contact_sheet(batches, columns=options.columns, marked=not options.plain).save(
-            options.sheet
-        )
+        crop_grid(batches, marked=not options.plain).save(options.sheet)
 
 
 if __name__ == "__main__":
