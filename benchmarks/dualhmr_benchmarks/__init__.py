@@ -1,1 +1,1 @@
-"""Benchmarks: how long a test-time step takes."""
+"""Benchmarks: the latency of a test-time step, and the claims of the paper in miniature."""

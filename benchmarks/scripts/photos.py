@@ -37,7 +37,7 @@ class PhotoRow(NamedTuple):
 
 
 def measure(photo: str, recovery: Recovery) -> Iterator[PhotoRow]:
-    """The errors of everybody in one photograph."""
+    """The errors of every person in one photograph."""
     for person in recovery:
         xy, confidence = person.keypoints.xy, person.keypoints.confidence
         _, height = keypoint_box(torch.from_numpy(xy), torch.from_numpy(confidence))

@@ -75,7 +75,7 @@ def _strips(setting: Setting, experiment: Experiment) -> Picture:
 
 
 def _best_after(steps: int, results: Sequence[AdaptationResult]) -> HeadOutput:
-    """Everybody's best iterate so far."""
+    """The best iterate so far of every person."""
     outputs = [each.outputs[best_so_far(each.loss_history, steps)[steps]] for each in results]
     parts = [output for output in outputs if isinstance(output, HeadOutput)]
     return HeadOutput(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))

@@ -1,4 +1,4 @@
-"""All artefacts by name, and the way from an artefact to the files that show it."""
+"""All artefacts by name; evaluates one and writes its table, plot and further files."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Networks that are trained and adapted in the ways that claims compare; results are kept."""
+"""Trainings and evaluations of the claims, each computed once and kept in a cache."""

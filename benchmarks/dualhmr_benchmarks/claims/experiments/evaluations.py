@@ -1,4 +1,4 @@
-"""Everybody's errors in an experiment, for every seed; each is computed once and kept in the cache.
+"""Errors of every person in an experiment, for every seed; computed once and kept in the cache.
 
 Before that, Adam's rate at test time is chosen: for every method the best one on people in
 held-out clips, so that no method wins because the rate suits it by luck.

@@ -1,4 +1,4 @@
-"""An experiment: networks of a training recipe, adapted in one way to one population."""
+"""An experiment: networks of one training recipe, adapted by one method to one population."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -99,7 +99,7 @@ def run_experiment(
     *,
     held_out: bool = False,
 ) -> list[list[PersonErrors]]:
-    """For every rate everybody's errors: of the test people, or of a few in held-out clips."""
+    """For every rate the errors of every person: in the test, or of a few in held-out clips."""
     folder = training_folder(setting, run)
     networks = open_networks(folder)
     images = "image" in networks.reads
