@@ -59,7 +59,7 @@ class Sizes(NamedTuple):
     iterations: int = 10
 
 
-class Problem(NamedTuple):
+class TimedProblem(NamedTuple):
     """A head and the persons that it is adapted to."""
 
     head: AffineHead
@@ -73,7 +73,9 @@ class Problem(NamedTuple):
         return ObjectiveGradient(self.objective, self.evidence)
 
 
-def random_problem(persons: int, sizes: Sizes, device: torch.device, dtype: torch.dtype) -> Problem:
+def random_problem(
+    persons: int, sizes: Sizes, device: torch.device, dtype: torch.dtype
+) -> TimedProblem:
     """The same for every device and dtype, except for rounding."""
     rng = torch.Generator().manual_seed(0)
 
@@ -118,7 +120,7 @@ def random_problem(persons: int, sizes: Sizes, device: torch.device, dtype: torc
         rot6d_to_rotmat(pose.unflatten(1, (24, 6))), on_device(normal(persons, 10))
     )
     head_input = network.head_input(features, box_info).detach()
-    return Problem(head, head_input, objective, evidence._replace(target=target))
+    return TimedProblem(head, head_input, objective, evidence._replace(target=target))
 
 
 def schedule_of(steps: int, losses: tuple[str, ...] | None = None) -> Schedule:
@@ -134,7 +136,7 @@ def arithmetics(device: torch.device) -> dict[str, Callable[[], Arithmetic]]:
     return found
 
 
-def methods(problem: Problem, schedule: Schedule) -> Iterator[tuple[str, Run, float]]:
+def methods(problem: TimedProblem, schedule: Schedule) -> Iterator[tuple[str, Run, float]]:
     """Name, a function that adapts to all persons, and the milliseconds that preparing it took."""
     head, head_input, evaluate = problem.head, problem.head_input, problem.evaluate
     device = head_input.device
