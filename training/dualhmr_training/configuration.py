@@ -1,4 +1,9 @@
-"""How networks are made and trained, as plain values, and setting them by dotted names."""
+"""How networks are made and trained, as frozen dataclasses, and setting fields by dotted names.
+
+Overrides are our own code, since no library is as strict: msgspec ignores unknown fields of
+dataclasses, cattrs turns "3" and 2.7 into whole numbers, and tyro replaces the command line and
+cannot set fields below an optional network.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,72 +18,6 @@ from dualhmr_training.data.synthetic.degradations import Appearance
 from dualhmr_training.data.synthetic.people import Population
 
 T = TypeVar("T")
-
-
-def with_overrides(config: T, arguments: Sequence[str]) -> T:
-    """`config` with the fields that `arguments` name: `--a.field value`, or `--a.field=value`.
-
-    Values are JSON, or text where they are none: `--steps 100`, `--inner.losses
-    '["keypoints_2d"]'`, `--auxiliary null`, `--precision bf16`. Raises ValueError for a field that
-    is not there, a value of the wrong type, or arguments that are not such pairs.
-    """
-    plain = asdict(config)  # type: ignore[call-overload]
-    for name, text in _pairs(arguments):
-        _set(plain, name.split("."), _value(text))
-    return from_plain(type(config), plain)
-
-
-def differences(there: object, here: object) -> list[str]:
-    """What two configurations of one class differ in, for people to read."""
-    return list(_differences(asdict(there), asdict(here), ""))  # type: ignore[call-overload]
-
-
-def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    left = iter(arguments)
-    for argument in left:
-        if not argument.startswith("--"):
-            raise ValueError(f"{argument!r} is not a field; write --field value")
-        name, joined, text = argument[2:].partition("=")
-        value = text if joined else next(left, None)
-        if value is None:
-            raise ValueError(f"{argument} needs a value after it")
-        yield name, value
-
-
-def _set(plain: dict[str, Any], path: list[str], value: object) -> None:
-    """Sets what is already there; a dict's entries count as fields."""
-    *parents, last = path
-    fields: Any = plain
-    for depth, parent in enumerate(parents):
-        _check_field(fields, path[:depth], parent)
-        fields = fields[parent]
-    _check_field(fields, parents, last)
-    fields[last] = value
-
-
-def _check_field(fields: object, path: list[str], name: str) -> None:
-    where = ".".join(path)
-    field = f"--{where}.{name}" if where else f"--{name}"
-    if not isinstance(fields, dict):
-        raise ValueError(f"there is no field {field}: {where} is {json.dumps(fields)}")
-    if name not in fields:
-        raise ValueError(f"there is no field {field}; known here are {', '.join(fields)}")
-
-
-def _value(text: str) -> object:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
-def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str) -> Iterator[str]:
-    for name in {**there, **here}:
-        was, now = there.get(name), here.get(name)
-        if isinstance(was, dict) and isinstance(now, dict):
-            yield from _differences(was, now, f"{prefix}{name}.")
-        elif was != now:
-            yield f"{prefix}{name} was {json.dumps(was)} and is {json.dumps(now)}"
 
 
 @dataclass(frozen=True)
@@ -119,10 +58,6 @@ class InnerLoop:
         return GradientDescent(self.learning_rate, self.max_norm)
 
 
-_CHOICES = {"data": ("synthetic", "datasets"), "precision": ("no", "bf16")}
-_LEAST = {"batch": 1, "steps": 0, "validate_every": 1, "checkpoint_every": 1, "seed": 0}
-
-
 @dataclass(frozen=True)
 class OptimiserConfig:
     """Adam for the outer problem: warm-up, then half a cosine from one rate to the other."""
@@ -140,6 +75,10 @@ class OptimiserConfig:
                 raise ValueError(f"optimiser.{name} is {rate}, expected more than 0")
         if self.warm_up_steps < 0:
             raise ValueError(f"optimiser.warm_up_steps is {self.warm_up_steps}, expected 0 or more")
+
+
+_CHOICES = {"data": ("synthetic", "datasets"), "precision": ("no", "bf16")}
+_LEAST = {"batch": 1, "steps": 0, "validate_every": 1, "checkpoint_every": 1, "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -191,14 +130,14 @@ class TrainingConfig:
 
     @property
     def reads(self) -> frozenset[str]:
-        """Names of all that the networks are given."""
+        """Names of the inputs of both networks."""
         return frozenset((*self.main.reads, *(self.auxiliary.reads if self.auxiliary else ())))
 
     def __post_init__(self) -> None:
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
                 raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}"
+                    f"{name} is {getattr(self, name)!r}, expected one of {', '.join(choices)}"
                 )
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
@@ -213,3 +152,69 @@ class TrainingConfig:
             raise ValueError(
                 "inner steps of a backbone are lost in bf16; give precision no, or inner.scope head"
             )
+
+
+def with_overrides(config: T, arguments: Sequence[str]) -> T:
+    """`config` with the fields that `arguments` name: `--a.field value`, or `--a.field=value`.
+
+    A value is read as JSON, and as text where it is not JSON: `--steps 100`, `--inner.losses
+    '["keypoints_2d"]'`, `--auxiliary null`, `--precision bf16`. Raises ValueError for a field that
+    is not there, a value of the wrong type, or arguments that are not such pairs.
+    """
+    plain = asdict(config)  # type: ignore[call-overload]
+    for name, text in _pairs(arguments):
+        _set(plain, name.split("."), _value(text))
+    return from_plain(type(config), plain)
+
+
+def differences(there: object, here: object) -> list[str]:
+    """The fields in which two configurations of one class differ, as sentences."""
+    return list(_differences(asdict(there), asdict(here), ""))  # type: ignore[call-overload]
+
+
+def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    left = iter(arguments)
+    for argument in left:
+        if not argument.startswith("--"):
+            raise ValueError(f"{argument!r} is not a field; write --field value")
+        name, joined, text = argument[2:].partition("=")
+        value = text if joined else next(left, None)
+        if value is None:
+            raise ValueError(f"{argument} needs a value after it")
+        yield name, value
+
+
+def _set(plain: dict[str, Any], path: list[str], value: object) -> None:
+    """Sets what is already there; a dict's entries count as fields."""
+    *parents, last = path
+    fields: Any = plain
+    for depth, parent in enumerate(parents):
+        _check_field(fields, path[:depth], parent)
+        fields = fields[parent]
+    _check_field(fields, parents, last)
+    fields[last] = value
+
+
+def _check_field(fields: object, path: list[str], name: str) -> None:
+    where = ".".join(path)
+    field = f"--{where}.{name}" if where else f"--{name}"
+    if not isinstance(fields, dict):
+        raise ValueError(f"there is no field {field}: {where} is {json.dumps(fields)}")
+    if name not in fields:
+        raise ValueError(f"there is no field {field}; known here are {', '.join(fields)}")
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str) -> Iterator[str]:
+    for name in {**there, **here}:
+        was, now = there.get(name), here.get(name)
+        if isinstance(was, dict) and isinstance(now, dict):
+            yield from _differences(was, now, f"{prefix}{name}.")
+        elif was != now:
+            yield f"{prefix}{name} was {json.dumps(was)} and is {json.dumps(now)}"

@@ -1,4 +1,4 @@
-"""Mixed precision where it helps: in the backbones."""
+"""The main and the auxiliary network with their losses: what a training step evaluates (Eq. 8)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -42,7 +42,7 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class DualNetworks(nn.Module):
-    """Main and auxiliary network and their losses, in one module, as data parallelism wants it."""
+    """Both networks and their losses in one module, which `DistributedDataParallel` can wrap."""
 
     def __init__(
         self,
@@ -92,31 +92,32 @@ class DualNetworks(nn.Module):
         test-time step for each sample, on the sample's keypoints and pseudo mesh, or for them all
         together where `inner.weights_per` is `batch`.
         """
-        adapted, guessed = self._outputs(batch, self._inner)
+        adapted, auxiliary_output = self._outputs(batch, self._inner)
         losses = self._supervised("main", adapted, batch)
-        if guessed is not None:
-            losses |= self._supervised("auxiliary", guessed, batch)
+        if auxiliary_output is not None:
+            losses |= self._supervised("auxiliary", auxiliary_output, batch)
         return losses
 
     def adapted(self, batch: Batch) -> HeadOutput:
-        """What the main network puts out after the inner steps on each sample, alone.
+        """The main network's output after the inner steps on each sample alone.
 
-        As at test time, whatever training does: it does not matter who else is in the batch.
+        As at test time, also where `inner.weights_per` is `batch`: a sample's output does not
+        depend on the rest of the batch.
         """
         return self._outputs(batch, replace(self._inner, weights_per="sample"))[0]
 
     def _outputs(self, batch: Batch, inner: InnerLoop) -> tuple[HeadOutput, HeadOutput | None]:
         """Of the adapted main network and of the auxiliary one."""
-        guessed = None if self.auxiliary is None else self.auxiliary(batch.inputs)
-        known: Evidence = batch.evidence
-        if guessed is not None and inner.steps:
-            known = known._replace(target=self._pseudo_mesh(guessed))
-        adapted = adapted_output(self.main, batch.inputs, self._objective, known, inner)
-        return adapted, guessed
+        auxiliary_output = None if self.auxiliary is None else self.auxiliary(batch.inputs)
+        evidence: Evidence = batch.evidence
+        if auxiliary_output is not None and inner.steps:
+            evidence = evidence._replace(target=self._pseudo_mesh(auxiliary_output))
+        adapted = adapted_output(self.main, batch.inputs, self._objective, evidence, inner)
+        return adapted, auxiliary_output
 
     @torch.no_grad()
     def _pseudo_mesh(self, output: HeadOutput) -> MeshTarget:
-        """A constant; the betas, which no computation cuts off from the network, are detached."""
+        """The auxiliary network's mesh as a constant; `no_grad` does not detach the betas."""
         return self._objective.target(output.rotations, output.betas.detach())
 
     def _supervised(self, network: str, output: HeadOutput, batch: Batch) -> dict[str, Tensor]:

@@ -1,14 +1,15 @@
 """Layers that steps of plain descent have changed for every sample, without weights for every one.
 
 The gradient of one sample's loss with respect to a linear layer's weight is a sum of outer
-products, one for each time the layer was used: d_k x_k^T, with x_k what went in and d_k the loss's
-gradient at what came out. So the layer after steps of plain descent is, exactly,
+products, one for each time the layer was used: d_k x_k^T, with x_k the layer's input and d_k the
+gradient of the loss with respect to its output. So the layer after steps of plain descent is,
+exactly,
 
     W' x + b' = W x + b - rate sum_k d_k (x_k . x + 1),
 
 summed over the uses in all the steps, and a batch needs the d_k and x_k of its samples, not their
-weights. The prototype found this 46 times faster than `torch.func.vmap` over whole weights. Of a
-layer norm, scale and shift are no larger than what comes out, and their gradients are kept whole.
+weights. A prototype was 46 times faster with this than with `torch.func.vmap` over whole weights.
+The scale and shift of a layer norm are no larger than its output: their gradients are kept whole.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,41 +33,40 @@ class Gradient(Protocol):
         ...
 
     def applied(self, read: Tensor) -> Tensor:
-        """What a layer with the gradients for parameters makes of (N, I): (N, O)."""
+        """The output (N, O) for inputs (N, I) of a layer whose parameters are the gradients."""
         ...
 
 
 @dataclass(frozen=True)
 class LinearGradient:
-    """Of a linear layer's weight and bias, from K uses: `inputs` (N, K, I), `slopes` (N, K, O).
-
-    A slope is the loss's gradient at what came out.
-    """
+    """Of a linear layer's weight and bias, from K uses."""
 
     inputs: Tensor
-    slopes: Tensor
+    """(N, K, I)."""
+    output_gradients: Tensor
+    """(N, K, O), the gradients of the losses with respect to the layer's outputs."""
 
     def squared_length(self) -> Tensor:
         """(N,), from Gram matrices."""
         alike = self.inputs @ self.inputs.mT + 1
-        return (alike * (self.slopes @ self.slopes.mT)).sum((1, 2))
+        return (alike * (self.output_gradients @ self.output_gradients.mT)).sum((1, 2))
 
     def applied(self, read: Tensor) -> Tensor:
         """(N, I) -> (N, O)."""
         # Sums, not matrix products: these are slow where K is this small.
         alike = (self.inputs * read[:, None]).sum(2, keepdim=True) + 1
-        return (self.slopes * alike).sum(1)
+        return (self.output_gradients * alike).sum(1)
 
 
 class NormGradient:
-    """Of a layer norm's scale and shift; `inputs` and `slopes` (N, K, I), as of `LinearGradient`.
+    """Of a layer norm's scale and shift, from K uses; inputs are those already normalised.
 
-    What goes in is what was normalised already.
+    Both arguments are (N, K, I), as of `LinearGradient`.
     """
 
-    def __init__(self, inputs: Tensor, slopes: Tensor) -> None:
-        self._scale = (inputs * slopes).sum(1)
-        self._shift = slopes.sum(1)
+    def __init__(self, inputs: Tensor, output_gradients: Tensor) -> None:
+        self._scale = (inputs * output_gradients).sum(1)
+        self._shift = output_gradients.sum(1)
 
     def squared_length(self) -> Tensor:
         """(N,)."""
@@ -82,7 +82,7 @@ class Layer:
     """A layer as it is for each of N samples after some steps, which notes how it is used."""
 
     gradient: Callable[[Tensor, Tensor], Gradient]
-    """From inputs (N, K, I) and slopes (N, K, O) of K uses."""
+    """From inputs (N, K, I) and output gradients (N, K, O) of K uses."""
     descents: tuple[tuple[Tensor, Gradient], ...] = ()
     """Of every step the rates (N, 1) and the gradients."""
     uses: list[tuple[Tensor, Tensor]] = field(default_factory=list)
@@ -104,8 +104,8 @@ def after_steps(
 ) -> list[Layer]:
     """The layers after steps down each of N samples' own loss.
 
-    `losses_with` uses all of the layers it is given, for losses (N,). The steps are constants to
-    whoever differentiates what the layers put out: first order.
+    `losses_with` calls all of these layers and returns losses (N,). First order: gradients of the
+    layers' outputs treat the steps as constants.
     """
     for _ in range(steps):
         with torch.enable_grad():
@@ -115,11 +115,11 @@ def after_steps(
 
 def _after_a_step(layers: list[Layer], losses: Tensor, optimiser: GradientDescent) -> list[Layer]:
     outputs = [output for layer in layers for _, output in layer.uses]
-    slopes = iter(torch.autograd.grad(losses.sum(), outputs))
+    output_gradients = iter(torch.autograd.grad(losses.sum(), outputs))
     gradients = [
         layer.gradient(
             torch.stack([read.detach() for read, _ in layer.uses], dim=1),
-            torch.stack([next(slopes) for _ in layer.uses], dim=1),
+            torch.stack([next(output_gradients) for _ in layer.uses], dim=1),
         )
         for layer in layers
     ]
@@ -141,23 +141,22 @@ def head_after_steps(
     *,
     steps: int,
 ) -> HeadOutput:
-    """What `network` puts out for each of N samples after its head's steps on that sample's loss.
+    """The output of `network` for each of N samples after its head's steps on that sample's loss.
 
-    Equal to `adaptation_step` with `optimiser`, mapped over the samples: first order, the steps
-    constants to whoever differentiates the result. `losses_of` takes what is put out to one loss
-    (N,) for each sample. Dropout would draw anew: the head must be in evaluation mode, or have
-    none.
+    Equal to `adaptation_step` with `optimiser`, mapped over the samples. First order: gradients of
+    the result treat the steps as constants. `losses_of` maps the output to losses (N,). Dropout
+    would draw anew in every pass: the head must be in evaluation mode, or have none.
     """
     head = LowRankHead(network.head)
-    given = head.given(network.encode(inputs), inputs)
-    constant = given.detach()
+    head_input = head.head_input(network.encode(inputs), inputs)
+    constant = head_input.detach()
     layers = after_steps(
         head.layers(),
         lambda layers: losses_of(head.run(constant, layers)),
         optimiser,
         steps=steps,
     )
-    return head.run(given, layers)
+    return head.run(head_input, layers)
 
 
 class LowRankHead:
@@ -173,21 +172,21 @@ class LowRankHead:
         """As they are before all steps: fc1, fc2 and the three decoders as one."""
         return [Layer(LinearGradient) for _ in range(3)]
 
-    def given(self, features: Tensor, inputs: dict[str, Tensor]) -> Tensor:
-        """(N, G): what the head reads, of features (N, F) and inputs, and no round changes."""
+    def head_input(self, features: Tensor, inputs: dict[str, Tensor]) -> Tensor:
+        """The head's constant input (N, G): features (N, F), and box info where it reads that."""
         box_info = inputs["box_info"] if self._head.reads_box_info else None
         return self._head.head_input(features, box_info)
 
-    def run(self, given: Tensor, layers: list[Layer]) -> HeadOutput:
-        """What the head puts out where its layers are these."""
+    def run(self, head_input: Tensor, layers: list[Layer]) -> HeadOutput:
+        """The head's output with these layers."""
         first, second, decode = layers
         fc1, fc2 = self._head.fc1, self._head.fc2
-        weight_given, weight = torch.tensor_split(fc1.weight, [given.shape[1]], dim=1)
-        # The share of what no round changes, by far the larger one, is computed once.
-        constant = F.linear(given, weight_given, fc1.bias)
+        constant_weight, weight = torch.tensor_split(fc1.weight, [head_input.shape[1]], dim=1)
+        # All columns but the estimate's are the same in every iteration: multiply them once.
+        constant = F.linear(head_input, constant_weight, fc1.bias)
 
         def read_estimate(estimate: Tensor) -> Tensor:
-            whole = torch.cat([given, estimate], dim=1)
+            whole = torch.cat([head_input, estimate], dim=1)
             return first.noted(whole, constant + F.linear(estimate, weight))
 
         def decoded(hidden: Tensor) -> Tensor:
@@ -195,7 +194,7 @@ class LowRankHead:
             return decode.noted(hidden, correction)
 
         return self._head.iterate(
-            len(given),
+            len(head_input),
             first=read_estimate,
             second=lambda hidden: second.noted(hidden, fc2(hidden)),
             decode=decoded,
@@ -209,7 +208,7 @@ def has_low_rank_form(network: MeshRegressor) -> bool:
     """Whether `network_after_steps` takes the network.
 
     By its class: the layers must be linear or layer norms, read (N, I), and do so by being called.
-    That another backbone's are cannot be told from outside.
+    Nothing else about a backbone shows that its layers are.
     """
     return isinstance(network.backbone, KeypointTrunk)
 
@@ -222,7 +221,7 @@ def network_after_steps(
     *,
     steps: int,
 ) -> HeadOutput:
-    """What `network` puts out for each of N samples after steps on that sample's own loss.
+    """The output of `network` for each of N samples after steps on that sample's own loss.
 
     As `head_after_steps`, but of the backbone's parameters too.
     """
@@ -234,7 +233,7 @@ def network_after_steps(
     def run(layers: list[Layer]) -> HeadOutput:
         with _replaced(parts, layers[own:]):
             features = network.encode(inputs)
-        return head.run(head.given(features, inputs), layers[:own])
+        return head.run(head.head_input(features, inputs), layers[:own])
 
     return run(after_steps(layers, lambda layers: losses_of(run(layers)), optimiser, steps=steps))
 
@@ -245,7 +244,7 @@ def _gradient(part: _Kind) -> type[LinearGradient] | type[NormGradient]:
 
 @contextmanager
 def _replaced(parts: list[_Kind], layers: list[Layer]) -> Iterator[None]:
-    """Within, calling one of the parts gives what its layer puts out."""
+    """Within the context, calling a part returns the output of its layer."""
     with ExitStack() as stack:
         for part, layer in zip(parts, layers, strict=True):
             stack.enter_context(part.register_forward_hook(_hook(layer)))
@@ -254,9 +253,9 @@ def _replaced(parts: list[_Kind], layers: list[Layer]) -> Iterator[None]:
 
 def _hook(layer: Layer) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
     def replace(part: nn.Module, read: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        given = read[0]
+        layer_input = read[0]
         if isinstance(part, nn.LayerNorm):
-            given = F.layer_norm(given, part.normalized_shape, eps=part.eps)
-        return layer.noted(given, output)
+            layer_input = F.layer_norm(layer_input, part.normalized_shape, eps=part.eps)
+        return layer.noted(layer_input, output)
 
     return replace

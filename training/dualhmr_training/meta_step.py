@@ -31,12 +31,12 @@ def adapted_output(
     evidence: Evidence,
     inner: InnerLoop,
 ) -> HeadOutput:
-    """What `network` puts out for each of N samples after `inner` steps on the samples' evidence.
+    """The output of `network` for each of N samples after `inner` steps on the samples' evidence.
 
     `evidence` is what there is at test time: keypoints and the pseudo mesh. The result is
     differentiable with respect to the network's own parameters. First-order steps for each sample,
     of the head or of a network that reads keypoints, take the exact low-rank form of
-    `low_rank_layers`; others for each sample are mapped.
+    `low_rank`; others for each sample are mapped.
     """
     if inner.steps == 0:
         return network(inputs)
@@ -65,9 +65,12 @@ def adapted_output_by_mapping(
     """`adapted_output` with weights for every sample, by `torch.func.vmap` over whole weights."""
     module, read = _adaptable(network, inputs, inner)
 
-    def adapt_one(own: dict[str, Tensor], known: Evidence) -> HeadOutput:
-        alone: tuple[dict[str, Tensor], Evidence] = pytree.tree_map(_with_axis, (own, known))
-        output = _adapted_together(module, alone[0], objective, alone[1], inner)
+    def adapt_one(own_inputs: dict[str, Tensor], own_evidence: Evidence) -> HeadOutput:
+        # `vmap` strips the sample axis that networks and losses expect: a batch of one.
+        batch_of_one: tuple[dict[str, Tensor], Evidence] = pytree.tree_map(
+            _with_axis, (own_inputs, own_evidence)
+        )
+        output = _adapted_together(module, batch_of_one[0], objective, batch_of_one[1], inner)
         return HeadOutput(*(part[0] for part in output))
 
     axes = (0, pytree.tree_map(lambda leaf: None if leaf is None else 0, evidence))
@@ -96,7 +99,7 @@ def _adapted_together(
     evidence: Evidence,
     inner: InnerLoop,
 ) -> HeadOutput:
-    """What `module` puts out after steps on the mean of the samples' losses."""
+    """The output of `module` after steps on the mean of the samples' losses."""
 
     def run(parameters: Parameters) -> HeadOutput:
         arguments, options = ((read,), {}) if inner.scope == "all" else ((), read)

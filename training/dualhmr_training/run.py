@@ -1,4 +1,4 @@
-"""Where a training runs: on a CPU or on GPUs, in one process or in several."""
+"""Running a training: devices and processes, the loop, history, TensorBoard, checkpoints."""
 
 import gc
 import json
@@ -40,10 +40,10 @@ def open_accelerator(device: str = "auto") -> Accelerator:
 
 
 def close_accelerator(accelerator: Accelerator) -> None:
-    """Leaves the other processes. Nobody may hold a `Trainer` any more.
+    """Leaves the process group. No reference to a `Trainer` may be left.
 
-    A data-parallel module that outlives the process group ends it when it dies itself, and then
-    waits, holding Python's lock, for a thread of gloo's that waits for this lock.
+    A data-parallel module that outlives the process group destroys it in its own destructor, and
+    then deadlocks: it holds the GIL and waits for a thread of gloo that waits for the GIL.
     """
     accelerator.free_memory()
     gc.collect()
@@ -54,10 +54,10 @@ class History:
     """A file of JSON lines, a row for each report: the step, the time, and numbers by name."""
 
     def __init__(self, path: Path, *, step: int) -> None:
-        """Goes on after `step`.
+        """Continues after `step`.
 
-        Rows beyond it are removed, and a line that was cut short: the training that wrote them was
-        killed later than the checkpoint it goes on from, and they will be written again.
+        Removes later rows and a line that was cut short: they are from a training that was killed
+        after its last checkpoint, and will be written again.
         """
         self._path = path
         written = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -84,7 +84,7 @@ class Board:
     """Scalars and pictures below a folder that TensorBoard watches."""
 
     def __init__(self, folder: Path, *, step: int) -> None:
-        """Goes on after `step`; what an earlier, killed training showed beyond it is hidden."""
+        """Continues after `step`; TensorBoard hides what a killed training wrote beyond it."""
         self._writer = SummaryWriter(str(folder), purge_step=step + 1)
 
     def add(self, step: int, row: Mapping[str, float], picture: Picture | None) -> None:
@@ -105,14 +105,14 @@ HISTORY = "history.jsonl"
 
 
 class Validation(Protocol):
-    """How networks in training are judged. They are in evaluation mode then."""
+    """Errors and a picture of networks in training, which are in evaluation mode meanwhile."""
 
     def errors(self, networks: DualNetworks) -> dict[str, float]:
         """Numbers by name."""
         ...
 
     def picture(self, networks: DualNetworks) -> Picture:
-        """What the networks make of a few people."""
+        """The networks' bodies of a few people."""
         ...
 
 
@@ -184,7 +184,8 @@ def _train(trainer: Trainer, watch: _Watch | None) -> None:
         if watch is None:
             continue
         watch.step()
-        # Reports come before checkpoints: one that a checkpoint is beyond would never be written.
+        # The report first: were the process killed between the two, a resumed training would start
+        # beyond a report that is not written.
         if report is not None:
             watch.report(report)
         if last or trainer.step % config.checkpoint_every == 0:

@@ -139,9 +139,10 @@ class Trainer:
         self.step, self.running_means = checkpoint.step, checkpoint.running_means
 
     def _clip_gradients(self) -> dict[str, float]:
-        """Bounds the length of each network's gradient, lest one starve the other; what they were.
+        """Clips each network's gradient on its own; returns the lengths before clipping.
 
-        The main network's is the longer: it comes through the inner step.
+        A bound on both together would shrink the auxiliary network's updates: the main network's
+        gradient is the longer one, since it comes through the inner step.
         """
         bound = self.config.optimiser.max_norm
         return {

@@ -29,7 +29,7 @@ def held_out_clips(poses: PoseFile) -> set[str]:
 
 
 def held_out_people(body: Body, poses: PoseFile, *, count: int, noise: float) -> People:
-    """People in held-out poses, seen by `noise_only(noise)`."""
+    """People in held-out poses, whose detector is `noise_only(noise)`."""
     population = Population(poses=NO_VARIATION, detector=noise_only(noise))
     pool = poses.of_clips(held_out_clips(poses))
     return PeopleSampler(body, pool, population, seed=1000).sample(count)
@@ -62,7 +62,7 @@ def held_out_images(body: Body, people: People, appearance: Appearance) -> Tenso
 
 
 class PeopleValidation:
-    """Of both networks, and of the main one after the inner steps, on synthetic people."""
+    """Errors of both networks, and of the main one after the inner steps, on synthetic people."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class PeopleValidation:
     ) -> None:
         """`people`, and their `images` for networks that read them, are on the objective's device.
 
-        Networks are given `at_once` of them at a time.
+        Networks run on `at_once` of them at a time.
         """
         self._objective, self._people, self._at_once = objective, people, at_once
         self._batch = batch_of_people(people, objective, images)

@@ -1,8 +1,8 @@
 """Train networks: a preset, and any of its fields.
 
 Every field of the configuration can be given after the preset as --field value, nested ones with
-dots: --steps 2000 --inner.learning_rate 1e-3. --show prints them all. The same command goes on with
-a training that was interrupted. Several processes or GPUs train together under torchrun:
+dots: --steps 2000 --inner.learning_rate 1e-3. --show prints them all. The same command resumes a
+training that was interrupted. Several processes or GPUs train together under torchrun:
 torchrun --nproc-per-node 4 -m dualhmr.cli train ...
 """
 
@@ -23,7 +23,7 @@ NAME = "train"
 TAKES_FIELDS = True
 
 _NEEDED = {"synthetic": "poses", "datasets": "datasets"}
-_OF_NO_USE = {
+_UNUSED = {
     "synthetic": ("datasets", "gendered_bodies", "extra_joints"),
     "datasets": ("poses",),
 }
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     needed = _NEEDED[config.data]
     if options.out is None or getattr(options, needed) is None:
         raise ValueError(f"training {options.preset} needs --{needed} and --out")
-    _refuse_what_is_of_no_use(options, config.data)
+    _refuse_unused(options, config.data)
     try:
         # Here, since every subcommand of `dualhmr` would wait for them, and some have no need.
         from dualhmr.networks import read_mean_params
@@ -118,8 +118,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_what_is_of_no_use(options: argparse.Namespace, data: str) -> None:
-    given = [name for name in _OF_NO_USE[data] if getattr(options, name) is not None]
-    if given:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+def _refuse_unused(options: argparse.Namespace, data: str) -> None:
+    unused = [name for name in _UNUSED[data] if getattr(options, name) is not None]
+    if unused:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
         raise ValueError(f"{names} would change nothing with --data {data}; leave it out")

@@ -120,10 +120,10 @@ def people_errors(
     # all people, one after the other, and the person that each belongs to.
     output = _outputs(results, returned)
     person = torch.arange(len(results)).repeat_interleave(torch.tensor([*map(len, returned)]))
-    known, truth = some_of((batch.evidence, batch.truth), person)
+    evidence, truth = some_of((batch.evidence, batch.truth), person)
     pose = pose_skeleton(objective.body, output.rotations, output.betas)
     errors = _errors_3d(pose, objective, truth, joints)
-    errors |= _errors_2d(pose, output.camera, objective, known, truth)
+    errors |= _errors_2d(pose, output.camera, objective, evidence, truth)
 
     def of_person(index: int) -> PersonErrors:
         result, own = results[index], person == index

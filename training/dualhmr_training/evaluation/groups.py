@@ -1,4 +1,4 @@
-"""Who is evaluated on: what would be known of people at test time, and the truth."""
+"""The people of an evaluation: their inputs and evidence at test time, and the truth."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -48,14 +48,14 @@ def skeleton_joints(body: Body) -> ComparedJoints:
 
 
 class GroundTruth(NamedTuple):
-    """What is true of N people; None is what a data set does not tell."""
+    """The truth about N people; None where a data set lacks it."""
 
     joints: Tensor
     """(N, J, 3) metres, turned as the camera sees them: all of `ComparedJoints.points`."""
     vertices: Tensor | None
     """(N, V, 3) metres, in the frame of `joints`."""
     keypoints: Tensor | None
-    """(N, K, 2) normalised crop coordinates: where the keypoints given ought to be."""
+    """(N, K, 2) normalised crop coordinates: the true positions of the evidence's keypoints."""
 
 
 class ObservedKeypoints(NamedTuple):
@@ -73,7 +73,7 @@ class EvaluationBatch(NamedTuple):
     image: Tensor | None
     """(N, 256, 192, 3) uint8 RGB crops, where networks read them."""
     evidence: Evidence
-    """Keypoints as they were given, without a target."""
+    """The keypoints, without a target."""
     truth: GroundTruth
     observed: ObservedKeypoints | None = None
     """None where keypoint-reading networks read the keypoints of `evidence`."""
@@ -84,7 +84,7 @@ class EvaluationGroup:
     """People who have a row of their own in the report."""
 
     keypoints: str
-    """Where those given come from."""
+    """Where the keypoints of the evidence come from, for the report."""
     keypoint_set: KeypointSet
     joints: ComparedJoints
     count: int

@@ -1,4 +1,4 @@
-"""What is true of people in the licensed data sets, and which of their joints count."""
+"""Test splits of the licensed data sets, with the true joints of their people."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from dualhmr_training.evaluation.protocols import (
 
 @dataclass(frozen=True, eq=False)
 class GroundTruthBodies:
-    """What it takes to know the true joints of a data set's people."""
+    """What the true joints of a data set's people are computed with."""
 
     joint_regressor: Tensor
     """(17, V) of `load_human36m_regressor`."""
@@ -63,24 +63,24 @@ def check_ground_truth(
     dataset: PersonDataset, chosen: list[int], bodies: GroundTruthBodies
 ) -> None:
     """Raises ValueError where some of the `chosen` persons cannot be compared with the truth."""
-    known, protocol = dataset.annotations, EVALUATION_PROTOCOLS[dataset.spec.name]
+    annotations, protocol = dataset.annotations, EVALUATION_PROTOCOLS[dataset.spec.name]
     title = dataset.spec.title
     if protocol.annotated is not None:
-        told = (known.joints_3d_confidence[chosen][:, protocol.annotated] > 0).all(1)
+        complete = (annotations.joints_3d_confidence[chosen][:, protocol.annotated] > 0).all(1)
         what = "3D joints S"
     else:
         for body in bodies.by_gender.values():
             _check_regressor(bodies.joint_regressor, body)
-        if known.genders is None:
+        if annotations.genders is None:
             raise ValueError(
                 f"the annotations of {title} lack gender; its truth is the mesh of that gender"
             )
-        told, what = known.has_mesh[chosen], "pose and shape"
-    if not told.all():
-        first = chosen[int(np.argmin(told))]
+        complete, what = annotations.has_mesh[chosen], "pose and shape"
+    if not complete.all():
+        first = chosen[int(np.argmin(complete))]
         raise ValueError(
             f"the annotations of {title} lack {what} of person {first} "
-            f"({int((~told).sum())} of {len(chosen)} such): there is no truth to compare with"
+            f"({int((~complete).sum())} of {len(chosen)} such): there is no truth to compare with"
         )
 
 
@@ -116,7 +116,7 @@ def licensed_group(
 
     They are spread evenly. `body` is the one that is recovered; `keypoints` one of `KEYPOINTS`.
     Boxes are those of training, around the annotated keypoints where there are any. Raises what
-    `open_dataset` does, and ValueError for people whose truth is not known.
+    `open_dataset` does, and ValueError for people whose truth is not annotations.
     """
     dataset = open_dataset(name, root, "test", annotations=annotations, boxes="keypoints")
     chosen = _spread(len(dataset), count)

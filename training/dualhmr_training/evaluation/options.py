@@ -1,4 +1,4 @@
-"""Whether networks can be adapted as a schedule says."""
+"""The options of `dualhmr evaluate`: checked, and turned into schedules, weights and people."""
 
 import argparse
 import math
@@ -23,7 +23,7 @@ from dualhmr_training.training_folder import Networks
 def check_schedules(
     networks: Networks, weights: LossWeights, schedules: Sequence[Schedule]
 ) -> None:
-    """Raises ValueError for a schedule that needs a pseudo mesh which nobody makes."""
+    """ValueError for a schedule that needs a pseudo mesh where there is no auxiliary network."""
     if networks.auxiliary is not None:
         return
     weighted = {name for name, weight in vars(weights).items() if weight}
@@ -111,18 +111,18 @@ def chosen_groups(
 def described(options: argparse.Namespace) -> dict[str, str]:
     """What the report says of the options."""
     if options.data == SYNTHETIC:
-        told = {
+        facts = {
             "poses": options.poses.name,
             "clips": "held out" if options.held_out else "all",
             "seed": str(options.seed),
         }
     else:
-        told = {"keypoints": options.keypoints}
+        facts = {"keypoints": options.keypoints}
     if options.weight:
-        told["weights"] = " ".join(options.weight)
+        facts["weights"] = " ".join(options.weight)
     if options.descent_rate is not None:
-        told["descent_rate"] = f"{options.descent_rate:g}"
-    return told
+        facts["descent_rate"] = f"{options.descent_rate:g}"
+    return facts
 
 
 def _licensed(options: argparse.Namespace, body: Body) -> EvaluationGroup:

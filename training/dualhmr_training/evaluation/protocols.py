@@ -88,11 +88,8 @@ def annotated_joints(joints_3d: Tensor, protocol: EvaluationProtocol) -> Tensor:
     )
 
 
-# What the command line of `dualhmr evaluate` offers by name.
-#
-# Apart from the modules that do it, since every subcommand of `dualhmr` loads the choices of all.
-
-
+# Choices of the command line. They are here, in a module that imports little, since every
+# subcommand of `dualhmr` loads the choices of all.
 SYNTHETIC = "synthetic"
 DATA = (SYNTHETIC, *EVALUATION_PROTOCOLS)
 

@@ -60,7 +60,7 @@ class Evaluation:
     """One schedule on one group of people."""
 
     keypoints: str
-    """Where the keypoints given came from."""
+    """Where the keypoints of the evidence come from."""
     schedule: str
     adam_rate: float
     max_steps: int
@@ -97,7 +97,7 @@ def summarise(
 ) -> Evaluation:
     """Means and standard errors over `people`, at least one; a measure is there if all have it.
 
-    Errors of keypoints are those of the people who were given any.
+    Errors of keypoints are means over the people with keypoints.
     """
     shared = [name for name in people[0].measures if all(name in each.measures for each in people)]
     errors = {name: np.stack([each.measures[name] for each in people]) for name in shared}
