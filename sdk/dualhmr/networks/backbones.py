@@ -1,4 +1,4 @@
-"""What a backbone is, and the default one: from 2D keypoints, rather than pixels, to features."""
+"""The base class of backbones, and the default one, which reads 2D keypoints instead of pixels."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 class Backbone(nn.Module):
     """Base class of the networks that turn one person's inputs into features.
 
-    Calling it with the tensors named in `reads`, in that order and with the batch first, gives
+    Call it with the tensors named in `reads`, in that order and with the batch first; it returns
     features (N, `feature_count`).
     """
 
@@ -16,16 +16,16 @@ class Backbone(nn.Module):
     feature_count: int
 
 
-# Box info reaches tens where the keypoints stay near one.
+# Box info has values of up to tens, the keypoints of about one.
 _BOX_INFO_SCALE = 0.1
 
 
 class KeypointTrunk(Backbone):
     """Keypoints (N, K, 3), and box info (N, 3) where it reads it, to features (N, `feature_count`).
 
-    A keypoint is x, y in normalised crop coordinates and a confidence; those without confidence
+    A keypoint is x, y in normalised crop coordinates and a confidence; keypoints without confidence
     are read as zeros. A residual multilayer perceptron, small enough to train on a CPU. With box
-    info it is CLIFF's counterpart, without HMR's, which knows the crop alone.
+    info it corresponds to CLIFF; without, to HMR, which reads the crop alone.
     """
 
     def __init__(
@@ -52,11 +52,10 @@ class KeypointTrunk(Backbone):
                 f"got {tuple(keypoints.shape)}"
             )
         confidence = keypoints[..., 2:]
-        known = torch.cat([keypoints[..., :2] * (confidence > 0), confidence], dim=-1)
-        read = known.flatten(1)
+        inputs = torch.cat([keypoints[..., :2] * (confidence > 0), confidence], dim=-1).flatten(1)
         if box_info is not None:
-            read = torch.cat([read, box_info * _BOX_INFO_SCALE], dim=1)
-        features: Tensor = F.relu(self.norm(self.blocks(self.embed(read))))
+            inputs = torch.cat([inputs, box_info * _BOX_INFO_SCALE], dim=1)
+        features: Tensor = F.relu(self.norm(self.blocks(self.embed(inputs))))
         return features
 
 

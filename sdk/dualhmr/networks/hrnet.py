@@ -1,7 +1,7 @@
 """The trunk of HRNet-W48 (Sun et al., CVPR 2019; Wang et al., TPAMI 2020).
 
 Four branches run side by side at 1/4, 1/8, 1/16 and 1/32 of the image's resolution and keep
-exchanging what they found. Attribute names and list positions are those of the public releases.
+exchanging features. Attribute names and list positions are those of the public releases.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _BLOCKS_PER_BRANCH = 4
 
 
 def _coarser(source: int, target: int, widths: Sequence[int]) -> nn.Sequential:
-    """Branch `source` brought to the coarser branch `target`: a stride-2 convolution a level."""
+    """Branch `source` brought to the coarser branch `target`: a stride-2 convolution per level."""
     inputs = widths[source]
     steps = target - source
     kept = [conv_norm_relu(conv3x3(inputs, inputs, stride=2)) for _ in range(steps - 1)]
@@ -53,7 +53,7 @@ def _exchange(source: int, target: int, widths: Sequence[int]) -> nn.Module:
 class HighResolutionModule(nn.Module):
     """Four basic blocks on every branch; then every branch gets the sum over all branches.
 
-    Takes and gives one tensor a branch, (N, widths[i], H / 2^i, W / 2^i).
+    Reads and returns one tensor per branch, (N, widths[i], H / 2^i, W / 2^i).
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
@@ -70,7 +70,7 @@ class HighResolutionModule(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        """One tensor a branch to as many of the same shapes."""
+        """One tensor per branch to as many of the same shapes."""
         maps = [branch(found) for branch, found in zip(self.branches, maps, strict=True)]
         return [self._fused(row, maps) for row in self.fuse_layers]
 
@@ -111,7 +111,7 @@ def _with_new_branch(transition: nn.ModuleList, maps: list[Tensor]) -> list[Tens
 
 
 class HRNetW48Trunk(Backbone):
-    """Stem and stages of HRNet-W48; the subclasses say how the branches become features."""
+    """Stem and stages of HRNet-W48; the subclasses turn the branches into features."""
 
     reads = ("image",)
 
@@ -155,10 +155,10 @@ _CLASSIFICATION_PLANES = (32, 64, 128, 256)
 
 
 class _HeatmapLayerOfTheRelease(nn.Module):
-    """The final layer of the pose network, which the release carries along and never calls.
+    """The final layer of the pose network, which the release saves but never calls.
 
     Kept so that its checkpoints load and save completely. Its tensors are buffers, not
-    parameters: no optimiser, weight decay or gradient should meet weights without an effect.
+    parameters: optimisers and weight decay must not touch weights without an effect.
     """
 
     def __init__(self) -> None:
@@ -169,7 +169,7 @@ class _HeatmapLayerOfTheRelease(nn.Module):
 
 def _to_coarsest(width: int, *, steps: int) -> nn.Sequential:
     layers = [conv_norm_relu(conv3x3(width, width, stride=2)) for _ in range(steps)]
-    # Flat, since the release counts convolutions, norms and ReLUs in one list.
+    # Flat, as the release counts convolutions, norms and ReLUs in one list.
     return nn.Sequential(*(module for layer in layers for module in layer))
 
 

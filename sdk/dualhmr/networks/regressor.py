@@ -1,4 +1,4 @@
-"""A whole network: backbone and regressor head, its checkpoint names, and its frozen parts."""
+"""A whole network, backbone and regressor head: checkpoints, and frozen parts to export."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -36,9 +36,9 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 class ImageNormaliser(nn.Module):
     """uint8 RGB crops (N, H, W, 3) to normalised maps (N, 3, H, W).
 
-    A module, so that it is traced with the network and an exported network takes plain 8-bit
-    crops. Its two constants are buffers outside the state dict: they follow the network to its
-    device and precision, and no checkpoint needs to hold them.
+    A module, so that it is exported with the network, which then reads 8-bit crops. Its two
+    constants are buffers outside the state dict: they follow the network to its device and
+    precision, and checkpoints do not hold them.
     """
 
     scale: Tensor
@@ -54,31 +54,27 @@ class ImageNormaliser(nn.Module):
     def forward(self, crop: Tensor) -> Tensor:
         """Crop (N, H, W, 3), uint8 RGB, to (N, 3, H, W).
 
-        Raises TypeError for another dtype (is 1.0 white or nearly black?) and ValueError for
-        another layout.
+        Raises TypeError for another dtype, as its range is unknown, and ValueError for another
+        layout.
         """
         if crop.dtype != torch.uint8:
             raise TypeError(f"image crops must be uint8 in [0, 255], got {crop.dtype}")
         if crop.ndim != 4 or crop.shape[-1] != 3:
             raise ValueError(f"image crops must be (N, H, W, 3), got {tuple(crop.shape)}")
-        # Cast first: TensorRT moves no 8-bit numbers about. The convolutions want plain strides.
+        # Cast first: TensorRT cannot permute 8-bit numbers. Convolutions need contiguous maps.
         maps = crop.to(self.scale.dtype).permute(0, 3, 1, 2).contiguous()
         return maps * self.scale + self.shift
-
-
-_NAMES_LISTED = 20
 
 
 class MeshRegressor(nn.Module):
     """From one person's inputs to SMPL parameters.
 
-    Inputs are named: `image` (N, H, W, 3) uint8 RGB crops, `box_info` (N, 3), and whatever else
-    the backbone lists in `reads`. Image backbones work on normalised maps; normalising happens
-    here, on the way to the backbone, and not in a wrapper around it: the backbone keeps its
-    checkpoint names, and the same crops serve an image network, a graph exported from it, and a
-    backbone that reads no image.
+    Inputs are named: `image` (N, H, W, 3) uint8 RGB crops, `box_info` (N, 3), and all others that
+    the backbone lists in `reads`. Image backbones read normalised maps. The images are normalised
+    here and not in a wrapper around the backbone: so the backbone keeps its checkpoint names, and
+    the network, a graph exported from it, and a backbone without images take the same crops.
 
-    `backbone_prefix` is what precedes the backbone's names in a checkpoint: "backbone." (HRNet,
+    `backbone_prefix` precedes the backbone's names in a checkpoint: "backbone." (HRNet,
     main), "encoder." (HRNet, auxiliary) or "" (ResNet).
     """
 
@@ -117,14 +113,14 @@ class MeshRegressor(nn.Module):
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """The backbone alone: the tensors in `backbone.reads` to features (N, F).
 
-        Test-time optimisation of the head computes them once. Raises as `forward` does, but asks
-        for nothing that only the head reads.
+        Test-time optimisation of the head computes them once. Raises as `forward` does, but does
+        not need the inputs that only the head reads.
         """
         features: Tensor = self.backbone(*self.backbone_inputs(inputs))
         return features
 
     def backbone_inputs(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """What the backbone is called with: the tensors in its `reads`, the image normalised.
+        """The backbone's arguments: the tensors in its `reads`, the image normalised.
 
         Raises as `encode` does.
         """
@@ -141,11 +137,14 @@ def _require(names: tuple[str, ...], inputs: Mapping[str, Tensor]) -> None:
         raise ValueError(f"missing inputs {missing}; this network reads {list(names)}")
 
 
+_NAMES_LISTED = 20
+
+
 def checkpoint_names(model: MeshRegressor) -> dict[str, str]:
     """Every name of `model.state_dict()` with its name in a checkpoint file.
 
-    The head stands at the root of a checkpoint and the backbone under `backbone_prefix`. Raises
-    ValueError where the prefix makes two names equal.
+    A checkpoint has the head's names at the root and the backbone's under `backbone_prefix`. Raises
+    ValueError where that makes two names equal.
     """
     names = {
         f"backbone.{name}": model.backbone_prefix + name for name in model.backbone.state_dict()
@@ -170,8 +169,8 @@ def load_checkpoint_state(model: MeshRegressor, state: Mapping[str, Tensor]) -> 
     """Copy a state dict in checkpoint names into `model`, in place, converting to its dtypes.
 
     All or nothing: raises ValueError that lists missing, unexpected and misshapen names, and
-    then the model is unchanged. Only the counters `num_batches_tracked` may come or be absent as
-    they like; nothing is computed from them, and old files lack them.
+    then the model is unchanged. Only the counters `num_batches_tracked` are optional: nothing is
+    computed from them, and old files lack them.
     """
     own = model.state_dict()
     names = checkpoint_names(model)
@@ -207,11 +206,8 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(ordered[:_NAMES_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-# The two networks that stay fixed at test time, as they are exported and run: tensors in and out.
-#
-# Inputs are positional, in the order of `reads`; outputs are named by `OUTPUTS`.
-
-
+# The two networks that stay fixed at test time, as modules to export: tensors in the order of
+# `reads` in, the outputs named here out.
 BACKBONE_OUTPUTS = ("features",)
 AUXILIARY_OUTPUTS = ("rotations", "betas", "camera")
 

@@ -1,1 +1,1 @@
-"""What a good mesh is: losses, their weights, the objective, and its gradient in closed form."""
+"""Losses, their weights, the objective they add up to, and its gradient in closed form."""

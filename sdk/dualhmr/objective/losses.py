@@ -1,6 +1,6 @@
-"""Each loss once, per person: tensors with the person axis first in, (N,) out.
+"""The losses, each a number per person: tensors with the person axis first in, (N,) out.
 
-The forms are those of the Meta-HMR release, as the default weights in `loss_weights.py` are.
+Their forms are those of the Meta-HMR release, like the default weights in `weights.py`.
 """
 
 import torch
@@ -13,9 +13,10 @@ def keypoints_2d_loss(
     """Squared error of 2D keypoints, weighted by confidence.
 
     `projected` and `target` (N, K, 2) in normalised crop coordinates, `confidence` (N, K). The sum
-    is divided by the fixed 2 x `keypoint_count` of the network's own set, not by what was found: so
-    few keypoints pull less against the pseudo mesh, and naming the same points in a larger set
-    changes nothing. Where confidence is zero the position means nothing, be it infinite or NaN.
+    is divided by the fixed 2 x `keypoint_count` of the network's own set, not by the number of
+    keypoints found: so few keypoints pull less against the pseudo mesh, and the same points as part
+    of a larger set give the same loss. Positions with zero confidence do not count, even if they
+    are infinite or NaN.
     """
     difference = torch.where(confidence[..., None] > 0, projected - target, 0.0)
     squared = difference.square().sum(-1)
@@ -27,7 +28,7 @@ def joints_3d_loss(
 ) -> Tensor:
     """Mean squared error of 3D joints (N, J, 3) in metres, both centred between two of them.
 
-    Where `confidence` (N, J) is given it weights the joints' errors.
+    `confidence` (N, J) weights the joints' errors.
     """
 
     def centred(points: Tensor) -> Tensor:

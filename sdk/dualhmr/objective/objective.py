@@ -1,7 +1,8 @@
-"""What a good mesh is: a weighted sum of losses against fixed evidence.
+"""`Objective`: a weighted sum of losses against fixed evidence.
 
 One objective serves Eq. 1-3 (training, target = ground truth), Eq. 4-5 (EFT, no target) and Eq. 9
-(test time, target = the auxiliary network's pseudo mesh): the paper's point is that they are one.
+(test time, target = the auxiliary network's pseudo mesh). The paper's method rests on training and
+test time having the same one.
 """
 
 from collections.abc import Callable, Collection
@@ -22,13 +23,13 @@ from dualhmr.objective import losses
 from dualhmr.objective.weights import LossWeights
 
 WITHOUT_TARGET = frozenset({"keypoints_2d", "camera"})
-"""Names of the losses that need no mesh to be like."""
+"""Names of the losses that need no target."""
 
 _HIPS = (JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip"))
 
 
 class MeshTarget(NamedTuple):
-    """A mesh to be like: ground truth in training, the pseudo mesh at test time."""
+    """The mesh to approach: ground truth in training, the pseudo mesh at test time."""
 
     rotations: Tensor
     """(N, 24, 3, 3)."""
@@ -37,9 +38,9 @@ class MeshTarget(NamedTuple):
     joints: Tensor
     """(N, J, 3) metres: the joints of `Objective.points`."""
     vertices: Tensor | None
-    """(N, V, 3) metres; needed only where vertices have a weight."""
+    """(N, V, 3) metres; needed only where the loss on vertices has a weight."""
     joints_confidence: Tensor | None = None
-    """(N, J) weights of the joints; None counts all alike. Joints the body lacks do not count."""
+    """(N, J) weights of the joints; None is 1 for all. Joints that the body lacks do not count."""
     known: Tensor | None = None
     """(N,) bool: whether rotations, betas and vertices are annotated; None is for everybody."""
     betas_known: Tensor | None = None
@@ -47,7 +48,7 @@ class MeshTarget(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What is known about N persons."""
+    """What the losses of N persons compare with; constant during an adaptation."""
 
     keypoints: Tensor
     """(N, K, 2) in normalised crop coordinates."""
@@ -62,7 +63,7 @@ class Objective:
 
     `keypoints` are the 2D points that evidence holds, in its order; `keypoint_count` is that of the
     set the network was trained with (see `keypoints_2d_loss`). 3D joints are `joints`, or the
-    24 of the skeleton, compared after centring between the two that `root` numbers, the hips.
+    24 of the skeleton, compared after centring between the two with the indices `root`, the hips.
     `body_points` computes the keypoints, then the joints.
     """
 
@@ -89,7 +90,7 @@ class Objective:
         self._split = len(keypoints.names)
 
     def weighted(self, weights: LossWeights) -> "Objective":
-        """The same losses at other weights; targets that one of them made may lack vertices."""
+        """The same losses at other weights; a target of one may lack vertices for the other."""
         other = copy(self)
         other.weights = asdict(weights)
         return other
@@ -99,19 +100,19 @@ class Objective:
     ) -> dict[str, Tensor]:
         """Weighted losses (N,), by name: those in `names`, or all; those of weight zero never.
 
-        Without a target only `keypoints_2d` and `camera` can be had; ValueError if another is
-        wanted, or if there is no loss of such a name. Keypoints that the body has no point for do
-        not count.
+        Without a target only `keypoints_2d` and `camera` are available. Keypoints that the body
+        lacks do not count. Raises ValueError for another loss without a target, the loss on
+        vertices against a target without them, and an unknown name.
         """
         wanted = self.wanted(evidence, names)
         rotations = output.rotations
         pose = pose_skeleton(self.body, rotations, output.betas)
         keypoints, joints = self.points(pose)
-        parts = _Parts(self, output, rotations, pose, keypoints, joints, evidence)
-        return {name: self.weights[name] * _LOSSES[name](parts) for name in wanted}
+        inputs = _LossInputs(self, output, rotations, pose, keypoints, joints, evidence)
+        return {name: self.weights[name] * _LOSSES[name](inputs) for name in wanted}
 
     def wanted(self, evidence: Evidence, names: Collection[str] | None = None) -> list[str]:
-        """The names that `losses` returns, in its order; ValueError where that raises it."""
+        """Names of the losses that `losses` returns, in its order; raises ValueError as it does."""
         unknown = set(names or ()) - set(self.weights)
         if unknown:
             raise ValueError(
@@ -127,7 +128,7 @@ class Objective:
         return wanted
 
     def target(self, rotations: Tensor, betas: Tensor) -> MeshTarget:
-        """Rotations (N, 24, 3, 3) and betas (N, 10) as a target, with what the weights need."""
+        """A target of rotations (N, 24, 3, 3) and betas (N, 10); vertices if they have a weight."""
         pose = pose_skeleton(self.body, rotations, betas)
         vertices = skin_vertices(self.body, pose) if self.weights["vertices"] else None
         return MeshTarget(rotations, betas, self.points(pose)[1], vertices)
@@ -139,16 +140,16 @@ class Objective:
 
     @property
     def available(self) -> Tensor:
-        """(K,) bool: whether the body has the keypoint."""
+        """(K,) bool: which keypoints the body has."""
         return self.body_points.available[: self._split]
 
     @property
     def joints_available(self) -> Tensor:
-        """(J,) bool: whether the body has the joint."""
+        """(J,) bool: which joints the body has."""
         return self.body_points.available[self._split :]
 
 
-class _Parts(NamedTuple):
+class _LossInputs(NamedTuple):
     """What the losses of one evaluation read."""
 
     objective: Objective
@@ -165,54 +166,54 @@ class _Parts(NamedTuple):
         return self.evidence.target
 
 
-def _keypoints_2d(parts: _Parts) -> Tensor:
-    objective, evidence = parts.objective, parts.evidence
-    camera = objective.camera(parts.output.camera, evidence.view)
+def _keypoints_2d(inputs: _LossInputs) -> Tensor:
+    objective, evidence = inputs.objective, inputs.evidence
+    camera = objective.camera(inputs.output.camera, evidence.view)
     return losses.keypoints_2d_loss(
-        project_to_crop(parts.keypoints, camera, evidence.view),
+        project_to_crop(inputs.keypoints, camera, evidence.view),
         evidence.keypoints,
         evidence.confidence * objective.available,
         keypoint_count=objective.keypoint_count,
     )
 
 
-def _joints_3d(parts: _Parts) -> Tensor:
-    confidence = parts.target.joints_confidence
+def _joints_3d(inputs: _LossInputs) -> Tensor:
+    confidence = inputs.target.joints_confidence
     if confidence is not None:
-        confidence = confidence * parts.objective.joints_available
+        confidence = confidence * inputs.objective.joints_available
     return losses.joints_3d_loss(
-        parts.joints, parts.target.joints, root=parts.objective.root, confidence=confidence
+        inputs.joints, inputs.target.joints, root=inputs.objective.root, confidence=confidence
     )
 
 
-def _vertices(parts: _Parts) -> Tensor:
-    assert parts.target.vertices is not None
-    vertices = skin_vertices(parts.objective.body, parts.pose)
-    return _where_known(parts, losses.vertices_loss(vertices, parts.target.vertices))
+def _vertices(inputs: _LossInputs) -> Tensor:
+    assert inputs.target.vertices is not None
+    vertices = skin_vertices(inputs.objective.body, inputs.pose)
+    return _where_known(inputs, losses.vertices_loss(vertices, inputs.target.vertices))
 
 
-def _rotations(parts: _Parts) -> Tensor:
-    return _where_known(parts, losses.rotations_loss(parts.rotations, parts.target.rotations))
+def _rotations(inputs: _LossInputs) -> Tensor:
+    return _where_known(inputs, losses.rotations_loss(inputs.rotations, inputs.target.rotations))
 
 
-def _betas(parts: _Parts) -> Tensor:
-    loss = losses.betas_loss(parts.output.betas, parts.target.betas)
-    known = parts.target.betas_known
-    return _where_known(parts, loss if known is None else torch.where(known, loss, 0.0))
+def _betas(inputs: _LossInputs) -> Tensor:
+    loss = losses.betas_loss(inputs.output.betas, inputs.target.betas)
+    known = inputs.target.betas_known
+    return _where_known(inputs, loss if known is None else torch.where(known, loss, 0.0))
 
 
-def _where_known(parts: _Parts, loss: Tensor) -> Tensor:
-    known = parts.target.known
+def _where_known(inputs: _LossInputs, loss: Tensor) -> Tensor:
+    known = inputs.target.known
     return loss if known is None else torch.where(known, loss, 0.0)
 
 
-_LOSSES: dict[str, Callable[[_Parts], Tensor]] = {
+_LOSSES: dict[str, Callable[[_LossInputs], Tensor]] = {
     "keypoints_2d": _keypoints_2d,
     "joints_3d": _joints_3d,
     "vertices": _vertices,
     "rotations": _rotations,
     "betas": _betas,
-    "camera": lambda parts: losses.camera_loss(parts.output.camera),
+    "camera": lambda inputs: losses.camera_loss(inputs.output.camera),
 }
 
 
@@ -224,18 +225,18 @@ def own_objective(
     weights: LossWeights,
     keypoints: PointRegressor | None = None,
 ) -> Objective:
-    """That of networks whose own keypoints are those called `own`, see `network_keypoints`.
+    """The objective of networks trained with the keypoints called `own`, see `network_keypoints`.
 
     3D joints are the 24 of the skeleton, then the points of `own`. Evidence holds the points
-    `keypoints`, or those of `own` if left out. Raises ValueError for an unknown name or camera
-    convention, or a body without the vertices that `own` takes.
+    `keypoints`, by default those of `own`. Raises ValueError for an unknown name or camera
+    convention, or a body without the vertices that `own` needs.
     """
-    known = network_keypoints(own)
-    own_points = keypoint_regressor(body, known.set)
+    trained = network_keypoints(own)
+    own_points = keypoint_regressor(body, trained.set)
     return Objective(
         body,
         keypoints=keypoints or own_points,
-        keypoint_count=known.count,
+        keypoint_count=trained.count,
         camera=camera,
         weights=weights,
         joints=skeleton_regressor(body) + own_points,

@@ -1,4 +1,4 @@
-"""All stages in a row: the head's estimate -> losses -> the gradient of some of them."""
+"""`ObjectiveGradient`: the head's estimate -> losses -> the gradient of some of them."""
 
 from collections.abc import Collection
 from copy import copy
@@ -11,7 +11,7 @@ from dualhmr.objective.gradient.points import (
     CropCamera,
     PlacedPoints,
     Points,
-    Seen,
+    ProjectedPoints,
     Skinned,
     Vertices,
 )
@@ -29,14 +29,14 @@ _POSE_COUNT = 24 * 6
 _CAMERA_COUNT = 3
 
 
-class _Made(NamedTuple):
-    """What the stages made of an estimate."""
+class _Stages(NamedTuple):
+    """The stages' results for an estimate, which the way back reads."""
 
-    turned: Orthonormal
-    posed: PosedSkeleton
-    placed: PlacedPoints
-    seen: Seen
-    skinned: Skinned | None
+    orthonormal: Orthonormal
+    skeleton: PosedSkeleton
+    points: PlacedPoints
+    projected: ProjectedPoints
+    skin: Skinned | None
     compared: dict[str, Tensor]
     """What each loss is a function of, by its name."""
 
@@ -49,22 +49,22 @@ class ObjectiveGradient:
     """
 
     def __init__(self, objective: Objective, evidence: Evidence) -> None:
-        """Computes what is constant for the persons."""
+        """Precomputes what is constant for the body and for the persons."""
         self._objective = objective
         self._skeleton = Skeleton(objective.body)
         self._points = Points(objective)
         self._point_counts = [len(objective.available), len(objective.joints_available)]
         self._counts = [_POSE_COUNT, objective.body.beta_count, _CAMERA_COUNT]
         self._vertices: Vertices | None = None
-        self._read(evidence)
+        self._set_evidence(evidence)
 
     def with_evidence(self, evidence: Evidence) -> "ObjectiveGradient":
-        """The same objective against other evidence; what is constant for the body is shared."""
+        """The same objective against other evidence; the body's constants are shared."""
         other = copy(self)
-        other._read(evidence)
+        other._set_evidence(evidence)
         return other
 
-    def _read(self, evidence: Evidence) -> None:
+    def _set_evidence(self, evidence: Evidence) -> None:
         self._evidence = evidence
         self._camera = CropCamera(self._objective.camera, evidence.view)
         self._losses = losses_against(evidence, self._objective)
@@ -80,54 +80,54 @@ class ObjectiveGradient:
         """Losses by name, (N,) each, and the gradient (N, 144 + B + 3) with respect to `estimate`.
 
         The estimate is pose in 6D, betas and camera, side by side, as in `HeadOutput`. The gradient
-        is that of the sum of the named `losses` (None: all); those in `also` are evaluated too, but
-        not descended on (None: all). The losses are those of `Objective.losses`. Raises ValueError
+        is that of the sum of the named `losses` (None: all); those in `also` are only evaluated
+        (None: all). The losses are those of `Objective.losses`. Raises ValueError
         as that does, where no loss is left to minimise, and for an estimate of another shape.
         """
         self._check_shape(estimate)
-        descended = self._objective.wanted(self._evidence, losses)
-        if not descended:
+        minimised = self._objective.wanted(self._evidence, losses)
+        if not minimised:
             raise ValueError(f"no loss to minimise: {losses} at {self._objective.weights}")
         names = None if losses is None or also is None else {*losses, *also}
         wanted = self._objective.wanted(self._evidence, names)
-        made = self._forward(estimate, with_vertices="vertices" in wanted)
-        evaluated = {name: self._losses[name](made.compared[name]) for name in wanted}
-        gradient = self._backward(made, {name: evaluated[name][1] for name in descended})
+        stages = self._forward(estimate, with_vertices="vertices" in wanted)
+        evaluated = {name: self._losses[name](stages.compared[name]) for name in wanted}
+        gradient = self._backward(stages, {name: evaluated[name][1] for name in minimised})
         return {name: loss for name, (loss, _) in evaluated.items()}, gradient
 
-    def _forward(self, estimate: Tensor, *, with_vertices: bool) -> _Made:
+    def _forward(self, estimate: Tensor, *, with_vertices: bool) -> _Stages:
         pose_6d, betas, camera = estimate.split(self._counts, dim=1)
-        turned = gram_schmidt(pose_6d.unflatten(1, (-1, 6)))
-        posed = self._skeleton.forward(turned.rotations, betas)
-        placed = self._points.forward(posed.transforms, posed.blend)
-        keypoints, joints = placed.points.split(self._point_counts, dim=1)
-        seen = self._camera.forward(keypoints, camera)
+        orthonormal = gram_schmidt(pose_6d.unflatten(1, (-1, 6)))
+        skeleton = self._skeleton.forward(orthonormal.rotations, betas)
+        points = self._points.forward(skeleton.transforms, skeleton.blend)
+        keypoints, joints = points.points.split(self._point_counts, dim=1)
+        projected = self._camera.forward(keypoints, camera)
         compared: dict[str, Tensor] = {
-            "keypoints_2d": seen.in_crop,
+            "keypoints_2d": projected.in_crop,
             "joints_3d": joints,
-            "rotations": turned.rotations,
+            "rotations": orthonormal.rotations,
             "betas": betas,
             "camera": camera[:, :1],
         }
-        skinned = None
+        skin = None
         if with_vertices and self._vertices is not None:
-            skinned = self._vertices.forward(posed.transforms, posed.blend)
-            compared["vertices"] = skinned.vertices
-        return _Made(turned, posed, placed, seen, skinned, compared)
+            skin = self._vertices.forward(skeleton.transforms, skeleton.blend)
+            compared["vertices"] = skin.vertices
+        return _Stages(orthonormal, skeleton, points, projected, skin, compared)
 
-    def _backward(self, made: _Made, gradients: dict[str, Tensor]) -> Tensor:
-        """The gradient of the estimate, from those of what is compared, by name of the loss."""
-        of = {name: torch.zeros_like(x) for name, x in made.compared.items()} | gradients
-        grad_keypoints, grad_camera = self._camera.backward(made.seen, of["keypoints_2d"])
+    def _backward(self, stages: _Stages, gradients: dict[str, Tensor]) -> Tensor:
+        """The gradient of the estimate, from the losses' own gradients by name."""
+        of = {name: torch.zeros_like(x) for name, x in stages.compared.items()} | gradients
+        grad_keypoints, grad_camera = self._camera.backward(stages.projected, of["keypoints_2d"])
         grad_points = torch.cat([grad_keypoints, of["joints_3d"]], dim=1)
-        grad_transforms, grad_blend = self._points.backward(made.placed, grad_points)
-        if "vertices" in gradients and made.skinned is not None and self._vertices is not None:
-            more = self._vertices.backward(made.skinned, of["vertices"])
+        grad_transforms, grad_blend = self._points.backward(stages.points, grad_points)
+        if "vertices" in gradients and stages.skin is not None and self._vertices is not None:
+            more = self._vertices.backward(stages.skin, of["vertices"])
             grad_transforms, grad_blend = grad_transforms + more[0], grad_blend + more[1]
         grad_rotations, grad_betas = self._skeleton.backward(
-            made.posed, grad_transforms, grad_blend
+            stages.skeleton, grad_transforms, grad_blend
         )
-        grad_6d = gram_schmidt_backward(made.turned, grad_rotations + of["rotations"])
+        grad_6d = gram_schmidt_backward(stages.orthonormal, grad_rotations + of["rotations"])
         grad_scale = grad_camera[:, :1] + of["camera"]
         return torch.cat(
             [grad_6d.flatten(1), grad_betas + of["betas"], grad_scale, grad_camera[:, 1:]], dim=1

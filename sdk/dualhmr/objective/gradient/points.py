@@ -1,17 +1,6 @@
-"""A posed skeleton -> the objective's keypoints and centred joints, without a mesh.
+"""From a posed skeleton to what losses compare: points, vertices, and keypoints in the crop.
 
-A point on the skin is a sum over the few joints that move it (see `dualhmr.body.points`),
-
-    k = sum_j [G_j | t_j] (m_j, a_j),
-
-with m_j linear in the blend weights and a_j constant; that is a pair's *place*, four numbers, and
-`blend @ basis` gives all of them. A skeleton joint is one such pair too: its place is (rest, 1).
-Centring joints between two of them is linear as well and is folded into the rows that add up pairs.
-So points = rows @ moved with moved_p = T_j(p) place_p, and backward is the same in reverse:
-
-    grad moved = rows^T grad points,
-    grad T_j = sum over the pairs of j of grad moved_p place_p^T,
-    grad place_p = T_j(p)^T grad moved_p.
+Each class is a stage: `forward` returns what `backward` reads.
 """
 
 from collections.abc import Callable
@@ -46,7 +35,21 @@ class PlacedPoints(NamedTuple):
 
 
 class Points:
-    """The keypoints of an objective, then its 3D joints, these centred between its two roots."""
+    """The keypoints of an objective, then its 3D joints centred between its two roots; no mesh.
+
+    A point on the skin is a sum over the few joints that move it (see `dualhmr.body.points`),
+
+        k = sum_j [G_j | t_j] (m_j, a_j),
+
+    with m_j linear in the blend weights and a_j constant. (m_j, a_j) is the *place* of the pair of
+    point and joint, four numbers; `blend @ basis` gives all places. A joint of the skeleton is such
+    a pair too, with the place (rest, 1). Centring is linear and is part of the rows that add up
+    pairs. So points = rows @ moved with moved_p = T_j(p) place_p, and backward
+
+        grad moved = rows^T grad points,
+        grad T_j = sum over the pairs of j of grad moved_p place_p^T,
+        grad place_p = T_j(p)^T grad moved_p.
+    """
 
     def __init__(self, objective: Objective) -> None:
         """Takes the collapsed regressor apart into pairs."""
@@ -93,18 +96,6 @@ def _rest_basis(body: Body) -> Tensor:
     return basis
 
 
-# A posed skeleton -> the skin, by linear blend skinning, and gradients the other way.
-#
-# A vertex rests at x_v, linear in the blend weights, and is moved by a mixture of the joints'
-# transforms, [G_v | t_v] = sum_j w_vj T_j, to y_v = G_v x_v + t_v. Backward, with g_v = grad y_v,
-#
-#     grad x_v = G_v^T g_v,    grad T_j = sum_v w_vj g_v (x_v, 1)^T.
-#
-# The basis of x is the one large matrix of a body, and reading it twice is most of the work.
-# Vertices come last in every tensor, a plane for each coordinate, so that all else runs along
-# memory.
-
-
 class Skinned(NamedTuple):
     """The skin of N persons; metres."""
 
@@ -117,7 +108,16 @@ class Skinned(NamedTuple):
 
 
 class Vertices:
-    """The vertices of one body."""
+    """The vertices of one body, by linear blend skinning.
+
+    A vertex rests at x_v, linear in the blend weights, and is moved by a mixture of the joints'
+    transforms, [G_v | t_v] = sum_j w_vj T_j, to y_v = G_v x_v + t_v. Backward, with g_v = grad y_v,
+
+        grad x_v = G_v^T g_v,    grad T_j = sum_v w_vj g_v (x_v, 1)^T.
+
+    The basis of x is the one large matrix of a body, and reading it twice is most of the work.
+    Vertices come last in every tensor, a plane for each coordinate, so memory is read in order.
+    """
 
     def __init__(self, body: Body) -> None:
         """Merges the blend shapes, once for a body."""
@@ -141,27 +141,13 @@ class Vertices:
         return grad_transforms, grad_rest.flatten(1) @ self._basis.T
 
 
-# Points and the network's camera -> where they are seen in the crop, and gradients back.
-#
-# Both camera conventions place the body at a translation that depends on the scale s, x and y as
-#
-#     t = (x, y, 0) + o / (a s + e),
-#
-# o and a being constant for a person; in a, pixels per unit of scale, and o they differ. A placed
-# point p = k + t is then seen at f (p_x, p_y) / p_z + c, in crop coordinates. Backward, with
-# h = grad of (p_x, p_y) / p_z,
-#
-#     grad p = (h, -h . (p_x, p_y) / p_z) / p_z,    grad t = sum over points of grad p,
-#     grad (x, y) = first two of grad t,    grad s = -a / (a s + e) (o / (a s + e)) . grad t.
-
-
 Convention = Callable[[Tensor, View], FullCamera]
 
 _TINY = 1e-9
 """e, as in `dualhmr.camera`."""
 
 
-class Seen(NamedTuple):
+class ProjectedPoints(NamedTuple):
     """K points of N persons as the camera sees them."""
 
     in_crop: Tensor
@@ -175,7 +161,19 @@ class Seen(NamedTuple):
 
 
 class CropCamera:
-    """How N persons are seen, all that is constant about it computed once."""
+    """The cameras of N persons, with what is constant during an adaptation computed once.
+
+    Both camera conventions place the body at a translation that depends on the scale s, x and y as
+
+        t = (x, y, 0) + o / (a s + e),
+
+    with o and a constant for a person; they differ in a, pixels per unit of scale, and o. A point
+    p = k + t is then projected to f (p_x, p_y) / p_z + c in crop coordinates. Backward, with h the
+    gradient of (p_x, p_y) / p_z,
+
+        grad p = (h, -h . (p_x, p_y) / p_z) / p_z,    grad t = sum over points of grad p,
+        grad (x, y) = first two of grad t,    grad s = -a / (a s + e) (o / (a s + e)) . grad t.
+    """
 
     def __init__(self, convention: Convention, view: View) -> None:
         """Reads the constants off `convention`, one of `dualhmr.camera.CAMERAS`, at scale 1."""
@@ -191,8 +189,8 @@ class CropCamera:
         self._center = image_to_crop(camera.principal_point[:, None], view)
         """(N, 1, 2): c."""
 
-    def forward(self, points: Tensor, camera: Tensor) -> Seen:
-        """Points (N, K, 3) in metres and (scale, x, y) (N, 3) -> where they are seen."""
+    def forward(self, points: Tensor, camera: Tensor) -> ProjectedPoints:
+        """Points (N, K, 3) in metres and (scale, x, y) (N, 3) -> where they are projected."""
         scale, shift = camera.split([1, 2], dim=1)
         inverse_scale = 1 / (self._per_scale * scale + _TINY)
         shift = torch.cat([shift, torch.zeros_like(scale)], dim=1)
@@ -201,15 +199,15 @@ class CropCamera:
         inverse_depth = 1 / depth
         in_plane = sideways * inverse_depth
         in_crop = in_plane * self._magnification + self._center
-        return Seen(in_crop, in_plane, inverse_depth, inverse_scale)
+        return ProjectedPoints(in_crop, in_plane, inverse_depth, inverse_scale)
 
-    def backward(self, seen: Seen, grad_in_crop: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(self, projected: ProjectedPoints, grad_in_crop: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of points (N, K, 3) and camera (N, 3) from that of the crop's (N, K, 2)."""
-        grad_sideways = grad_in_crop * self._magnification * seen.inverse_depth
-        grad_depth = -(grad_sideways * seen.in_plane).sum(-1, keepdim=True)
+        grad_sideways = grad_in_crop * self._magnification * projected.inverse_depth
+        grad_depth = -(grad_sideways * projected.in_plane).sum(-1, keepdim=True)
         grad_points = torch.cat([grad_sideways, grad_depth], dim=-1)
         grad_translation = grad_points.sum(1)
-        rate = -self._per_scale * seen.inverse_scale * seen.inverse_scale * self._offset
+        rate = -self._per_scale * projected.inverse_scale * projected.inverse_scale * self._offset
         grad_scale = (rate * grad_translation).sum(1, keepdim=True)
         return grad_points, torch.cat([grad_scale, grad_translation[:, :2]], dim=1)
 

@@ -1,7 +1,7 @@
-"""Losses against a fixed target, each with its gradient: a number a person, and d number / d x.
+"""Losses against a fixed target, each with its gradient: a number per person, and its derivative.
 
-Weights hold all that multiplies an error: the loss's weight, its divisor, confidences, and zero for
-what is not known.
+Weights hold all factors of an error: the loss's weight, its divisor, confidences, and zero for what
+is not annotated.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor
 from dualhmr.objective.objective import Evidence, MeshTarget, Objective
 
 Loss = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""What was made of the estimate (N, ...) -> losses (N,) and gradients (N, ...)."""
+"""A function of the estimate (N, ...) -> losses (N,) and gradients (N, ...)."""
 
 
 def squared_error(x: Tensor, *, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
