@@ -148,7 +148,7 @@ class RegressorHead(nn.Module):
             )
         if not self.reads_box_info:
             if box_info is not None:
-                raise ValueError("this head reads no box info (HMR), but box_info was passed")
+                raise ValueError("this head reads no box info (HMR), but box_info was given")
             return features
         if box_info is None:
             raise ValueError("this head reads box info (CLIFF), but box_info is missing")
