@@ -20,7 +20,7 @@ from dualhmr_export.adaptation_graph import (
     adaptation_graph,
     write_adaptation_graph,
 )
-from dualhmr_export.export import _body_for
+from dualhmr_export.export import _adaptation_body
 from dualhmr_export.verify import verify
 from dualhmr_export.write_bundle import write_bundle
 
@@ -101,13 +101,13 @@ def test_networks_of_a_licensed_body(default: Bundle, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="trained on body 'smpl'"):
         verify(open_bundle(folder), body=body)
     said: list[str] = []
-    assert _body_for(manifest, None, said.append) is None
+    assert _adaptation_body(manifest, None, said.append) is None
     assert "comes without adaptation.onnx" in said[0]
     assert "--body" in said[0]
     with pytest.raises(ValueError, match="trained on body 'smpl'"):
-        _body_for(manifest, body, said.append)
+        _adaptation_body(manifest, body, said.append)
     licensed = dataclasses.replace(body, name="SMPL_NEUTRAL")
-    assert _body_for(manifest, licensed, said.append) is licensed
+    assert _adaptation_body(manifest, licensed, said.append) is licensed
 
 
 def test_bundles_are_written_with_the_graph(tmp_path: Path) -> None:
