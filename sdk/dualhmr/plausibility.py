@@ -1,0 +1,311 @@
+"""What can be true of a person in a photograph: checks before and after the adaptation.
+
+Before: a keypoint that no body could have where it is said to be is dropped, and a person without
+enough plausible keypoints is skipped. After: a body that cannot be right is returned with a
+`PersonWarning`. Nothing here changes a result without saying so.
+"""
+
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dualhmr.keypoints import Keypoints
+
+FloatArray = npt.NDArray[np.float32]
+
+MIN_KEYPOINTS = 6
+"""Labelled keypoints that the body has, which a person needs."""
+MIN_EXTENT_PX = 2.0
+"""A person smaller than this has no visible pose; keypoints on one point have no box to crop."""
+MAX_OUTSIDE = 0.5
+"""A person with a larger share of keypoints outside of the image is skipped."""
+WARN_OUTSIDE = 0.2
+"""From this share on, keypoints outside of the image are a warning."""
+MAX_DROPPED = 1 / 3
+"""A person with a larger share of implausible keypoints is skipped."""
+
+# Of 18,000 synthetic people seen from random sides, with 6 to 23 keypoints and with a detector's
+# errors, none has a ratio above 1.7 (see `_unreachable`).
+_MAX_REACH = 1.9
+# Quantiles that stay right while a third of the keypoints is wrong.
+_SCALE_QUANTILE, _REACH_QUANTILE = 0.6, 0.25
+
+MAX_REPROJECTION = 0.1
+"""Mean distance to the keypoints after adaptation, in box heights, above which a fit is poor."""
+NEAREST_M = 0.1
+"""Nothing of a person in a photograph is nearer to the camera than this."""
+BODY_HEIGHT_M = (0.4, 2.6)
+"""From pelvis-down and pelvis-up lengths of the rest skeleton: a baby, and more than anybody."""
+
+
+class SkippedPerson(NamedTuple):
+    """A person in the input who could not be recovered."""
+
+    person: int
+    """Index among the persons given."""
+    reason: str
+
+
+class PersonWarning(NamedTuple):
+    """Something about one person that the user should know."""
+
+    person: int
+    """Index among the persons given."""
+    kind: str
+    """For programs: `dropped_keypoints`, `outside_image`, `behind_camera`, `too_near`,
+    `body_size`, `poor_fit` or `worse_than_start`."""
+    message: str
+    """For people."""
+
+
+class PlausibleKeypoints(NamedTuple):
+    """Keypoints without those that cannot be true, and who has enough of them."""
+
+    keypoints: Keypoints
+    """All persons; dropped keypoints have confidence 0."""
+    persons: list[int]
+    """Indices of those who can be recovered."""
+    skipped: list[SkippedPerson]
+    warnings: list[PersonWarning]
+
+
+def plausible_keypoints(
+    keypoints: Keypoints, image_size: tuple[int, int], known: Collection[str]
+) -> PlausibleKeypoints:
+    """Checks every person of an image of `image_size` (width, height) pixels.
+
+    `known` are the names of keypoints that the body has; others count for nothing here, as no
+    loss and no box is computed from them.
+    """
+    has = np.array([name in known for name in keypoints.set.names])
+    confidence = np.where(has, keypoints.confidence, np.float32(0))
+    persons: list[int] = []
+    skipped: list[SkippedPerson] = []
+    warnings: list[PersonWarning] = []
+    for person, xy in enumerate(keypoints.xy):
+        dropped = _drop_implausible(xy, confidence[person], keypoints.set.names, image_size)
+        given = int(np.count_nonzero(confidence[person]))
+        confidence[person, dropped] = 0
+        reason = _skip_reason(
+            xy, keypoints.confidence[person], confidence[person], image_size, given, len(dropped)
+        )
+        if reason is not None:
+            skipped.append(SkippedPerson(person, reason))
+            continue
+        persons.append(person)
+        if dropped:
+            message = _dropped_message(xy, dropped, keypoints.set.names)
+            warnings.append(PersonWarning(person, "dropped_keypoints", message))
+        outside = _outside(xy[confidence[person] > 0], image_size)
+        if outside.mean() >= WARN_OUTSIDE:
+            message = _outside_message(outside, image_size)
+            warnings.append(PersonWarning(person, "outside_image", message))
+    checked = Keypoints(keypoints.set, keypoints.xy, confidence)
+    return PlausibleKeypoints(checked, persons, skipped, warnings)
+
+
+def body_warnings(
+    person: int,
+    *,
+    vertices: FloatArray,
+    rest_height: float,
+    reprojection_px: tuple[float, float],
+    box_height: float,
+) -> Iterator[PersonWarning]:
+    """What cannot be right about one recovered person.
+
+    `vertices` (V, 3) in the camera frame, metres; `rest_height` metres, of the unposed body;
+    `reprojection_px` the mean distance to the keypoints before and after adaptation, and
+    `box_height`, in image pixels.
+    """
+    nearest = float(vertices[:, 2].min())
+    if nearest <= 0:
+        yield PersonWarning(
+            person,
+            "behind_camera",
+            f"the body reaches behind the camera (z = {nearest:.2f} m); check the keypoints and "
+            "the focal length",
+        )
+    elif nearest < NEAREST_M:
+        yield PersonWarning(
+            person,
+            "too_near",
+            f"the body is {nearest:.3f} m from the camera; check the focal length, which is in "
+            "pixels",
+        )
+    low, high = BODY_HEIGHT_M
+    if not low <= rest_height <= high:
+        yield PersonWarning(
+            person, "body_size", f"the body is {rest_height:.2f} m high, expected {low} to {high} m"
+        )
+    before, after = reprojection_px
+    if after > MAX_REPROJECTION * box_height:
+        yield PersonWarning(
+            person,
+            "poor_fit",
+            f"keypoints of the body are {after:.1f} px from those given, "
+            f"{100 * after / box_height:.0f} % of the person's box; a usual fit is below 5 %",
+        )
+    elif after > before and after > MAX_REPROJECTION / 2 * box_height:
+        yield PersonWarning(
+            person,
+            "worse_than_start",
+            f"adaptation moved the keypoints from {before:.1f} to {after:.1f} px from those given",
+        )
+
+
+def _skip_reason(
+    xy: FloatArray,
+    labelled: FloatArray,
+    confidence: FloatArray,
+    image_size: tuple[int, int],
+    given: int,
+    dropped: int,
+) -> str | None:
+    """Why a person cannot be recovered, or None.
+
+    `labelled` (K,) is the confidence of all keypoints, `confidence` (K,) that of those that the
+    body has and that are plausible. `given` counts the keypoints of the body before `dropped` of
+    them were found implausible.
+    """
+    points = xy[confidence > 0]
+    if given < MIN_KEYPOINTS:
+        noun = "keypoint" if given == 1 else "keypoints"
+        reason = f"{given} {noun} with confidence, at least {MIN_KEYPOINTS} are needed"
+        others = int(np.count_nonzero(labelled)) - given
+        if others:
+            reason += f"; {others} more are points that the body does not have"
+        return reason
+    if dropped > MAX_DROPPED * given or len(points) < MIN_KEYPOINTS:
+        return (
+            f"{dropped} of {given} keypoints lie where no body that has the others could have "
+            "them; are they of one person, in pixels of this image?"
+        )
+    low, high = points.min(axis=0), points.max(axis=0)
+    if (high - low).max() < MIN_EXTENT_PX:
+        return (
+            f"all keypoints lie within {MIN_EXTENT_PX:g} pixels of each other; they must be in "
+            "pixels of the image, not in fractions of its size"
+        )
+    # Pixel centres are whole numbers, so the image reaches half a pixel beyond the outer ones.
+    if (high < -0.5).any() or (low > np.asarray(image_size) - 0.5).any():
+        corners = ", ".join(f"{value:.0f}" for value in (*low, *high))
+        return (
+            f"all keypoints lie in the box ({corners}), completely outside of the "
+            f"{image_size[0]}x{image_size[1]} image"
+        )
+    outside = _outside(points, image_size)
+    return _outside_message(outside, image_size) if outside.mean() > MAX_OUTSIDE else None
+
+
+def _drop_implausible(
+    xy: FloatArray, confidence: FloatArray, names: tuple[str, ...], image_size: tuple[int, int]
+) -> list[int]:
+    """Rows of keypoints that are too far from the image or from the person's other keypoints."""
+    size = np.asarray(image_size, np.float64)
+    # Keypoints of people at the edge may lie outside, but not by more than the image's own size.
+    far = ((xy < -size) | (xy > 2 * size)).any(axis=-1)
+    dropped = [int(row) for row in np.flatnonzero(far & (confidence > 0))]
+    rows = [int(row) for row in np.flatnonzero(~far & (confidence > 0))]
+    while len(rows) >= MIN_KEYPOINTS:
+        worst = _unreachable(xy[rows].astype(np.float64), [names[row] for row in rows])
+        if worst is None:
+            break
+        dropped.append(rows.pop(worst))
+    return sorted(dropped)
+
+
+def _unreachable(points: npt.NDArray[np.float64], names: list[str]) -> int | None:
+    """The row that is farthest out of the others' reach, if any is.
+
+    Two keypoints of a body in an image are at most scale x reach apart, where reach is the length
+    of the limbs between them and scale the pixels per metre. So every pair gives a lower bound of
+    the scale; a high quantile of them stands for the person's scale, and a keypoint most of whose
+    own bounds are far above it does not belong to the person. (Distances to the centre or to a
+    bounding box would not do: with a face and one wrist the wrist is far from everything.)
+    """
+    reach = _reach(tuple(names))
+    distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    scale = np.where(np.isfinite(reach) & (reach > 0), distance / np.where(reach > 0, reach, 1), np.nan)
+    pairs = scale[np.isfinite(scale)]
+    if not pairs.size:
+        return None
+    usual = np.quantile(pairs, _SCALE_QUANTILE)
+    own = np.array([np.quantile(row[np.isfinite(row)], _REACH_QUANTILE) if np.isfinite(row).any() else 0.0 for row in scale])
+    worst = int(own.argmax())
+    return worst if own[worst] > _MAX_REACH * max(usual, 1e-9) else None
+
+
+# Largest distances in metres between neighbouring keypoints of the free body with mean shape, over
+# its joints' range of motion in captured poses. The right side is like the left.
+_LINKS = {
+    ("nose", "left_eye"): 0.05,
+    ("left_eye", "right_eye"): 0.06,
+    ("left_eye", "left_ear"): 0.10,
+    ("left_ear", "right_ear"): 0.15,
+    ("left_ear", "head_top"): 0.20,
+    ("nose", "neck"): 0.29,
+    ("left_ear", "left_shoulder"): 0.30,
+    ("neck", "left_shoulder"): 0.16,
+    ("left_shoulder", "right_shoulder"): 0.33,
+    ("left_shoulder", "left_elbow"): 0.28,
+    ("left_elbow", "left_wrist"): 0.24,
+    ("left_shoulder", "left_hip"): 0.58,
+    ("left_shoulder", "right_hip"): 0.61,
+    ("neck", "mid_hip"): 0.53,
+    ("left_hip", "right_hip"): 0.24,
+    ("mid_hip", "left_hip"): 0.12,
+    ("left_hip", "left_knee"): 0.40,
+    ("left_knee", "left_ankle"): 0.41,
+    ("left_ankle", "left_big_toe"): 0.22,
+    ("left_ankle", "left_small_toe"): 0.19,
+    ("left_ankle", "left_heel"): 0.08,
+}
+
+
+@lru_cache(maxsize=32)
+def _reach(names: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    """(K, K) metres: the shortest way along `_LINKS`; infinite where there is none."""
+    links = dict(_LINKS)
+    for (one, other), length in _LINKS.items():
+        links[_mirrored(one), _mirrored(other)] = length
+    known = sorted({name for pair in links for name in pair})
+    row = {name: number for number, name in enumerate(known)}
+    length = np.full((len(known), len(known)), np.inf)
+    np.fill_diagonal(length, 0.0)
+    for (one, other), metres in links.items():
+        length[row[one], row[other]] = length[row[other], row[one]] = metres
+    for through in range(len(known)):  # Floyd and Warshall
+        length = np.minimum(length, length[:, [through]] + length[[through]])
+    found = np.full((len(names), len(names)), np.inf)
+    there = [number for number, name in enumerate(names) if name in row]
+    rows = [row[names[number]] for number in there]
+    found[np.ix_(there, there)] = length[np.ix_(rows, rows)]
+    return found
+
+
+def _mirrored(name: str) -> str:
+    side, _, rest = name.partition("_")
+    return {"left": f"right_{rest}", "right": f"left_{rest}"}.get(side, name)
+
+
+def _outside(points: FloatArray, image_size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    outside: npt.NDArray[np.bool_] = (
+        (points < -0.5) | (points > np.asarray(image_size) - 0.5)
+    ).any(axis=-1)
+    return outside
+
+
+def _outside_message(outside: npt.NDArray[np.bool_], image_size: tuple[int, int]) -> str:
+    return (
+        f"{outside.sum()} of {len(outside)} keypoints lie outside of the "
+        f"{image_size[0]}x{image_size[1]} image; are they of a larger or a turned version of it?"
+    )
+
+
+def _dropped_message(xy: FloatArray, dropped: list[int], names: tuple[str, ...]) -> str:
+    places = ", ".join(f"{names[row]} at ({xy[row, 0]:.0f}, {xy[row, 1]:.0f})" for row in dropped)
+    return f"not used, as no body with the other keypoints could have them there: {places}"
