@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhmr.arrays import Array, library_of
-from dualhmr.body.arrays import BodyArrays, pose_arrays
+from dualhmr.body.arrays import JOINT_COUNT, BodyArrays, pose_arrays
 from dualhmr.bundle import Manifest
 from dualhmr.camera import View, box_info, image_to_crop, keypoint_box
 from dualhmr.crop import crop_person
@@ -35,11 +35,12 @@ def place_bodies(
 
     `rotations` (N, 24, 3, 3), `betas` (N, B), `translation` (N, 3) metres.
     """
-    # One by one: in a batch, the other persons could change a result's last digits.
-    posed = [pose_arrays(body, *person) for person in zip(rotations, betas, strict=True)]
-    vertices = np.stack([vertices for vertices, _ in posed])
-    joints = np.stack([joints for _, joints in posed])
-    return vertices + translation[:, None], joints + translation[:, None]
+    vertices = np.zeros((len(rotations), body.vertex_count, 3), np.float32)
+    joints = np.zeros((len(rotations), JOINT_COUNT, 3), np.float32)
+    for person, place in enumerate(translation):
+        posed = pose_arrays(body, rotations[person], betas[person])
+        vertices[person], joints[person] = posed[0] + place, posed[1] + place
+    return vertices, joints
 
 
 class ObservedPerson(NamedTuple):

@@ -5,6 +5,7 @@ enough plausible keypoints is skipped. After: a body that cannot be right is ret
 `PersonWarning`. Nothing here changes a result without saying so.
 """
 
+import difflib
 from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -12,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.keypoints import Keypoints
+from dualhmr.body.arrays import BodyArrays
+from dualhmr.keypoints import KEYPOINT_SETS, SPIN_24, Keypoints, KeypointSet
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -38,7 +40,7 @@ MAX_REPROJECTION = 0.1
 NEAREST_M = 0.1
 """Nothing of a person in a photograph is nearer to the camera than this."""
 BODY_HEIGHT_M = (0.4, 2.6)
-"""From pelvis-down and pelvis-up lengths of the rest skeleton: a baby, and more than anybody."""
+"""Of the body in its rest pose: a baby, and more than anybody."""
 
 
 class SkippedPerson(NamedTuple):
@@ -70,6 +72,23 @@ class PlausibleKeypoints(NamedTuple):
     """Indices of those who can be recovered."""
     skipped: list[SkippedPerson]
     warnings: list[PersonWarning]
+
+
+def check_keypoint_names(keypoint_set: KeypointSet, known: Collection[str]) -> None:
+    """Raises ValueError for names of a user's set that neither a known set nor the body has."""
+    everywhere = {name for each in KEYPOINT_SETS.values() for name in each.names}
+    possible = sorted({*everywhere, *SPIN_24.names, *known})
+    unknown = [name for name in keypoint_set.names if name not in possible]
+    if not unknown:
+        return
+    meant = []
+    for name in unknown:
+        near = difflib.get_close_matches(name, possible, 1)
+        meant.append(f"{name!r} ({near[0]!r}?)" if near else repr(name))
+    raise ValueError(
+        f"keypoint set {keypoint_set.name!r} has names that are not known: {', '.join(meant)}; "
+        f"the body has {', '.join(sorted(known))}"
+    )
 
 
 def plausible_keypoints(
@@ -111,14 +130,15 @@ def body_warnings(
     person: int,
     *,
     vertices: FloatArray,
-    rest_height: float,
+    body: BodyArrays,
+    betas: FloatArray,
     reprojection_px: tuple[float, float],
     box_height: float,
 ) -> Iterator[PersonWarning]:
     """What cannot be right about one recovered person.
 
-    `vertices` (V, 3) in the camera frame, metres; `rest_height` metres, of the unposed body;
-    `reprojection_px` the mean distance to the keypoints before and after adaptation, and
+    `vertices` (V, 3) in the camera frame, metres; `betas` (B,) of `body`; `reprojection_px` is the
+    mean distance to the keypoints before and after adaptation, and
     `box_height`, in image pixels.
     """
     nearest = float(vertices[:, 2].min())
@@ -137,6 +157,7 @@ def body_warnings(
             "pixels",
         )
     low, high = BODY_HEIGHT_M
+    rest_height = float(np.ptp(body.v_template[:, 1] + body.shapedirs[:, 1] @ betas))
     if not low <= rest_height <= high:
         yield PersonWarning(
             person, "body_size", f"the body is {rest_height:.2f} m high, expected {low} to {high} m"
@@ -227,14 +248,11 @@ def _unreachable(points: npt.NDArray[np.float64], names: list[str]) -> int | Non
     own bounds are far above it does not belong to the person. (Distances to the centre or to a
     bounding box would not do: with a face and one wrist the wrist is far from everything.)
     """
-    reach = _reach(tuple(names))
     distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
-    scale = np.where(np.isfinite(reach) & (reach > 0), distance / np.where(reach > 0, reach, 1), np.nan)
-    pairs = scale[np.isfinite(scale)]
-    if not pairs.size:
-        return None
-    usual = np.quantile(pairs, _SCALE_QUANTILE)
-    own = np.array([np.quantile(row[np.isfinite(row)], _REACH_QUANTILE) if np.isfinite(row).any() else 0.0 for row in scale])
+    np.fill_diagonal(distance, np.nan)
+    scale = distance / _reach(tuple(names))
+    usual = np.nanquantile(scale, _SCALE_QUANTILE)
+    own = np.nanquantile(scale, _REACH_QUANTILE, axis=1)
     worst = int(own.argmax())
     return worst if own[worst] > _MAX_REACH * max(usual, 1e-9) else None
 
@@ -268,14 +286,16 @@ _LINKS = {
 
 @lru_cache(maxsize=32)
 def _reach(names: tuple[str, ...]) -> npt.NDArray[np.float64]:
-    """(K, K) metres: the shortest way along `_LINKS`; infinite where there is none."""
+    """(K, K) metres: the shortest way along `_LINKS`; infinite where there is none, and on the diagonal.
+
+    A keypoint without links is in everybody's reach: its bounds of the scale are zero.
+    """
     links = dict(_LINKS)
     for (one, other), length in _LINKS.items():
         links[_mirrored(one), _mirrored(other)] = length
     known = sorted({name for pair in links for name in pair})
     row = {name: number for number, name in enumerate(known)}
     length = np.full((len(known), len(known)), np.inf)
-    np.fill_diagonal(length, 0.0)
     for (one, other), metres in links.items():
         length[row[one], row[other]] = length[row[other], row[one]] = metres
     for through in range(len(known)):  # Floyd and Warshall

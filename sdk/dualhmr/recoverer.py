@@ -4,26 +4,42 @@ Everything that a user passes is checked here, before a network runs. Every pers
 so a result does not depend on who else is in the photograph.
 """
 
+import math
 import os
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dualhmr.adaptation.schedule import Schedule
-from dualhmr.body.arrays import BodyArrays
+from dualhmr.body.arrays import BodyArrays, body_keypoints
 from dualhmr.body.files import matching_arrays
 from dualhmr.bundle import Bundle, open_bundle
 from dualhmr.camera import default_focal_length, image_center
 from dualhmr.engines import AUTO, EngineOptions, open_networks
 from dualhmr.images import load_image
-from dualhmr.keypoints import Keypoints, KeypointSet, as_keypoints, person_problem
-from dualhmr.person import AdaptedPerson, observe_person, place_bodies, run_frozen_networks
+from dualhmr.keypoints import MIN_CONFIDENCE, KeypointSet, as_keypoints
+from dualhmr.person import (
+    AdaptedPerson,
+    FloatArray,
+    ObservedPerson,
+    observe_person,
+    place_bodies,
+    run_frozen_networks,
+)
 from dualhmr.person_fitting import choose_adaptation, open_person_fitter
-from dualhmr.recovery import Recovery, SkippedPerson
+from dualhmr.plausibility import (
+    PlausibleKeypoints,
+    body_warnings,
+    check_keypoint_names,
+    plausible_keypoints,
+)
+from dualhmr.recovery import Recovery
 
 if TYPE_CHECKING:
     from dualhmr.body.model import Body
@@ -64,8 +80,18 @@ class Recoverer:
             ValueError: The bundle or body is damaged or they do not match, or an option is unknown.
             ImportError, RuntimeError: The device or the backend is not available.
         """
+        self._arguments: dict[str, Any] = {
+            "bundle": bundle,
+            "body": body,
+            "device": device,
+            "backend": backend,
+            "adaptation": adaptation,
+            "options": options,
+            "scope": scope,
+        }
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-        device, options = device or "cpu", options or EngineOptions()
+        device = "cpu" if device is None else str(device)
+        options = options or EngineOptions()
         if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
             raise ValueError(f"unknown device {device!r}; known are 'cpu' and 'cuda'")
         self.adaptation = choose_adaptation(adaptation, device=device, scope=scope)
@@ -82,12 +108,18 @@ class Recoverer:
             self.adaptation, self.bundle, self.body, device=device, scope=scope, options=options
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles as its arguments: a process that is handed one opens bundle and body anew."""
+        return partial(Recoverer, **self._arguments), ()
+
     def recover(
         self,
         image: Any,
         keypoints: Any,
         *,
         scores: Any = None,
+        score_scale: float = 1.0,
+        min_confidence: float = MIN_CONFIDENCE,
         keypoint_set: str | KeypointSet | None = None,
         schedule: str | Schedule | None = None,
         max_steps: int | None = None,
@@ -98,12 +130,21 @@ class Recoverer:
         timings: dict[str, float] = {}
         with _timed(timings, "prepare"):
             image = load_image(image)
-            everybody = as_keypoints(keypoints, scores=scores, keypoint_set=keypoint_set)
+            everybody = as_keypoints(
+                keypoints,
+                scores=scores,
+                score_scale=score_scale,
+                min_confidence=min_confidence,
+                keypoint_set=keypoint_set,
+            )
+            known = body_keypoints(self.body)
+            check_keypoint_names(everybody.set, known)
             height, width = image.shape[:2]
-            persons, skipped = _recoverable_persons(everybody, (width, height))
             camera = _image_camera(width, height, focal_length, principal_point)
             chosen_schedule = self._schedule(schedule, max_steps)
-            observed = [observe_person(everybody, person, *camera) for person in persons]
+            plausible = plausible_keypoints(everybody, (width, height), known)
+            used = plausible.keypoints
+            observed = [observe_person(used, person, *camera) for person in plausible.persons]
         adapted = []
         for person in observed:
             with _timed(timings, "networks"):
@@ -111,47 +152,65 @@ class Recoverer:
             with _timed(timings, "adaptation"):
                 adapted.append(self._fitter.adapt(evidence, chosen_schedule))
         with _timed(timings, "mesh"):
-            return self._collect(everybody.select(persons), persons, skipped, adapted, timings)
+            return self._collect(plausible, observed, adapted, timings)
 
     def _schedule(self, schedule: str | Schedule | None, max_steps: int | None) -> Schedule:
         if not isinstance(schedule, Schedule):
             schedule = self.bundle.manifest.schedule.schedule(schedule)
-        return schedule if max_steps is None else schedule.limited_to(max_steps)
+        if max_steps is None:
+            return schedule
+        if isinstance(max_steps, bool) or not isinstance(max_steps, Integral):
+            raise TypeError(f"max_steps is {max_steps!r}, expected a whole number of steps")
+        return schedule.limited_to(int(max_steps))
 
     def _collect(
         self,
-        keypoints: Keypoints,
-        persons: list[int],
-        skipped: list[SkippedPerson],
+        plausible: PlausibleKeypoints,
+        observed: list[ObservedPerson],
         adapted: list[AdaptedPerson],
         timings: dict[str, float],
     ) -> Recovery:
-        rotations = np.stack([person.rotations for person in adapted])
-        betas = np.stack([person.betas for person in adapted])
-        translation = np.stack([person.translation for person in adapted])
-        vertices, joints = place_bodies(self.body, rotations, betas, translation)
+        count, betas = len(adapted), self.body.beta_count
+        rotations = _stacked([person.rotations for person in adapted], (24, 3, 3))
+        shapes = _stacked([person.betas for person in adapted], (betas,))
+        translation = _stacked([person.translation for person in adapted], (3,))
+        vertices, joints = place_bodies(self.body, rotations, shapes, translation)
         if not np.isfinite(vertices).all():
             raise ValueError(
                 f"bundle {self.bundle.folder} gives a body that is not finite; is it damaged?"
             )
+        keypoints = plausible.keypoints.select(plausible.persons)
+        warnings = list(plausible.warnings)
+        for number, person in enumerate(plausible.persons):
+            warnings += body_warnings(
+                person,
+                vertices=vertices[number],
+                body=self.body,
+                betas=shapes[number],
+                reprojection_px=adapted[number].reprojection_px,
+                box_height=float(observed[number].view.box_height[0]),
+            )
         return Recovery(
-            persons=np.array(persons),
-            skipped=tuple(skipped),
+            persons=np.array(plausible.persons, np.int64),
+            skipped=tuple(plausible.skipped),
+            warnings=tuple(sorted(warnings, key=lambda warning: warning.person)),
             vertices=vertices,
             joints=joints,
-            keypoints_2d=np.stack([person.keypoints_2d for person in adapted]),
+            keypoints_2d=_stacked([p.keypoints_2d for p in adapted], (len(keypoints.set), 2)),
             global_orient=rotations[:, 0],
             body_pose=rotations[:, 1:],
-            betas=betas,
+            betas=shapes,
             translation=translation,
             focal_length=np.array([person.focal_length for person in adapted], np.float32),
-            principal_point=np.stack([person.principal_point for person in adapted]),
+            principal_point=_stacked([person.principal_point for person in adapted], (2,)),
             faces=self.body.faces,
             loss_history=tuple(person.iterates.losses for person in adapted),
-            steps=np.array([len(person.iterates.losses) - 1 for person in adapted]),
-            best_step=np.array([person.iterates.best_step for person in adapted]),
+            steps=np.array([len(person.iterates.losses) - 1 for person in adapted], np.int64),
+            best_step=np.array([person.iterates.best_step for person in adapted], np.int64),
             stop_reason=tuple(person.iterates.stop_reason for person in adapted),
-            reprojection_px=np.array([person.reprojection_px for person in adapted], np.float32),
+            reprojection_px=np.array(
+                [person.reprojection_px for person in adapted], np.float32
+            ).reshape(count, 2),
             timings_ms=timings,
             engine=self.engine,
             adaptation=self._fitter.runs_on,
@@ -166,6 +225,8 @@ def recover(
     keypoints: Any,
     *,
     scores: Any = None,
+    score_scale: float = 1.0,
+    min_confidence: float = MIN_CONFIDENCE,
     keypoint_set: str | KeypointSet | None = None,
     bundle: str | os.PathLike[str] | Bundle | None = None,
     schedule: str | Schedule | None = None,
@@ -185,6 +246,8 @@ def recover(
         keypoints: (K, 2), (K, 3) with confidences, or the same for P persons, in image pixels;
             (0, 0) is the centre of the top-left pixel.
         scores: (K,) or (P, K) confidences, for detectors that return them separately (rtmlib).
+        score_scale: The best score of the detector, by which confidences are divided.
+        min_confidence: Keypoints below it count as missing (0.3; the authors' release: 0).
         keypoint_set: What the K keypoints are. Inferred from K if left out.
         bundle: A folder that `dualhmr export` wrote. None: the default networks.
         schedule: "paper", "trained", "release" or "eft". None: the bundle's.
@@ -197,18 +260,20 @@ def recover(
         adaptation: "torch", "onnx", which needs no PyTorch, or "auto", PyTorch if it is installed.
 
     Returns:
-        The recovered persons. Those with fewer than six keypoints with confidence, or outside of
-        the image, are listed in `Recovery.skipped`.
+        The recovered persons, perhaps none. Persons without six plausible keypoints that the body
+        has are listed in `Recovery.skipped`; what cannot be right, in `Recovery.warnings`.
 
     Raises:
-        FileNotFoundError, TypeError, ValueError: An argument cannot be used, or nobody can be
-            recovered. The message says what came, what was expected and what to do.
+        FileNotFoundError, TypeError, ValueError: An argument cannot be used. The message
+            says what came, what was expected and what to do.
         ImportError, RuntimeError: The device or the backend is not available.
     """
     return Recoverer(bundle, device=device, backend=backend, adaptation=adaptation).recover(
         image,
         keypoints,
         scores=scores,
+        score_scale=score_scale,
+        min_confidence=min_confidence,
         keypoint_set=keypoint_set,
         schedule=schedule,
         max_steps=max_steps,
@@ -234,21 +299,9 @@ def _backend_for_all(backend: str) -> str:
     return "torch"
 
 
-def _recoverable_persons(
-    keypoints: Keypoints, image_size: tuple[int, int]
-) -> tuple[list[int], list[SkippedPerson]]:
-    """Indices of the persons that can be recovered, and the others with the reasons."""
-    chosen, skipped = [], []
-    for person in range(len(keypoints)):
-        problem = person_problem(keypoints.xy[person], keypoints.confidence[person], image_size)
-        if problem is None:
-            chosen.append(person)
-        else:
-            skipped.append(SkippedPerson(person, problem))
-    if not chosen:
-        reasons = "; ".join(f"person {person}: {reason}" for person, reason in skipped)
-        raise ValueError(f"nobody can be recovered: {reasons}")
-    return chosen, skipped
+def _stacked(arrays: list[FloatArray], shape: tuple[int, ...]) -> FloatArray:
+    """One array (P, *shape), for zero persons too."""
+    return np.stack(arrays) if arrays else np.zeros((0, *shape), np.float32)
 
 
 def _image_camera(
@@ -257,14 +310,44 @@ def _image_camera(
     focal_length: float | None,
     principal_point: tuple[float, float] | None,
 ) -> tuple[float, tuple[float, float]]:
-    """Focal length and principal point in pixels: the user's, or CLIFF's guesses."""
-    focal_length = default_focal_length(width, height) if focal_length is None else focal_length
-    if not (np.isfinite(focal_length) and focal_length > 0):
-        raise ValueError(f"focal_length is {focal_length}, expected pixels, more than 0")
-    principal_point = image_center(width, height) if principal_point is None else principal_point
-    if np.shape(principal_point) != (2,) or not np.isfinite(principal_point).all():
+    """Focal length and principal point in pixels: the user's, or CLIFF's guesses.
+
+    Raises ValueError for what no camera has.
+    """
+    if focal_length is None:
+        focal_length = default_focal_length(width, height)
+    if principal_point is None:
+        principal_point = image_center(width, height)
+    focal_length = _number(focal_length, "focal_length")
+    low, high = (share * max(width, height) for share in _FOCAL_LENGTHS)
+    if not low <= focal_length <= high:
+        raise ValueError(
+            f"focal_length is {focal_length:g}, expected {low:.0f} to {high:.0f} for an image of "
+            f"{width}x{height}: pixels, not millimetres. From millimetres: focal length / sensor "
+            "width x image width"
+        )
+    if np.shape(principal_point) != (2,):
         raise ValueError(f"principal_point is {principal_point}, expected (x, y) in pixels")
-    return float(focal_length), (float(principal_point[0]), float(principal_point[1]))
+    x, y = (_number(value, "principal_point") for value in principal_point)
+    if not (-width <= x <= 2 * width and -height <= y <= 2 * height):
+        raise ValueError(
+            f"principal_point is ({x:g}, {y:g}), far outside of the {width}x{height} image; "
+            "expected (x, y) in its pixels"
+        )
+    return focal_length, (x, y)
+
+
+# Shares of the image's longer side: a fisheye lens, and a telescope.
+_FOCAL_LENGTHS = (0.2, 100.0)
+
+
+def _number(value: object, name: str) -> float:
+    """A finite number; booleans and text are none."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}, expected a number of pixels")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}, expected a finite number of pixels")
+    return float(value)
 
 
 @contextmanager

@@ -5,28 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dualhmr.body.arrays import BodyArrays
+from dualhmr.body.files import read_body
 from dualhmr.files import atomic_path
 from dualhmr.images import load_image
 from dualhmr.keypoints import Keypoints
 from dualhmr.person import FloatArray, StepTrace, place_bodies
+from dualhmr.plausibility import PersonWarning, SkippedPerson
 
 
-class SkippedPerson(NamedTuple):
-    """A person whose keypoints cannot be used."""
-
-    person: int
-    """Index among the user's persons."""
-    reason: str
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Recovery:
     """P recovered persons. Arrays are float32 with the person axis first.
 
@@ -38,6 +33,8 @@ class Recovery:
     """(P,) indices among the user's persons; 0..P-1 unless some were skipped."""
     skipped: tuple[SkippedPerson, ...]
     """The user's persons that could not be recovered, and why."""
+    warnings: tuple[PersonWarning, ...]
+    """Of single persons: keypoints that were not used, bodies that cannot be right."""
     vertices: FloatArray
     """(P, V, 3) camera frame."""
     joints: FloatArray
@@ -81,7 +78,24 @@ class Recovery:
     """The user's, of the recovered persons."""
     traces: tuple[StepTrace, ...]
     """Per person, the parameters at every step."""
-    body: BodyArrays
+    body: BodyArrays | None
+    """None after unpickling where the body is a licensed one: see `__getstate__`."""
+
+    def __repr__(self) -> str:
+        """In one line: arrays of thousands of vertices would fill a notebook."""
+        parts = [f"{len(self)} persons", f"{len(self.skipped)} skipped"]
+        parts += [f"{len(self.warnings)} warnings"] if self.warnings else []
+        return f"Recovery({', '.join(parts)}, {self.engine}, adaptation={self.adaptation})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything, but for the body (20 MB) its name, by which the free body is read again."""
+        return vars(self) | {"body": None if self.body is None else self.body.name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The free body is read again from the package, once a process; others are left out."""
+        self.__dict__.update(state)
+        free = _free_body()
+        object.__setattr__(self, "body", free if state["body"] == free.name else None)
 
     def __len__(self) -> int:
         """P."""
@@ -90,7 +104,11 @@ class Recovery:
     def __getitem__(self, person: int) -> Recovery:
         """The recovery of one person, with a person axis of 1. Raises IndexError past the last."""
         index = range(len(self))[person]
-        chosen: dict[str, Any] = {"keypoints": self.keypoints.select([index])}
+        number = self.persons[index]
+        chosen: dict[str, Any] = {
+            "keypoints": self.keypoints.select([index]),
+            "warnings": tuple(warning for warning in self.warnings if warning.person == number),
+        }
         for field in fields(self):
             if field.name not in _WITHOUT_PERSON_AXIS:
                 chosen[field.name] = getattr(self, field.name)[index : index + 1]
@@ -110,14 +128,14 @@ class Recovery:
         path = Path(path)
         if path.suffix == ".npz":
             with atomic_path(path) as temporary:
-                np.savez_compressed(temporary, allow_pickle=False, **self._arrays())
+                np.savez_compressed(temporary, **self._arrays())  # type: ignore[arg-type]
             return
         from dualhmr.rendering import MESH_SUFFIXES, write_mesh
 
         if path.suffix not in MESH_SUFFIXES:
             suffixes = ", ".join((".npz", *MESH_SUFFIXES))
             raise ValueError(f"cannot save {path}: its suffix must be one of {suffixes}")
-        write_mesh(path, self.vertices, self.faces)
+        write_mesh(path, self.vertices, self.faces, numbers=self.persons.tolist())
 
     def overlay(self, image: Any, *, keypoints: bool = False) -> npt.NDArray[np.uint8]:
         """The photograph with the bodies drawn over it, and a side view of them, as RGB.
@@ -153,6 +171,10 @@ class Recovery:
 
     def step_vertices(self, person: int = 0) -> FloatArray:
         """(S, V, 3) one person at the start and after every step up to the best, camera frame."""
+        if self.body is None:
+            raise ValueError(
+                "this recovery was unpickled without its body; draw the steps where it was made"
+            )
         trace = self.traces[person]
         shown = slice(0, int(self.best_step[person]) + 1)
         vertices, _ = place_bodies(
@@ -161,8 +183,9 @@ class Recovery:
         return vertices
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        # Persons differ in steps: rows are padded with NaN.
-        history = np.full((len(self), max(map(len, self.loss_history))), np.nan, np.float64)
+        history = np.full(
+            (len(self), max(map(len, self.loss_history), default=0)), np.nan, np.float64
+        )
         for row, losses in zip(history, self.loss_history, strict=True):
             row[: len(losses)] = losses
         arrays = {
@@ -172,15 +195,42 @@ class Recovery:
         }
         return arrays | {
             "loss_history": history,
-            "stop_reason": np.array(self.stop_reason),
+            "stop_reason": np.array(self.stop_reason, str),
             "keypoint_names": np.array(self.keypoints.set.names),
         }
 
 
+@lru_cache(maxsize=1)
+def _free_body() -> BodyArrays:
+    return read_body()
+
+
 _WITHOUT_PERSON_AXIS = {
-    "skipped", "faces", "timings_ms", "engine", "adaptation", "keypoints", "body",
-}  # fmt: skip
-"""Fields of `Recovery` that are not indexed by person (`keypoints` has its own method for it)."""
+    "warnings",
+    "skipped",
+    "faces",
+    "timings_ms",
+    "engine",
+    "adaptation",
+    "keypoints",
+    "body",
+}
+"""Fields of `Recovery` that have no person axis, or know themselves how to be selected from."""
+
+
+def check_writable(folder: Path) -> None:
+    """Makes `folder`, before any work is done, and sees whether it can be written to.
+
+    Raises PermissionError, or NotADirectoryError where a file is in the way.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(f"{folder} is a file; --out takes a folder") from error
+    except PermissionError as error:
+        raise PermissionError(f"no permission to make the folder {folder}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"no permission to write in the folder {folder}")
 
 
 def write_outputs(recovery: Recovery, image: npt.NDArray[np.uint8], folder: Path) -> list[Path]:

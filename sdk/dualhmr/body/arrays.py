@@ -25,6 +25,23 @@ JOINT_NAMES = (
 """SMPL's 24 joints, in SMPL's order."""
 
 
+# Vertex ids on SMPL's topology, the table that smplx publishes.
+SMPL_KEYPOINT_VERTICES = {
+    "nose": 332, "left_eye": 2800, "right_eye": 6260, "left_ear": 583, "right_ear": 4071,
+    "left_big_toe": 3216, "left_small_toe": 3226, "left_heel": 3387,
+    "right_big_toe": 6617, "right_small_toe": 6624, "right_heel": 6787,
+}  # fmt: skip
+SMPL_KEYPOINT_JOINTS = {
+    **{f"{side}_{part}": f"{side}_{part}" for side in ("left", "right")
+       for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")},
+    "neck": "neck", "mid_hip": "pelvis",
+}  # fmt: skip
+KEYPOINT_MIDPOINTS = {
+    "neck": ("left_shoulder", "right_shoulder"),
+    "mid_hip": ("left_hip", "right_hip"),
+}
+
+
 @dataclass(frozen=True, eq=False)
 class BodyParts(Generic[ArrayT]):
     """SMPL's 24 joints, V vertices and F triangles. Metres; x left, y up, z front.
@@ -103,6 +120,14 @@ class BodyParts(Generic[ArrayT]):
 @dataclass(frozen=True, eq=False)
 class BodyArrays(BodyParts[npt.NDArray[Any]]):
     """A body in NumPy: floating-point arrays are float32, faces int64. `read_body` makes one."""
+
+
+def body_keypoints(body: BodyArrays) -> frozenset[str]:
+    """Names of the 2D keypoints that have a point on the body."""
+    if body.keypoint_regressor is None:
+        return frozenset((*SMPL_KEYPOINT_VERTICES, *SMPL_KEYPOINT_JOINTS))
+    own = frozenset(body.keypoint_names)
+    return own | {name for name, parts in KEYPOINT_MIDPOINTS.items() if own.issuperset(parts)}
 
 
 def pose_arrays(

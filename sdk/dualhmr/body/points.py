@@ -20,7 +20,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualhmr.body.arrays import JOINT_COUNT, JOINT_NAMES
+from dualhmr.body.arrays import (
+    JOINT_COUNT,
+    JOINT_NAMES,
+    KEYPOINT_MIDPOINTS,
+    SMPL_KEYPOINT_JOINTS,
+    SMPL_KEYPOINT_VERTICES,
+)
 from dualhmr.body.model import Body, Pose
 from dualhmr.keypoints import KeypointSet
 
@@ -129,22 +135,6 @@ class BodyPoints:
 
 SMPL_VERTEX_COUNT, SMPL_FACE_COUNT = 6890, 13776
 
-# Vertex ids on SMPL's topology, the table that smplx publishes.
-SMPL_KEYPOINT_VERTICES = {
-    "nose": 332, "left_eye": 2800, "right_eye": 6260, "left_ear": 583, "right_ear": 4071,
-    "left_big_toe": 3216, "left_small_toe": 3226, "left_heel": 3387,
-    "right_big_toe": 6617, "right_small_toe": 6624, "right_heel": 6787,
-}  # fmt: skip
-SMPL_KEYPOINT_JOINTS = {
-    **{f"{side}_{part}": f"{side}_{part}" for side in ("left", "right")
-       for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")},
-    "neck": "neck", "mid_hip": "pelvis",
-}  # fmt: skip
-_MIDPOINTS = {
-    "neck": ("left_shoulder", "right_shoulder"),
-    "mid_hip": ("left_hip", "right_hip"),
-}
-
 
 def skeleton_regressor(body: Body) -> PointRegressor:
     """The body's own 24 joints as points."""
@@ -207,7 +197,7 @@ def _from_own_keypoints(body: Body, keypoint_set: KeypointSet) -> PointRegressor
     rows = body.keypoint_regressor.new_zeros(len(keypoint_set), body.vertex_count)
     own = {name: body.keypoint_regressor[i] for i, name in enumerate(body.keypoint_names)}
     for point, name in enumerate(keypoint_set.names):
-        parts = (name,) if name in own else _MIDPOINTS.get(name, ())
+        parts = (name,) if name in own else KEYPOINT_MIDPOINTS.get(name, ())
         if parts and all(part in own for part in parts):
             rows[point] = torch.stack([own[part] for part in parts]).mean(0)
     return PointRegressor(keypoint_set.names, rows.new_zeros(len(rows), len(JOINT_NAMES)), rows)

@@ -1,4 +1,4 @@
-"""2D keypoints: named sets, users' arrays and files, and which persons can be recovered."""
+"""2D keypoints: named sets, users' arrays and files."""
 
 from dualhmr.keypoints.files import KeypointFile as KeypointFile
 from dualhmr.keypoints.files import keypoint_file_for as keypoint_file_for
@@ -7,7 +7,6 @@ from dualhmr.keypoints.files import read_keypoints as read_keypoints
 from dualhmr.keypoints.keypoints import MIN_CONFIDENCE as MIN_CONFIDENCE
 from dualhmr.keypoints.keypoints import Keypoints as Keypoints
 from dualhmr.keypoints.keypoints import as_keypoints as as_keypoints
-from dualhmr.keypoints.keypoints import person_problem as person_problem
 from dualhmr.keypoints.sets import BODY_23 as BODY_23
 from dualhmr.keypoints.sets import BODY_25 as BODY_25
 from dualhmr.keypoints.sets import COCO_17 as COCO_17

@@ -15,7 +15,7 @@ from dualhmr.keypoints.sets import KeypointSet
 
 @dataclass(frozen=True, eq=False)
 class Keypoints:
-    """2D keypoints of P >= 1 persons in one image.
+    """2D keypoints of P persons in one image.
 
     `xy` is (P, K, 2) float32 in image pixels, (0, 0) the centre of the top-left pixel. `confidence`
     is (P, K) float32 in [0, 1]; where it is 0 the keypoint is missing and its `xy` is ignored.
@@ -41,10 +41,8 @@ class Keypoints:
                 f"Keypoints with xy {self.xy.shape} and confidence {self.confidence.shape}; "
                 f"{self.set.name} needs (P, {len(self.set)}, 2) and (P, {len(self.set)})"
             )
-        if persons == 0:
-            raise ValueError("Keypoints of zero persons; there must be at least one person")
         check_finite(self.xy, self.confidence, self.set)
-        if self.confidence.min() < 0 or self.confidence.max() > 1:
+        if not ((self.confidence >= 0) & (self.confidence <= 1)).all():
             raise ValueError("Keypoints.confidence must lie in [0, 1]; as_keypoints clips it")
 
     def __len__(self) -> int:
@@ -82,6 +80,7 @@ def as_keypoints(
     *,
     scores: ArrayLike | None = None,
     keypoint_set: KeypointSet | str | None = None,
+    score_scale: float = 1.0,
     min_confidence: float = MIN_CONFIDENCE,
 ) -> Keypoints:
     """Return `Keypoints` for a detector's or an annotator's arrays.
@@ -91,17 +90,25 @@ def as_keypoints(
     (K,) or (P, K), passes it separately. `keypoint_set` is inferred from K if left out; other sets
     of 17 keypoints (Human3.6M's) look like COCO's, so pass yours if it is not COCO's.
 
-    Confidence is clipped to [0, 1], so COCO's visibility 2 becomes 1, and below `min_confidence` it
-    becomes 0, missing. Without any confidence a keypoint has 1, except at exactly (0, 0), where
-    annotation files put missing keypoints. `Keypoints` are returned unchanged.
+    Confidence is divided by `score_scale`, the best score of the detector, and clipped to [0, 1],
+    so COCO's visibility 2 becomes 1; below `min_confidence` it becomes 0, missing. Without any
+    confidence a keypoint has 1. A keypoint at exactly (0, 0) is missing whatever its confidence:
+    annotators and detectors write missing ones so. So is a masked element of a masked array.
+    Zero persons are fine. `Keypoints` are returned unchanged.
 
-    Raises TypeError for what is not numeric, ValueError for other shapes, sets and values.
+    Raises TypeError for what is not numeric, ValueError for other shapes, sets and values, and for
+    confidences on another scale than 0 to 1 (or COCO's 0, 1, 2).
     """
     if isinstance(keypoints, Keypoints):
         return _unchanged(keypoints, scores, keypoint_set)
     if not 0 <= min_confidence <= 1:
         raise ValueError(f"min_confidence is {min_confidence}; it must lie in [0, 1]")
-    values = _with_person_axis(_numbers(keypoints, "keypoints"))
+    if not (np.isfinite(score_scale) and score_scale > 0):
+        raise ValueError(f"score_scale is {score_scale}; it must be more than 0")
+    numbers = _numbers(keypoints, "keypoints")
+    if numbers.size == 0:
+        return _nobody(numbers, keypoint_set)
+    values = _with_person_axis(numbers)
     persons, count, columns = values.shape
     chosen = _set_of(count, keypoint_set)
 
@@ -116,10 +123,11 @@ def as_keypoints(
     elif columns == 3:
         confidence = values[..., 2]
     else:
-        confidence = (xy != 0).any(axis=-1).astype(np.float32)
+        confidence = np.ones((persons, count), np.float32)
 
+    confidence = np.where((xy == 0).all(axis=-1), np.float32(0), confidence)
     check_finite(xy, confidence, chosen)
-    clipped = np.clip(confidence, 0, 1)
+    clipped = np.clip(_on_unit_scale(confidence, score_scale), 0, 1)
     kept = np.where(clipped < np.float32(min_confidence), np.float32(0), clipped)
     return Keypoints(chosen, np.ascontiguousarray(xy), kept)
 
@@ -138,6 +146,8 @@ def _unchanged(
 
 
 def _numbers(values: ArrayLike, what: str) -> NDArray[np.float32]:
+    if isinstance(values, np.ma.MaskedArray):
+        return _numbers(_unmasked(values), what)
     try:
         array: NDArray[Any] = np.asarray(values)
     except ValueError as error:
@@ -150,18 +160,51 @@ def _numbers(values: ArrayLike, what: str) -> NDArray[np.float32]:
             f"{what} of type {type(values).__name__} cannot become a NumPy array ({error}); "
             "for a torch tensor use .detach().cpu().numpy()"
         ) from error
-    # Empty lists are float64 arrays, so they pass here and fail later as zero persons.
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{what} must be numbers, not {array.dtype} ({type(values).__name__})")
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite, an error later
         return array.astype(np.float32)
 
 
-def _with_person_axis(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    if values.size == 0:
+def _unmasked(values: np.ma.MaskedArray[Any, Any]) -> NDArray[Any]:
+    """Zeros where an array is masked; of keypoints, in all columns."""
+    masked = np.ma.getmaskarray(values)
+    if values.ndim > 1 and values.shape[-1] in (2, 3):
+        masked = np.broadcast_to(masked.any(axis=-1, keepdims=True), values.shape)
+    return np.where(masked, 0, values.data)
+
+
+def _nobody(numbers: NDArray[np.float32], keypoint_set: KeypointSet | str | None) -> Keypoints:
+    """Keypoints of zero persons, of the set that is named or has as many keypoints."""
+    persons, count = (numbers.shape[0], numbers.shape[1]) if numbers.ndim == 3 else (0, 0)
+    if persons:
+        raise ValueError(f"keypoints of shape {numbers.shape} hold persons without keypoints")
+    if keypoint_set is not None or count:
+        chosen = _set_of(count, keypoint_set) if count else sets.keypoint_set(keypoint_set or "")
+    else:
+        chosen = sets.COCO_17
+    shape = (0, len(chosen))
+    return Keypoints(chosen, np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32))
+
+
+# Scores from rounding or from interpolated heat maps exceed 1 a little.
+_MAX_SCORE = 1.5
+
+
+def _on_unit_scale(confidence: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """Confidences from 0 to about 1; ValueError where they are plainly on another scale."""
+    scaled = (confidence / np.float32(scale)).astype(np.float32)
+    flags = np.isin(scaled, (0, 1, 2)).all()
+    if not flags and scaled.max() > _MAX_SCORE:
         raise ValueError(
-            f"keypoints of shape {values.shape} hold zero persons; at least one is needed"
+            f"confidences reach {scaled.max():.4g}; expected 0 to 1, or COCO's flags 0, 1, 2. "
+            "Pass score_scale (--score-scale), the best score that your detector gives: "
+            "100 for percentages, about 6 for some of AlphaPose's models"
         )
+    return scaled
+
+
+def _with_person_axis(values: NDArray[np.float32]) -> NDArray[np.float32]:
     if values.ndim == 1 and values.size % 3 == 0:
         hint = "; a flat list of x, y, confidence needs .reshape(-1, 3)"
     elif values.ndim == 2 and values.shape[0] in (2, 3):
@@ -196,37 +239,3 @@ def _scores(scores: ArrayLike, expected: tuple[int, int]) -> NDArray[np.float32]
             f"keypoints each; expected {expected}, one score per keypoint"
         )
     return array.reshape(expected)
-
-
-MIN_KEYPOINTS = 6
-# A smaller person shows no pose, and keypoints on one point have no box to crop.
-MIN_EXTENT_PX = 2.0
-
-
-def person_problem(
-    xy: NDArray[np.float32], confidence: NDArray[np.float32], image_size: tuple[int, int]
-) -> str | None:
-    """Return why this person must be skipped, or None if the person can be recovered.
-
-    `xy` is (K, 2) in image pixels, `confidence` (K,), both as in `Keypoints`; `image_size` is
-    (width, height). The rectangle around the keypoints with confidence must hold `MIN_KEYPOINTS`,
-    be at least `MIN_EXTENT_PX` pixels wide or high, and touch the image.
-    """
-    labelled = xy[confidence > 0]
-    if len(labelled) < MIN_KEYPOINTS:
-        noun = "keypoint" if len(labelled) == 1 else "keypoints"
-        return f"{len(labelled)} {noun} with confidence, at least {MIN_KEYPOINTS} are needed"
-    low, high = labelled.min(axis=0), labelled.max(axis=0)
-    if (high - low).max() < MIN_EXTENT_PX:
-        return (
-            f"all keypoints lie within {MIN_EXTENT_PX:g} pixels of each other; they must be in "
-            "pixels of the image, not in fractions of its size"
-        )
-    # Pixel centres are whole numbers, so the image reaches half a pixel beyond the outer ones.
-    if (high < -0.5).any() or (low > np.asarray(image_size) - 0.5).any():
-        corners = ", ".join(f"{value:.0f}" for value in (*low, *high))
-        return (
-            f"all keypoints lie in the box ({corners}), completely outside of the "
-            f"{image_size[0]}x{image_size[1]} image"
-        )
-    return None

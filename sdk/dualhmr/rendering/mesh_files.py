@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,22 +19,30 @@ FloatArray: TypeAlias = NDArray[np.float64]
 CAMERA_TO_VIEWER = np.array([1.0, -1.0, -1.0])
 
 
-def write_mesh(path: str | os.PathLike[str], vertices: ArrayLike, faces: ArrayLike) -> None:
+def write_mesh(
+    path: str | os.PathLike[str],
+    vertices: ArrayLike,
+    faces: ArrayLike,
+    *,
+    numbers: Sequence[int] | None = None,
+) -> None:
     """Write persons' meshes as .glb, .obj or .ply, by the suffix, whole or not at all.
 
     The file is in the frame that viewers expect: metres, x right, y up, z towards the viewer;
     the camera stays at the origin. In .glb and .obj each person is an object, named person_0,
-    person_1, ...; .ply has no objects and holds one mesh, person after person.
+    person_1, ... or by `numbers`; .ply has no objects and holds one mesh, person after person.
+    A file of no persons is empty.
     Vertices and triangles keep their order, and vertices carry normals.
 
     Args:
         path: replaced if it exists.
-        vertices: (P, V, 3) metres, camera frame (x right, y down, z forward), P at least 1.
+        vertices: (P, V, 3) metres, camera frame (x right, y down, z forward).
         faces: (F, 3) vertex indices, counter-clockwise seen from outside.
+        numbers: one a person, for the names of their objects; 0 to P - 1 if left out.
 
     Raises:
-        ValueError: the suffix is not known, a shape is wrong, there is no person, a vertex is not
-            finite, or an index in `faces` names no vertex.
+        ValueError: the suffix is not known, a shape is wrong, a vertex is not finite, or an index
+            in `faces` names no vertex.
         FileNotFoundError: the folder does not exist.
         PermissionError: the file may not be written there.
     """
@@ -43,17 +52,18 @@ def write_mesh(path: str | os.PathLike[str], vertices: ArrayLike, faces: ArrayLi
             f"cannot tell the format of {os.fspath(path)!r}; known are {', '.join(_EXPORTERS)}"
         )
     scene = Scene.checked(vertices, faces, focal_length=1.0, principal_point=(0.0, 0.0))
-    if len(scene.vertices) == 0:
-        raise ValueError("vertices must hold at least one person, got none")
     if not np.isfinite(scene.vertices).all():
         raise ValueError("vertices must be finite metres, got NaN, infinity or absurdly large ones")
     points = scene.vertices * CAMERA_TO_VIEWER
-    normals = np.stack([vertex_normals(person, scene.faces) for person in points])
+    normals = np.array([vertex_normals(person, scene.faces) for person in points])
+    names = [f"person_{number}" for number in (numbers or range(len(points)))]
     with atomic_path(path) as temporary:
-        temporary.write_bytes(_EXPORTERS[suffix](points, normals, scene.faces))
+        temporary.write_bytes(_EXPORTERS[suffix](points, normals, scene.faces, names))
 
 
-def _glb(points: FloatArray, normals: FloatArray, faces: NDArray[np.int64]) -> bytes:
+def _glb(
+    points: FloatArray, normals: FloatArray, faces: NDArray[np.int64], names: list[str]
+) -> bytes:
     import trimesh  # takes longer to load than a picture takes to draw
 
     scene = trimesh.Scene()
@@ -71,12 +81,16 @@ def _glb(points: FloatArray, normals: FloatArray, faces: NDArray[np.int64]) -> b
             visual=trimesh.visual.TextureVisuals(material=material),
             process=False,
         )
-        name = f"person_{person}"
-        scene.add_geometry(mesh, node_name=name, geom_name=name)
+        scene.add_geometry(mesh, node_name=names[person], geom_name=names[person])
     return _as_bytes(scene.export(file_type="glb", include_normals=True))
 
 
-def _ply(points: FloatArray, normals: FloatArray, faces: NDArray[np.int64]) -> bytes:
+def _ply(
+    points: FloatArray,
+    normals: FloatArray,
+    faces: NDArray[np.int64],
+    names: list[str],  # noqa: ARG001
+) -> bytes:
     import trimesh
 
     persons, count = points.shape[:2]
@@ -90,12 +104,14 @@ def _ply(points: FloatArray, normals: FloatArray, faces: NDArray[np.int64]) -> b
     return _as_bytes(mesh.export(file_type="ply", vertex_normal=True))
 
 
-def _obj(points: FloatArray, normals: FloatArray, faces: NDArray[np.int64]) -> bytes:
+def _obj(
+    points: FloatArray, normals: FloatArray, faces: NDArray[np.int64], names: list[str]
+) -> bytes:
     """Written here, because trimesh drops the normals and computes others with SciPy."""
     text = io.StringIO()
     count = points.shape[1]
     for person in range(len(points)):
-        text.write(f"o person_{person}\n")
+        text.write(f"o {names[person]}\n")
         np.savetxt(text, points[person], "v %.6f %.6f %.6f")
         np.savetxt(text, normals[person], "vn %.4f %.4f %.4f")
         # Indices start at 1 and count on through all objects.
