@@ -251,8 +251,8 @@ def _unreachable(points: npt.NDArray[np.float64], names: list[str]) -> int | Non
     distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
     np.fill_diagonal(distance, np.nan)
     scale = distance / _reach(tuple(names))
-    usual = np.nanquantile(scale, _SCALE_QUANTILE)
-    own = np.nanquantile(scale, _REACH_QUANTILE, axis=1)
+    usual = float(np.nanquantile(scale, _SCALE_QUANTILE))
+    own: npt.NDArray[np.float64] = np.nanquantile(scale, _REACH_QUANTILE, axis=1)
     worst = int(own.argmax())
     return worst if own[worst] > _MAX_REACH * max(usual, 1e-9) else None
 
@@ -286,13 +286,12 @@ _LINKS = {
 
 @lru_cache(maxsize=32)
 def _reach(names: tuple[str, ...]) -> npt.NDArray[np.float64]:
-    """(K, K) metres: the shortest way along `_LINKS`; infinite where there is none, and on the diagonal.
+    """(K, K) metres: the shortest way along `_LINKS`, infinite where there is none.
 
     A keypoint without links is in everybody's reach: its bounds of the scale are zero.
     """
-    links = dict(_LINKS)
-    for (one, other), length in _LINKS.items():
-        links[_mirrored(one), _mirrored(other)] = length
+    mirrored = {(_mirrored(one), _mirrored(other)): m for (one, other), m in _LINKS.items()}
+    links = _LINKS | mirrored
     known = sorted({name for pair in links for name in pair})
     row = {name: number for number, name in enumerate(known)}
     length = np.full((len(known), len(known)), np.inf)
@@ -313,10 +312,8 @@ def _mirrored(name: str) -> str:
 
 
 def _outside(points: FloatArray, image_size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    outside: npt.NDArray[np.bool_] = (
-        (points < -0.5) | (points > np.asarray(image_size) - 0.5)
-    ).any(axis=-1)
-    return outside
+    beyond = (points < -0.5) | (points > np.asarray(image_size) - 0.5)
+    return np.asarray(beyond.any(axis=-1))
 
 
 def _outside_message(outside: npt.NDArray[np.bool_], image_size: tuple[int, int]) -> str:

@@ -218,21 +218,6 @@ _WITHOUT_PERSON_AXIS = {
 """Fields of `Recovery` that have no person axis, or know themselves how to be selected from."""
 
 
-def check_writable(folder: Path) -> None:
-    """Makes `folder`, before any work is done, and sees whether it can be written to.
-
-    Raises PermissionError, or NotADirectoryError where a file is in the way.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise NotADirectoryError(f"{folder} is a file; --out takes a folder") from error
-    except PermissionError as error:
-        raise PermissionError(f"no permission to make the folder {folder}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"no permission to write in the folder {folder}")
-
-
 def write_outputs(recovery: Recovery, image: npt.NDArray[np.uint8], folder: Path) -> list[Path]:
     """Writes recovery.npz, overlay.png, steps.png and mesh.glb into `folder`; returns their paths.
 
