@@ -32,7 +32,7 @@ LAYERS = (
     {"body", "adaptation", "rendering", "weights"},
     {"networks"},
     {"objective"},
-    {"bundle", "engines", "person"},
+    {"bundle", "engines", "person", "plausibility"},
     {"person_fitting"},
     {"recovery", "recoverer", "example"},
     {"cli"},

@@ -67,7 +67,10 @@ class PlausibleKeypoints(NamedTuple):
     """Keypoints without those that cannot be true, and who has enough of them."""
 
     keypoints: Keypoints
-    """All persons; dropped keypoints have confidence 0."""
+    """Of all persons, as the user passed them; dropped keypoints have confidence 0."""
+    of_body: Keypoints
+    """The same, with confidence 0 where the body has no such point. Boxes, the networks' inputs
+    and losses are computed from these."""
     persons: list[int]
     """Indices of those who can be recovered."""
     skipped: list[SkippedPerson]
@@ -96,20 +99,20 @@ def plausible_keypoints(
 ) -> PlausibleKeypoints:
     """Checks every person of an image of `image_size` (width, height) pixels.
 
-    `known` are the names of keypoints that the body has; others count for nothing here, as no
-    loss and no box is computed from them.
+    `known` are the names of keypoints that the body has; others count for nothing here.
     """
     has = np.array([name in known for name in keypoints.set.names])
-    confidence = np.where(has, keypoints.confidence, np.float32(0))
+    kept = keypoints.confidence.copy()
+    confidence = np.where(has, kept, np.float32(0))
     persons: list[int] = []
     skipped: list[SkippedPerson] = []
     warnings: list[PersonWarning] = []
     for person, xy in enumerate(keypoints.xy):
         dropped = _drop_implausible(xy, confidence[person], keypoints.set.names, image_size)
-        given = int(np.count_nonzero(confidence[person]))
-        confidence[person, dropped] = 0
+        before = confidence[person].copy()
+        confidence[person, dropped] = kept[person, dropped] = 0
         reason = _skip_reason(
-            xy, keypoints.confidence[person], confidence[person], image_size, given, len(dropped)
+            xy, keypoints.confidence[person], before, confidence[person], image_size
         )
         if reason is not None:
             skipped.append(SkippedPerson(person, reason))
@@ -122,8 +125,14 @@ def plausible_keypoints(
         if outside.mean() >= WARN_OUTSIDE:
             message = _outside_message(outside, image_size)
             warnings.append(PersonWarning(person, "outside_image", message))
-    checked = Keypoints(keypoints.set, keypoints.xy, confidence)
-    return PlausibleKeypoints(checked, persons, skipped, warnings)
+    names, points = keypoints.set, keypoints.xy
+    return PlausibleKeypoints(
+        Keypoints(names, points, kept),
+        Keypoints(names, points, confidence),
+        persons,
+        skipped,
+        warnings,
+    )
 
 
 def body_warnings(
@@ -181,30 +190,25 @@ def body_warnings(
 def _skip_reason(
     xy: FloatArray,
     labelled: FloatArray,
-    confidence: FloatArray,
+    of_body: FloatArray,
+    plausible: FloatArray,
     image_size: tuple[int, int],
-    given: int,
-    dropped: int,
 ) -> str | None:
     """Why a person cannot be recovered, or None.
 
-    `labelled` (K,) is the confidence of all keypoints, `confidence` (K,) that of those that the
-    body has and that are plausible. `given` counts the keypoints of the body before `dropped` of
-    them were found implausible.
+    `labelled`, `of_body` and `plausible` (K,) are confidences: of all keypoints, of those that the
+    body has, and of those among them that are not dropped.
     """
-    points = xy[confidence > 0]
+    every, given, left = (int(np.count_nonzero(c)) for c in (labelled, of_body, plausible))
     if given < MIN_KEYPOINTS:
         noun = "keypoint" if given == 1 else "keypoints"
         reason = f"{given} {noun} with confidence, at least {MIN_KEYPOINTS} are needed"
-        others = int(np.count_nonzero(labelled)) - given
-        if others:
-            reason += f"; {others} more are points that the body does not have"
+        if every > given:
+            reason += f"; {every - given} more are points that the body does not have"
         return reason
-    if dropped > MAX_DROPPED * given or len(points) < MIN_KEYPOINTS:
-        return (
-            f"{dropped} of {given} keypoints lie where no body that has the others could have "
-            "them; are they of one person, in pixels of this image?"
-        )
+    inconsistent = given - left > MAX_DROPPED * given or left < MIN_KEYPOINTS
+    # Where everything is far away there is nothing left that could be outside: all are looked at.
+    points = xy[(of_body if inconsistent else plausible) > 0]
     low, high = points.min(axis=0), points.max(axis=0)
     if (high - low).max() < MIN_EXTENT_PX:
         return (
@@ -213,13 +217,20 @@ def _skip_reason(
         )
     # Pixel centres are whole numbers, so the image reaches half a pixel beyond the outer ones.
     if (high < -0.5).any() or (low > np.asarray(image_size) - 0.5).any():
-        corners = ", ".join(f"{value:.0f}" for value in (*low, *high))
+        corners = ", ".join(f"{value:.4g}" for value in (*low, *high))
         return (
             f"all keypoints lie in the box ({corners}), completely outside of the "
             f"{image_size[0]}x{image_size[1]} image"
         )
     outside = _outside(points, image_size)
-    return _outside_message(outside, image_size) if outside.mean() > MAX_OUTSIDE else None
+    if outside.mean() > MAX_OUTSIDE:
+        return _outside_message(outside, image_size)
+    if inconsistent:
+        return (
+            f"{given - left} of {given} keypoints lie where no body that has the others could have "
+            "them; are they of one person, in pixels of this image?"
+        )
+    return None
 
 
 def _drop_implausible(

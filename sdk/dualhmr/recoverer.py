@@ -143,8 +143,9 @@ class Recoverer:
             camera = _image_camera(width, height, focal_length, principal_point)
             chosen_schedule = self._schedule(schedule, max_steps)
             plausible = plausible_keypoints(everybody, (width, height), known)
-            used = plausible.keypoints
-            observed = [observe_person(used, person, *camera) for person in plausible.persons]
+            observed = [
+                observe_person(plausible.of_body, person, *camera) for person in plausible.persons
+            ]
         adapted = []
         for person in observed:
             with _timed(timings, "networks"):

@@ -75,7 +75,7 @@ class Recovery:
     adaptation: str
     """What ran the adaptation: PyTorch, or ONNX Runtime by the bundle's graph."""
     keypoints: Keypoints
-    """The user's, of the recovered persons."""
+    """The user's, of the recovered persons; those that were not used have confidence 0."""
     traces: tuple[StepTrace, ...]
     """Per person, the parameters at every step."""
     body: BodyArrays | None

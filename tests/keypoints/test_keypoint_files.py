@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dualhmr.body.arrays import body_keypoints
+from dualhmr.body.files import read_body
 from dualhmr.keypoints import (
     BODY_25,
     COCO_17,
@@ -15,10 +17,10 @@ from dualhmr.keypoints import (
     HALPE_26,
     keypoint_file_for,
     open_keypoint_file,
-    person_problem,
     read_keypoints,
 )
 from dualhmr.keypoints.formats import find_image
+from dualhmr.plausibility import plausible_keypoints
 
 Write = Callable[[Any], Path]
 
@@ -58,7 +60,7 @@ def coco() -> dict[str, Any]:
 def whole_body(image_id: int = 1) -> dict[str, Any]:
     return {
         "image_id": image_id,
-        "keypoints": flat(17, 0),
+        "keypoints": flat(17, 1),
         "foot_kpts": flat(6, 100, 0.1),
         "face_kpts": flat(68, 200),
         "lefthand_kpts": flat(21, 300, 0),
@@ -76,9 +78,10 @@ def test_all_persons_of_the_real_file_are_read_and_recoverable(shared_folder: Pa
         size = (listed["width"], listed["height"])
         keypoints = file.keypoints(image_name=listed["file_name"], image_size=size)
         assert keypoints.set is COCO_17
-        for xy, confidence in zip(keypoints.xy, keypoints.confidence, strict=True):
-            assert set(np.unique(confidence)) <= {0, 1}
-            assert person_problem(xy, confidence, size) is None
+        assert set(np.unique(keypoints.confidence)) <= {0, 1}
+        plausible = plausible_keypoints(keypoints, size, body_keypoints(read_body()))
+        assert plausible.persons == list(range(len(keypoints)))
+        assert not plausible.warnings
         persons += len(keypoints)
     assert persons == 15
 
@@ -127,7 +130,7 @@ def test_whole_body_annotations(write: Write) -> None:
     )
     assert keypoints.set is COCO_WHOLEBODY_133
     for name, start, confidence in [
-        ("nose", 0, 1),
+        ("nose", 1, 1),
         ("left_big_toe", 100, 1),  # fractional visibility: labelled
         ("face_0", 200, 1),
         ("left_hand_0", 300, 0),
@@ -265,7 +268,6 @@ def test_openpose(write: Write) -> None:
         ({}, "unknown structure with nothing"),
         ("text", "must be numbers"),
         (None, "must be numbers"),
-        ([], "zero persons"),
     ],
 )
 def test_unfit_json(write: Write, document: Any, message: str) -> None:
@@ -274,6 +276,10 @@ def test_unfit_json(write: Write, document: Any, message: str) -> None:
 
 
 # Arrays, and files as such
+
+
+def test_an_empty_list_is_zero_persons(write: Write) -> None:
+    assert len(read_keypoints(write([]))) == 0
 
 
 def test_arrays_in_json_and_npy(write: Write, tmp_path: Path) -> None:

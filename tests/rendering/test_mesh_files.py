@@ -128,10 +128,19 @@ def test_vertices_that_are_not_finite_are_refused(tmp_path: Path, bad: float) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_nobody_is_a_valid_file_without_a_mesh(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"bodies{suffix}"
+    write_mesh(path, PERSONS[:0], SOLID.faces)
+    loaded = trimesh.load(path)
+    meshes = loaded.geometry.values() if isinstance(loaded, trimesh.Scene) else [loaded]
+    assert not any(len(mesh.faces) for mesh in meshes)
+
+
 def test_wrong_arrays_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "bodies.glb"
-    with pytest.raises(ValueError, match="at least one person"):
-        write_mesh(path, PERSONS[:0], SOLID.faces)
+    with pytest.raises(ValueError, match="numbers must be 3, one a person, got 1"):
+        write_mesh(path, PERSONS, SOLID.faces, numbers=[3])
     with pytest.raises(ValueError, match=r"vertices must be \(P, V, 3\)"):
         write_mesh(path, PERSONS[0], SOLID.faces)
     with pytest.raises(ValueError, match="faces must name vertices"):

@@ -1,7 +1,9 @@
 """Meshes as files for 3D viewers."""
 
 import io
+import json
 import os
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -31,8 +33,8 @@ def write_mesh(
     The file is in the frame that viewers expect: metres, x right, y up, z towards the viewer;
     the camera stays at the origin. In .glb and .obj each person is an object, named person_0,
     person_1, ... or by `numbers`; .ply has no objects and holds one mesh, person after person.
-    A file of no persons is empty.
-    Vertices and triangles keep their order, and vertices carry normals.
+    Vertices and triangles keep their order, and vertices carry normals. Without persons the file
+    is valid and holds no mesh.
 
     Args:
         path: replaced if it exists.
@@ -55,8 +57,11 @@ def write_mesh(
     if not np.isfinite(scene.vertices).all():
         raise ValueError("vertices must be finite metres, got NaN, infinity or absurdly large ones")
     points = scene.vertices * CAMERA_TO_VIEWER
+    numbers = range(len(points)) if numbers is None else numbers
+    if len(numbers) != len(points):
+        raise ValueError(f"numbers must be {len(points)}, one a person, got {len(numbers)}")
     normals = np.array([vertex_normals(person, scene.faces) for person in points])
-    names = [f"person_{number}" for number in (numbers or range(len(points)))]
+    names = [f"person_{number}" for number in numbers]
     with atomic_path(path) as temporary:
         temporary.write_bytes(_EXPORTERS[suffix](points, normals, scene.faces, names))
 
@@ -64,6 +69,8 @@ def write_mesh(
 def _glb(
     points: FloatArray, normals: FloatArray, faces: NDArray[np.int64], names: list[str]
 ) -> bytes:
+    if not names:
+        return _empty_glb()
     import trimesh  # takes longer to load than a picture takes to draw
 
     scene = trimesh.Scene()
@@ -85,6 +92,14 @@ def _glb(
     return _as_bytes(scene.export(file_type="glb", include_normals=True))
 
 
+def _empty_glb() -> bytes:
+    """A scene of nothing, which trimesh does not write."""
+    text = json.dumps({"asset": {"version": "2.0"}, "scene": 0, "scenes": [{}]}).encode()
+    text += b" " * (-len(text) % 4)
+    # glTF 2.0: magic, version and length of the file; length and type of its one chunk, the JSON.
+    return struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text), len(text), b"JSON") + text
+
+
 def _ply(
     points: FloatArray,
     normals: FloatArray,
@@ -96,8 +111,8 @@ def _ply(
     persons, count = points.shape[:2]
     mesh = trimesh.Trimesh(
         points.reshape(-1, 3),
-        np.concatenate([faces + count * person for person in range(persons)]),
-        vertex_normals=normals.reshape(-1, 3),
+        (faces + count * np.arange(persons)[:, None, None]).reshape(-1, 3),
+        vertex_normals=normals.reshape(-1, 3) if persons else None,
         vertex_colors=np.repeat(person_colours(persons), count, axis=0),
         process=False,
     )
