@@ -102,7 +102,7 @@ def test_networks_of_a_licensed_body(default: Bundle, tmp_path: Path) -> None:
         verify(open_bundle(folder), body=body)
     said: list[str] = []
     assert _adaptation_body(manifest, None, said.append) is None
-    assert "comes without adaptation.onnx" in said[0]
+    assert "is written without adaptation.onnx" in said[0]
     assert "--body" in said[0]
     with pytest.raises(ValueError, match="trained on body 'smpl'"):
         _adaptation_body(manifest, body, said.append)
