@@ -23,6 +23,7 @@ LAYERS = (
         "compiling",
         "files",
         "plain_data",
+        "untrusted",
         "rotations",
         "camera",
         "crop",

@@ -232,7 +232,7 @@ LYING: list[tuple[Any, str]] = [
         ),
         "dtype 'V8'",
     ),
-    (array((2,), dtype(["O"]), "A" * 16), r"dtype \['O'\]"),
+    (array((2,), dtype(["O"]), "A" * 16), "dtype list"),
     (array((2,), dtype("f8,O"), "A" * 16), "dtype 'f8,O'"),
     (array((2,), dtype("datetime64"), "A" * 16), "dtype 'datetime64'"),
     (array((2,), None, "A" * 16), "an array without a dtype"),
@@ -242,8 +242,9 @@ LYING: list[tuple[Any, str]] = [
     (array((2,), dtype("f8"), None), "an array of objects"),
     (array((2,), dtype("f8"), "\u20ac" * 2), "v_template is .*codec"),
     (array((2**31 - 1, 2**31 - 1, 2**31 - 1), dtype("f8"), "A" * 16), "with 16 bytes"),
-    (array((-1,), dtype("f8"), "A" * 16), "an array without a shape"),
-    (array((2.0,), dtype("f8"), "A" * 16), "an array without a shape"),
+    (array((-1,), dtype("f8"), "A" * 16), r"an array of shape \(-1,\)"),
+    (array((2.0,), dtype("f8"), "A" * 16), r"an array of shape \(2.0,\)"),
+    (array((1,) * 33, dtype("f8"), "A" * 8), r"an array of shape \(1, 1, "),
     (array(2, dtype("f8"), "A" * 16), "an array without a shape"),
     (array((), dtype("f8"), "", state=(1, 2)), "v_template is not enough values"),
     (array((), dtype("f8"), "", state={"shape": (1,)}), "v_template is not enough values"),
@@ -326,6 +327,61 @@ def test_deep_nesting(tmp_path: Path) -> None:
     number_format = name("numpy", "dtype") + text("f8") + b"\x85R"
     value = name("numpy._core.numeric", "_frombuffer") + b"(" + encoded + number_format
     check_refused(tmp_path, stored(value + b"K\x02\x85" + text("C") + b"tR"), "recursion")
+
+
+@pytest.mark.parametrize("doublings", [26, 60])
+@pytest.mark.parametrize("into", ["dtype", "key", "set", "state"])
+def test_tuples_that_hold_each_other_many_times_over(
+    tmp_path: Path, doublings: int, into: str
+) -> None:
+    # 140 bytes whose repr, or hash as a key, visits 2^doublings entries.
+    nested = text("a") + b"2\x86" * doublings
+    through_the_memo = text("a") + b"".join(
+        b"q" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(doublings)
+    )
+    for value in (nested, through_the_memo):
+        array = name("numpy.core.multiarray", "_reconstruct") + b")R(K\x01)"
+        content = {
+            "dtype": array + name("numpy", "dtype") + value + b"\x85R\x89U\0tb",
+            "key": b"}" + value + b"K\x01s",
+            "set": b"\x8f(" + value + b"\x90",
+            "state": array
+            + name("numpy", "dtype")
+            + text("f8")
+            + b"\x85R(K\x03"
+            + value
+            + b"tb\x89U\0tb",
+        }[into]
+        check_refused(tmp_path, stored(content), "hold each other too many times over")
+
+
+def test_lists_in_place_of_a_format_are_not_shown(tmp_path: Path) -> None:
+    levels = b"]q\x00K\x01a0"
+    for level in range(1, 60):
+        below = b"h" + bytes([level - 1]) + b"a"
+        levels += b"]q" + bytes([level]) + below + below + b"0"
+    array = name("numpy.core.multiarray", "_reconstruct") + b")R(K\x01)"
+    lying = array + name("numpy", "dtype") + b"h\x3b\x85R\x89U\0tb"
+    check_refused(tmp_path, b"\x80\x02" + levels + stored(lying)[2:], "dtype list, expected")
+
+
+def test_shapes_of_huge_integers(tmp_path: Path) -> None:
+    # Their product would take minutes.
+    huge = b"\x8b" + struct.pack("<i", 10_000) + b"\x7f" * 10_000
+    shape = b"(" + huge * 30 + b"t"
+    number_format = name("numpy", "dtype") + text("f8") + b"\x85R"
+    array = name("numpy.core.multiarray", "_reconstruct") + b")R(K\x01" + shape + number_format
+    check_refused(tmp_path, stored(array + b"\x89U\0tb"), "an array of shape tuple with a huge")
+
+
+def test_one_string_as_the_content_of_all_arrays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dualhmr.body.files._LARGEST_BYTES", 3000)
+    shared = np.zeros(125)
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(dict.fromkeys(random_arrays(), shared)))
+    with pytest.raises(ValueError, match=r"model\.pkl: its arrays have more than 3000 bytes"):
+        load_body(tmp_path / "model.pkl")
 
 
 def test_names_that_are_long(tmp_path: Path) -> None:

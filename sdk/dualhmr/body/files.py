@@ -1,7 +1,6 @@
 """Body files -> `BodyArrays`: our own `.npz`, and SMPL's `.npz` and `.pkl`."""
 
 import os
-import zipfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,20 @@ import numpy.typing as npt
 
 from dualhmr.body.arrays import JOINT_COUNT, BodyArrays, BodyParts
 from dualhmr.body.smpl_pickle import read_smpl_pickle
+from dualhmr.untrusted import read_npz
 
 FREE_BODY = "dualhmr-free-body"
 BETA_COUNT = 10
 _FLOATS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights")
 _INTEGERS = ("kintree_table", "f")
+_ARRAYS = _FLOATS + _INTEGERS
 _OPTIONAL = ("name", "keypoint_names", "keypoint_regressor")
 """Only in our own files."""
-_LARGEST_BYTES = 1 << 30
-"""Of one array. All of SMPL with 300 betas, in double precision, has 90 MB."""
+_LONGEST_NAME = 200
+_LARGEST_BYTES = 1 << 29
+"""Of all arrays. All of SMPL with 300 betas, in double precision, has 90 MB."""
+_OTHER_BODIES = {55: "SMPL-X", 52: "SMPL-H", 16: "MANO", 5: "FLAME", 33: "SMAL", 75: "SUPR"}
+"""Models that are stored in SMPL's layout, by their number of joints."""
 
 
 def read_body(path: str | os.PathLike[str] | None = None) -> BodyArrays:
@@ -37,43 +41,15 @@ def read_body(path: str | os.PathLike[str] | None = None) -> BodyArrays:
     if not path.is_file():
         raise FileNotFoundError(f"no body file at {path}; SMPL has to be downloaded by its user")
     if path.suffix.lower() == ".npz":
-        return _build(path, _read_npz(path))
+        return _build(path, read_npz(path, _ARRAYS + _OPTIONAL, limit_bytes=_LARGEST_BYTES))
     if path.suffix.lower() == ".pkl":
-        return _build(path, read_smpl_pickle(path, _FLOATS + _INTEGERS))
+        return _build(path, read_smpl_pickle(path, _ARRAYS, limit_bytes=_LARGEST_BYTES))
     raise ValueError(f"{path}: a body file ends in .npz or .pkl, not {path.suffix!r}")
 
 
-def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {
-                name: _read_npy(archive, f"{name}.npy")
-                for name in _FLOATS + _INTEGERS + _OPTIONAL
-                if f"{name}.npy" in archive.namelist()
-            }
-    except PermissionError:
-        raise
-    except Exception as error:  # a damaged archive can raise anything
-        raise ValueError(
-            f"{path}: damaged, truncated or not plain arrays ({error}); convert it or download it "
-            "again"
-        ) from error
-
-
-def _read_npy(archive: zipfile.ZipFile, member: str) -> npt.NDArray[Any]:
-    # A small archive can hold gigabytes of zeros.
-    size = archive.getinfo(member).file_size
-    if size > _LARGEST_BYTES:
-        raise ValueError(f"{member} has {size} bytes, too many for a body")
-    with archive.open(member) as file:
-        try:
-            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-        except ValueError as error:
-            raise ValueError(f"{member}: {error}") from error
-
-
 def _build(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> BodyArrays:
-    missing = [name for name in _FLOATS + _INTEGERS if name not in arrays]
+    _check_model(path, arrays)
+    missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
         raise ValueError(f"{path}: not an SMPL body, it lacks {', '.join(missing)}")
     floats = {name: _float32(path, name, arrays[name]) for name in _FLOATS}
@@ -81,7 +57,7 @@ def _build(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> BodyArrays:
     keypoints = arrays.get("keypoint_regressor")
     try:
         return BodyArrays(
-            name=str(arrays["name"]) if "name" in arrays else path.stem,
+            name=_name(arrays["name"]) if "name" in arrays else path.stem,
             v_template=floats["v_template"],
             shapedirs=np.ascontiguousarray(floats["shapedirs"][..., :BETA_COUNT]),
             posedirs=floats["posedirs"],
@@ -96,6 +72,29 @@ def _build(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> BodyArrays:
         )
     except (ValueError, TypeError, IndexError, RuntimeError) as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _check_model(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    """ValueError for another model than SMPL, which its layout would fit."""
+    for name, rows in (("kintree_table", 2), ("weights", None)):
+        shape = arrays[name].shape if name in arrays else ()
+        if len(shape) == 2 and shape[0] == (rows or shape[0]) and shape[1] in _OTHER_BODIES:
+            model = f"{_OTHER_BODIES[shape[1]]} ({shape[1]} joints)"
+            break
+    else:
+        directions = arrays["posedirs"].shape if "posedirs" in arrays else ()
+        if directions[-1:] != (93,):
+            return
+        model = "STAR"
+    raise ValueError(
+        f"{path}: this is {model}; SMPL is needed: SMPL_NEUTRAL.pkl from smpl.is.tue.mpg.de"
+    )
+
+
+def _name(array: npt.NDArray[Any]) -> str:
+    if array.dtype.kind != "U" or array.size != 1 or len(array.item()) > _LONGEST_NAME:
+        raise ValueError(f"name is not one text of at most {_LONGEST_NAME} characters")
+    return str(array.item())
 
 
 def _float32(path: Path, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -9,16 +9,18 @@ afterwards from number formats and bytes alone: NumPy's own constructors trust w
 about a dtype, which is enough to corrupt memory.
 """
 
-import io
 import math
+import os
 import pickle
 import pickletools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from dualhmr.untrusted import brief, check_shape, check_size, one_value_error
 
 _NUMBER_FORMATS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 _LARGEST_MATRIX = 10_000_000
@@ -66,7 +68,9 @@ class NumberFormat(Record):
         """Raises ValueError for strings, objects and structures."""
         code = self.arguments[0]
         if code not in _NUMBER_FORMATS:
-            raise ValueError(f"an array of dtype {code!r}, expected real numbers")
+            # Not the repr of a list: lists that hold each other twice over have an endless one.
+            shown = repr(code[:20]) if isinstance(code, str) else type(code).__name__
+            raise ValueError(f"an array of dtype {shown}, expected real numbers")
         order = self.state[1] if self.state else "="
         return np.dtype(code).newbyteorder({"<": "<", ">": ">"}.get(order, "="))
 
@@ -145,8 +149,9 @@ def _array(data: Any, number_format: Any, shape: Any, order: Any) -> npt.NDArray
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
-    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+    if not isinstance(shape, tuple):
         raise ValueError("an array without a shape")
+    check_shape(shape)
     return shape
 
 
@@ -176,11 +181,6 @@ for _builtins, _copyreg in (("__builtin__", "copy_reg"), ("builtins", "copyreg")
     for _name in ("object", "set", "slice"):
         _RECORDS[_builtins, _name] = Record
 
-# They refer to registries, persistent objects or buffers outside of the file.
-_REFUSED_OPCODES = ("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER")
-_LARGEST_MEMO = 1_000_000
-"""SMPL files use a few thousand entries; the unpickler allocates up to the largest index."""
-
 
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> type[Record]:
@@ -195,37 +195,96 @@ class _RestrictedUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"the file asks for {module[:80]}.{name[:80]}")
 
 
-def read_smpl_pickle(path: Path, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
+def read_smpl_pickle(
+    path: Path, names: Iterable[str], *, limit_bytes: int
+) -> dict[str, npt.NDArray[Any]]:
     """The arrays of an SMPL `.pkl` that are called one of `names`.
 
     Raises ValueError if the file is damaged, names a type that SMPL files do not use, or holds
-    anything but numbers under one of `names`.
+    anything but numbers under one of `names`, or more than `limit_bytes` of them.
     """
-    data = path.read_bytes()
-    try:
-        _check_opcodes(data)
-        content = _RestrictedUnpickler(io.BytesIO(data), encoding="latin1").load()
-    except Exception as error:  # a hostile or damaged pickle can raise anything
-        raise ValueError(
-            f"{path}: not a readable SMPL pickle, nothing in it was run: {error}"
-        ) from error
+    with (
+        path.open("rb") as file,
+        one_value_error(path, "not a readable SMPL pickle, nothing in it was run"),
+    ):
+        check_size(os.fstat(file.fileno()).st_size, 2 * limit_bytes)
+        check_opcodes(file)
+        file.seek(0)
+        content = _RestrictedUnpickler(file, encoding="latin1").load()
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a dict of arrays, got {type(content).__name__}")
-    return {name: _to_array(path, name, content[name]) for name in names if name in content}
-
-
-def _check_opcodes(data: bytes) -> None:
-    for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name in _REFUSED_OPCODES:
-            raise pickle.UnpicklingError("the file refers to objects outside of itself")
-        if "PUT" in opcode.name and argument and argument > _LARGEST_MEMO:
-            raise pickle.UnpicklingError(f"the file asks for memory of {argument} objects")
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name in names:
+        if name in content:
+            arrays[name] = _to_array(path, name, content[name])
+        # One string of bytes may be the content of several arrays.
+        if sum(array.nbytes for array in arrays.values()) > limit_bytes:
+            raise ValueError(f"{path}: its arrays have more than {limit_bytes} bytes")
+    return arrays
 
 
 def _to_array(path: Path, name: str, value: object) -> npt.NDArray[Any]:
     try:
         if isinstance(value, Record):
             return value.to_array()
-    except Exception as error:  # likewise
-        raise ValueError(f"{path}: {name} is {error}") from error
+    except Exception as error:  # a hostile record can hold anything
+        raise ValueError(f"{path}: {name} is {brief(error)}") from error
     raise ValueError(f"{path}: {name} is a {type(value).__name__}, expected an array")
+
+
+# They refer to registries, persistent objects or buffers outside of the file.
+_REFUSED_OPCODES = ("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER")
+_MOST_OPCODES = 5_000_000
+_LARGEST_WORK, _WORK_PER_OPCODE = 100_000, 10
+_LARGEST_MEMO = 1_000_000
+"""SMPL files use a few thousand entries; the unpickler allocates up to the largest index."""
+
+
+def check_opcodes(file: IO[bytes]) -> None:
+    """UnpicklingError for a pickle that loading, without running anything, could hang on.
+
+    A tuple may hold another one twice, that one a third twice, and so on: 30 levels make a billion
+    entries, and its hash as a key of a dict visits each. So the sizes of tuples are followed
+    through the pickle's stack and its memo, every tuple costs its size each time it is pushed, and
+    the sum is bounded. Lists and dicts have no hash and count as one.
+    """
+    stack: list[int | None] = []  # sizes; None is a mark
+    memo: dict[int, int] = {}
+    work = 0
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        name = opcode.name
+        if name in _REFUSED_OPCODES:
+            raise pickle.UnpicklingError("the file refers to objects outside of itself")
+        if "PUT" in name and argument is not None and argument > _LARGEST_MEMO:
+            raise pickle.UnpicklingError(f"the file asks for memory of {argument} objects")
+        if name == "MARK":
+            stack.append(None)
+            continue
+        if "PUT" in name or name == "MEMOIZE":
+            memo[len(memo) if argument is None else argument] = stack[-1] or 1
+            continue
+        taken = _take(stack, opcode)
+        if name.startswith("TUPLE"):
+            size = 1 + sum(taken)
+        elif "GET" in name:
+            size = memo[argument or 0]
+        else:  # DUP pushes what it takes, twice
+            size = taken[0] if name == "DUP" else 1
+        pushed = len(opcode.stack_after)
+        stack.extend([size] * pushed)
+        work += size * pushed
+        if work > _LARGEST_WORK + _WORK_PER_OPCODE * count or count > _MOST_OPCODES:
+            raise pickle.UnpicklingError("its tuples hold each other too many times over")
+
+
+def _take(stack: list[int | None], opcode: pickletools.OpcodeInfo) -> list[int]:
+    """Removes what `opcode` takes from the stack: sizes."""
+    taken: list[int] = []
+    before = opcode.stack_before
+    if pickletools.markobject in before:
+        while (size := stack.pop()) is not None:
+            taken.append(size)
+        before = before[: before.index(pickletools.markobject)]
+    for _ in before:
+        taken.append(stack.pop() or 1)
+    return taken
