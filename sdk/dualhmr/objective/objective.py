@@ -41,10 +41,10 @@ class MeshTarget(NamedTuple):
     """(N, V, 3) metres; needed only where the loss on vertices has a weight."""
     joints_confidence: Tensor | None = None
     """(N, J) weights of the joints; None is 1 for all. Joints that the body lacks do not count."""
-    known: Tensor | None = None
-    """(N,) bool: whether rotations, betas and vertices are annotated; None is for everybody."""
-    betas_known: Tensor | None = None
-    """(N,) bool: whether the betas count, where `known`; None is for everybody."""
+    annotated: Tensor | None = None
+    """(N,) bool: whether rotations, betas and vertices are annotated; None is for all persons."""
+    betas_annotated: Tensor | None = None
+    """(N,) bool: whether the betas count, where `annotated`; None is for all persons."""
 
 
 class Evidence(NamedTuple):
@@ -189,22 +189,26 @@ def _joints_3d(inputs: _LossInputs) -> Tensor:
 def _vertices(inputs: _LossInputs) -> Tensor:
     assert inputs.target.vertices is not None
     vertices = skin_vertices(inputs.objective.body, inputs.pose)
-    return _where_known(inputs, losses.vertices_loss(vertices, inputs.target.vertices))
+    return _where_annotated(inputs, losses.vertices_loss(vertices, inputs.target.vertices))
 
 
 def _rotations(inputs: _LossInputs) -> Tensor:
-    return _where_known(inputs, losses.rotations_loss(inputs.rotations, inputs.target.rotations))
+    return _where_annotated(
+        inputs, losses.rotations_loss(inputs.rotations, inputs.target.rotations)
+    )
 
 
 def _betas(inputs: _LossInputs) -> Tensor:
     loss = losses.betas_loss(inputs.output.betas, inputs.target.betas)
-    known = inputs.target.betas_known
-    return _where_known(inputs, loss if known is None else torch.where(known, loss, 0.0))
+    annotated = inputs.target.betas_annotated
+    return _where_annotated(
+        inputs, loss if annotated is None else torch.where(annotated, loss, 0.0)
+    )
 
 
-def _where_known(inputs: _LossInputs, loss: Tensor) -> Tensor:
-    known = inputs.target.known
-    return loss if known is None else torch.where(known, loss, 0.0)
+def _where_annotated(inputs: _LossInputs, loss: Tensor) -> Tensor:
+    annotated = inputs.target.annotated
+    return loss if annotated is None else torch.where(annotated, loss, 0.0)
 
 
 _LOSSES: dict[str, Callable[[_LossInputs], Tensor]] = {

@@ -93,8 +93,8 @@ def test_with_everything_that_may_be_unknown() -> None:
         objective,
         4,
         joints_confidence=normal(4, joints, seed=3).abs(),
-        known=torch.tensor([True, False, True, False]),
-        betas_known=torch.tensor([True, True, False, False]),
+        annotated=torch.tensor([True, False, True, False]),
+        betas_annotated=torch.tensor([True, True, False, False]),
     )
     estimate = make_estimate(4)
     found = ObjectiveGradient(objective, evidence)(estimate)
@@ -106,7 +106,10 @@ def test_with_everything_that_may_be_unknown() -> None:
 def test_what_is_not_known_may_be_anything() -> None:
     objective = make_objective()
     plain = make_evidence(
-        objective, 2, known=torch.tensor([True, False]), betas_known=torch.tensor([False, True])
+        objective,
+        2,
+        annotated=torch.tensor([True, False]),
+        betas_annotated=torch.tensor([False, True]),
     )
     odd = moved(plain, torch.clone)
     odd.keypoints[:, 3] = torch.nan
@@ -169,7 +172,7 @@ def test_in_single_precision(body: str, camera: str) -> None:
 @any_camera
 def test_a_person_alone_is_as_in_company(camera: str) -> None:
     objective = make_objective("free", camera)
-    evidence = make_evidence(objective, 3, known=torch.tensor([True, False, True]))
+    evidence = make_evidence(objective, 3, annotated=torch.tensor([True, False, True]))
     estimate = make_estimate(3)
     losses, gradient = ObjectiveGradient(objective, evidence)(estimate)
     for i in range(3):

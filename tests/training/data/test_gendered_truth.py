@@ -82,8 +82,8 @@ def test_joints_and_vertices_are_of_the_gender_s_body_and_betas_unknown(tmp_path
             torch.testing.assert_close(target.joints[person], own.joints[person])
     assert target.joints_confidence is not None
     assert target.joints_confidence.bool().all(1).tolist() == [True, True, False]
-    assert target.betas_known is not None
-    assert target.betas_known.tolist() == [False, False, True]
+    assert target.betas_annotated is not None
+    assert target.betas_annotated.tolist() == [False, False, True]
 
 
 def test_who_has_no_mesh_gets_none(tmp_path: Path) -> None:

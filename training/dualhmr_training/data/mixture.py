@@ -151,7 +151,7 @@ def batch_of_samples(
     annotated = target._replace(
         joints=samples.joints_3d,
         joints_confidence=samples.joints_3d_confidence,
-        known=samples.has_mesh,
+        annotated=samples.has_mesh,
     )
     for gender, of_gender in enumerate(of_genders, start=1):
         where = samples.has_mesh & (samples.gender == gender)
@@ -165,7 +165,7 @@ def batch_of_samples(
 
 def _with_mesh_of(target: MeshTarget, other: MeshTarget, where: Tensor) -> MeshTarget:
     """`target` with joints and vertices of `other` for the persons `where` (N,), betas unknown."""
-    joints_confidence, betas_known = target.joints_confidence, target.betas_known
+    joints_confidence, betas_annotated = target.joints_confidence, target.betas_annotated
     assert joints_confidence is not None
     points = where[:, None, None]
     vertices = target.vertices
@@ -175,7 +175,7 @@ def _with_mesh_of(target: MeshTarget, other: MeshTarget, where: Tensor) -> MeshT
         joints=torch.where(points, other.joints, target.joints),
         joints_confidence=joints_confidence.masked_fill(where[:, None], 1.0),
         vertices=vertices,
-        betas_known=~where if betas_known is None else betas_known & ~where,
+        betas_annotated=~where if betas_annotated is None else betas_annotated & ~where,
     )
 
 

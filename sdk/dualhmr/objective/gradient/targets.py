@@ -49,13 +49,15 @@ def losses_against(evidence: Evidence, objective: Objective) -> dict[str, Loss]:
     target = evidence.target
     if target is None:
         return losses
-    known = _known(target)
+    annotated = _annotated(target)
     losses["joints_3d"] = _joints_3d(target, objective)
-    losses["rotations"] = _where_known(target.rotations, known, weights["rotations"])
-    betas_known = known if target.betas_known is None else known & target.betas_known
-    losses["betas"] = _where_known(target.betas, betas_known, weights["betas"])
+    losses["rotations"] = _where_annotated(target.rotations, annotated, weights["rotations"])
+    betas_annotated = (
+        annotated if target.betas_annotated is None else annotated & target.betas_annotated
+    )
+    losses["betas"] = _where_annotated(target.betas, betas_annotated, weights["betas"])
     if target.vertices is not None and weights["vertices"]:
-        losses["vertices"] = _vertices(target.vertices, known, weights["vertices"])
+        losses["vertices"] = _vertices(target.vertices, annotated, weights["vertices"])
     return losses
 
 
@@ -81,26 +83,26 @@ def _joints_3d(target: MeshTarget, objective: Objective) -> Loss:
     )
 
 
-def _vertices(vertices: Tensor, known: Tensor, weight: float) -> Loss:
-    planes = torch.where(known[:, None, None], vertices.mT, 0.0).contiguous()
+def _vertices(vertices: Tensor, annotated: Tensor, weight: float) -> Loss:
+    planes = torch.where(annotated[:, None, None], vertices.mT, 0.0).contiguous()
     return partial(
         absolute_error,
         target=planes,
-        weight=weight / vertices[0].numel() * known[:, None, None].to(vertices),
+        weight=weight / vertices[0].numel() * annotated[:, None, None].to(vertices),
     )
 
 
-def _where_known(target: Tensor, known: Tensor, weight: float) -> Loss:
-    known = known.unflatten(0, (-1, *[1] * (target.ndim - 1)))
+def _where_annotated(target: Tensor, annotated: Tensor, weight: float) -> Loss:
+    annotated = annotated.unflatten(0, (-1, *[1] * (target.ndim - 1)))
     return partial(
         squared_error,
-        target=torch.where(known, target, 0.0),
-        weight=weight / target[0].numel() * known.to(target),
+        target=torch.where(annotated, target, 0.0),
+        weight=weight / target[0].numel() * annotated.to(target),
     )
 
 
-def _known(target: MeshTarget) -> Tensor:
+def _annotated(target: MeshTarget) -> Tensor:
     """(N,) bool."""
-    if target.known is None:
+    if target.annotated is None:
         return torch.ones_like(target.betas[:, 0], dtype=torch.bool)
-    return target.known
+    return target.annotated
