@@ -272,3 +272,15 @@ def test_a_usual_body_has_no_warning() -> None:
 )
 def test_what_cannot_be_right_about_a_body(changes: dict, kind: str) -> None:
     assert warned(**changes) == [kind]
+
+
+def test_persons_that_a_file_could_not_give_are_skipped_with_its_reason() -> None:
+    nobody = Keypoints(
+        COCO_17,
+        np.zeros((2, 17, 2), np.float32),
+        np.zeros((2, 17), np.float32),
+        problems={1: "its annotation is no object"},
+    )
+    skipped = plausible_keypoints(nobody, IMAGE_SIZE, KNOWN).skipped
+    assert skipped[0].reason.startswith("0 keypoints with confidence")
+    assert skipped[1] == (1, "its annotation is no object")

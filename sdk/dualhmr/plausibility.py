@@ -111,7 +111,7 @@ def plausible_keypoints(
         dropped = _drop_implausible(xy, confidence[person], keypoints.set.names, image_size)
         before = confidence[person].copy()
         confidence[person, dropped] = kept[person, dropped] = 0
-        reason = _skip_reason(
+        reason = keypoints.problems.get(person) or _skip_reason(
             xy, keypoints.confidence[person], before, confidence[person], image_size
         )
         if reason is not None:

@@ -56,7 +56,7 @@ def one_value_error(
 
 
 def read_json(path: str | os.PathLike[str], *, limit_bytes: int = 1 << 26) -> Any:
-    """The value in a file of JSON, in UTF-8.
+    """The value in a file of JSON, in UTF-8, -16 or -32, with a byte order mark or without.
 
     Raises OSError if the file cannot be opened, or ValueError if it is damaged, nested too deeply
     or larger than `limit_bytes`.
@@ -72,7 +72,7 @@ def parse_json(text: str | bytes) -> Any:
     Integers of more than 300 digits are refused: they take quadratic time and fit no float.
     """
     try:
-        text = text if isinstance(text, str) else text.decode("utf-8-sig")
+        text = text if isinstance(text, str) else text.decode(json.detect_encoding(text))
         return json.loads(text, parse_int=_integer)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error

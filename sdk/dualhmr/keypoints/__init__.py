@@ -12,6 +12,7 @@ from dualhmr.keypoints.sets import BODY_25 as BODY_25
 from dualhmr.keypoints.sets import COCO_17 as COCO_17
 from dualhmr.keypoints.sets import COCO_WHOLEBODY_133 as COCO_WHOLEBODY_133
 from dualhmr.keypoints.sets import HALPE_26 as HALPE_26
+from dualhmr.keypoints.sets import HALPE_136 as HALPE_136
 from dualhmr.keypoints.sets import KEYPOINT_SETS as KEYPOINT_SETS
 from dualhmr.keypoints.sets import SPIN_24 as SPIN_24
 from dualhmr.keypoints.sets import SPIN_49 as SPIN_49

@@ -2,33 +2,59 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dualhmr.keypoints.formats import (
-    check_category_names,
-    coco_persons,
-    openpose_persons,
-    results_persons,
+from dualhmr.keypoints.coco import coco_images
+from dualhmr.keypoints.detectors import array_images, mmpose_images, results_images
+from dualhmr.keypoints.frames import in_upright_image
+from dualhmr.keypoints.keypoints import MIN_CONFIDENCE, Keypoints, as_keypoints, check_unit_scale
+from dualhmr.keypoints.names import in_one_order
+from dualhmr.keypoints.openpose import is_openpose, openpose_images
+from dualhmr.keypoints.records import (
+    ImageRecord,
+    LowScoreError,
+    PersonError,
+    PersonRecord,
+    Points,
+    find_image,
 )
-from dualhmr.keypoints.keypoints import Keypoints, as_keypoints
 from dualhmr.keypoints.sets import KeypointSet
+from dualhmr.keypoints.sets import keypoint_set as set_of_name
+from dualhmr.untrusted import brief, read_json, read_npy
 
-# For photo.jpg, in order of preference.
-_FILE_PATTERNS = ("{stem}.json", "{stem}_keypoints.json", "{stem}.npy")
+MIN_PERSON_SCORE = 0.2
+"""Persons with a lower score of the detector are left out. It is below what detectors themselves
+show by default (0.25 Ultralytics, 0.3 MMPose, 0.5 Detectron2), and above their noise."""
+
+# For photo.jpg, in order of preference: OpenPose writes the second, MMPose's demos the third. The
+# first tells photo.jpg from photo.png.
+_FILE_PATTERNS = (
+    "{name}.json",
+    "{stem}.json",
+    "{stem}_keypoints.json",
+    "results_{stem}.json",
+    "{stem}.npy",
+)
+_MAX_BYTES = 2 * 1024**3
+"""COCO-WholeBody's annotations of 118,000 images, the largest that are known, are half of it."""
+_SCORES_LOOKED_AT = 1000
+"""So many persons tell on which scale the scores of a file are."""
 
 
 @dataclass(frozen=True)
 class KeypointFile:
     """A keypoint file, parsed once, from which the keypoints of many images can be taken.
 
-    Supported are COCO's person-keypoints annotations (COCO-WholeBody's too), COCO-style results
-    (AlphaPose), OpenPose's JSON, and arrays as `as_keypoints` takes them, in JSON or .npy.
+    Supported are COCO's person-keypoints annotations (COCO-WholeBody's too), results in COCO's
+    format (OpenPose, Detectron2, AlphaPose) or without image_id, the JSON of OpenPose, MMPose and
+    Ultralytics, and arrays as `as_keypoints` takes them, in JSON or .npy.
     """
 
     path: Path
@@ -39,36 +65,129 @@ class KeypointFile:
         *,
         image_name: str | None = None,
         image_size: tuple[int, int] | None = None,
+        exif_orientation: int = 1,
+        points_frame: str | None = None,
         keypoint_set: KeypointSet | str | None = None,
+        score_scale: float = 1.0,
+        min_confidence: float = MIN_CONFIDENCE,
+        min_person_score: float = MIN_PERSON_SCORE,
     ) -> Keypoints:
         """Return the keypoints of the persons in one image, in the file's order.
 
-        `image_name` is the image's name or path, needed for files of several images. With
-        `image_size` (width, height), pixels, a COCO file for another size is an error.
-        `keypoint_set` is inferred from the number of keypoints if left out.
+        Persons who cannot be read, or whose score is too low, are in their place with no keypoint
+        and with the reason in `Keypoints.problems`, so that the others keep their numbers.
 
-        Raises ValueError, naming the file, if it has no keypoints of this image.
+        Args:
+            image_name: The image's name or path, needed for files of several images.
+            image_size: Width and height of the upright image, pixels. A file for another size is
+                an error.
+            exif_orientation: EXIF's number, 1 to 8, if the image was turned upright by it.
+            points_frame: "upright" or "raw", the image that the file's points are of. None: what
+                fits; an error if both do.
+            keypoint_set: What the keypoints are. None: by the names in the file, or their number.
+            score_scale: The best score of the detector, by which scores are divided.
+            min_confidence: Keypoints with a lower score count as missing. Visibility flags (0, 1,
+                2) of annotations are no scores.
+            min_person_score: Persons with a lower score are left out; 0 keeps all.
+
+        Raises:
+            ValueError: The file has no keypoints of this image, names the file.
         """
-        content = self.content
+        wanted = None if keypoint_set is None else set_of_name(keypoint_set)
         try:
-            if not isinstance(content, dict):
-                records = isinstance(content, list) and content and isinstance(content[0], dict)
-                values = results_persons(content, image_name=image_name) if records else content
-            elif "annotations" in content:
-                values = coco_persons(content, image_name=image_name, image_size=image_size)
-            elif "people" in content:
-                values = openpose_persons(content)
-            else:
-                raise ValueError(
-                    f"unknown structure with {', '.join(list(content)[:5]) or 'nothing'}; "
-                    "expected COCO's 'images' and 'annotations' or OpenPose's 'people'"
-                )
-            keypoints = as_keypoints(values, keypoint_set=keypoint_set)
-            if isinstance(content, dict) and keypoint_set is None:
-                check_category_names(content, keypoints.set)
+            images = self._images
+            image = images[find_image(image_name, [each.name for each in images])]
+            persons = [_without_low_score(each, min_person_score) for each in image.persons()]
+            chosen, points, problems = in_one_order(persons, wanted)
+            if image.may_be_relative:
+                points = _in_pixels(points, image_size)
+            points = in_upright_image(
+                points,
+                image_size=image_size,
+                listed_size=image.size,
+                orientation=exif_orientation,
+                frame=points_frame,
+            )
+            flags = bool(np.isin(points[..., 2], (0, 1, 2)).all())
+            if not flags:
+                check_unit_scale(np.array([self._best_score]), score_scale)
+            keypoints = as_keypoints(
+                points,
+                keypoint_set=chosen,
+                score_scale=1.0 if flags else score_scale,
+                min_confidence=min_confidence,
+            )
         except (TypeError, ValueError) as error:
             raise ValueError(f"{self.path}: {error}") from error
-        return keypoints
+        return replace(keypoints, problems=problems)
+
+    @cached_property
+    def _images(self) -> list[ImageRecord]:
+        return _images(self.content)
+
+    @cached_property
+    def _best_score(self) -> float:
+        """The best of the file's first persons: all scores of one image may be low."""
+        everybody = chain.from_iterable(_persons(image) for image in self._images)
+        first = islice((each.points for each in everybody if len(each.points)), _SCORES_LOOKED_AT)
+        scores = np.concatenate([np.zeros(1), *(points[:, 2] for points in first)])
+        return 0.0 if np.isin(scores, (0, 1, 2)).all() else float(scores.max())
+
+
+def _images(content: Any) -> list[ImageRecord]:
+    """Recognise a layout. Raises ValueError for an unknown one."""
+    if isinstance(content, np.ndarray):
+        return array_images(content)
+    if isinstance(content, list):
+        if any(isinstance(each, dict) for each in chain(content, *_lists(content))):
+            return results_images(content)
+        return array_images(content)
+    if not isinstance(content, dict):
+        raise ValueError(f"keypoints must be numbers in lists or objects, but are {brief(content)}")
+    if "annotations" in content:
+        return coco_images(content)
+    if "instance_info" in content or "predictions" in content:
+        return mmpose_images(content)
+    if is_openpose(content) or (content and all(map(is_openpose, content.values()))):
+        return openpose_images(content)
+    if "keypoints" in content:
+        return results_images([content])
+    raise ValueError(
+        f"unknown structure with {', '.join(map(brief, list(content)[:5])) or 'nothing'}; expected "
+        "COCO's 'images' and 'annotations', OpenPose's 'people', or another detector's results"
+    )
+
+
+def _lists(values: list[Any]) -> list[list[Any]]:
+    return [value for value in values if isinstance(value, list)]
+
+
+def _persons(image: ImageRecord) -> list[PersonRecord]:
+    try:
+        return [person for person in image.persons() if isinstance(person, PersonRecord)]
+    except ValueError:
+        return []  # an error for who wants that image
+
+
+def _without_low_score(
+    person: PersonRecord | PersonError, least: float
+) -> PersonRecord | PersonError:
+    if isinstance(person, PersonRecord) and person.score is not None and person.score < least:
+        return LowScoreError(
+            f"its score {person.score:.2g} is below {least:g} (min_person_score, "
+            "--min-person-score)"
+        )
+    return person
+
+
+def _in_pixels(points: Points, image_size: tuple[int, int] | None) -> Points:
+    """Ultralytics' keypoints, which may be fractions of the image's size."""
+    xy = points[points[..., 2] > 0][:, :2]
+    if not len(xy) or xy.max() > 1 or xy.min() < 0:
+        return points
+    if image_size is None:
+        raise ValueError("its coordinates are fractions of the image's size: pass image_size")
+    return points * (*image_size, 1)
 
 
 def open_keypoint_file(path: str | os.PathLike[str]) -> KeypointFile:
@@ -89,14 +208,26 @@ def read_keypoints(
     *,
     image_name: str | None = None,
     image_size: tuple[int, int] | None = None,
+    exif_orientation: int = 1,
+    points_frame: str | None = None,
     keypoint_set: KeypointSet | str | None = None,
+    score_scale: float = 1.0,
+    min_confidence: float = MIN_CONFIDENCE,
+    min_person_score: float = MIN_PERSON_SCORE,
 ) -> Keypoints:
     """Return the keypoints of one image's persons from a file.
 
     `open_keypoint_file` and `KeypointFile.keypoints` in one; see there for arguments and errors.
     """
     return open_keypoint_file(path).keypoints(
-        image_name=image_name, image_size=image_size, keypoint_set=keypoint_set
+        image_name=image_name,
+        image_size=image_size,
+        exif_orientation=exif_orientation,
+        points_frame=points_frame,
+        keypoint_set=keypoint_set,
+        score_scale=score_scale,
+        min_confidence=min_confidence,
+        min_person_score=min_person_score,
     )
 
 
@@ -105,7 +236,8 @@ def keypoint_file_for(
 ) -> Path:
     """Return `folder_or_file` if it is a file, or else the image's keypoint file in that folder.
 
-    In a folder, photo.jpg has photo.json, photo_keypoints.json (OpenPose's) or photo.npy.
+    In a folder, photo.jpg has photo.jpg.json, photo.json, photo_keypoints.json (OpenPose's),
+    results_photo.json (MMPose's demos') or photo.npy, the first of these that exists.
     Raises FileNotFoundError, listing the names that were tried, if there is none.
     """
     place = Path(folder_or_file)
@@ -113,7 +245,8 @@ def keypoint_file_for(
         return place
     if not place.is_dir():
         raise FileNotFoundError(f"keypoint file or folder {place} does not exist")
-    names = [pattern.format(stem=Path(image_path).stem) for pattern in _FILE_PATTERNS]
+    image = Path(image_path)
+    names = [pattern.format(name=image.name, stem=image.stem) for pattern in _FILE_PATTERNS]
     for name in names:
         if (place / name).is_file():
             return place / name
@@ -121,23 +254,13 @@ def keypoint_file_for(
 
 
 def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON, or was cut short ({error})") from error
+    return read_json(path, limit_bytes=_MAX_BYTES)
 
 
 def _read_npy(path: Path) -> Any:
-    try:
-        # Mapping checks the size in the header against the file before any memory is allocated.
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OverflowError) as error:
-        raise ValueError(
-            f"{path} is not a .npy file of numbers, or was cut short ({error}); arrays of Python "
-            "objects are not read, save a float array"
-        ) from error
-    if not isinstance(mapped, np.ndarray):
-        raise ValueError(
-            f"{path} is a .npz archive, not a .npy file; save one array with numpy.save"
-        )
-    return np.array(mapped)
+    with path.open("rb") as file:
+        if file.read(2) == b"PK":
+            raise ValueError(
+                f"{path} is a .npz archive, not a .npy file; save one array with numpy.save"
+            )
+    return read_npy(path, limit_bytes=_MAX_BYTES)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ class Keypoints:
     `xy` is (P, K, 2) float32 in image pixels, (0, 0) the centre of the top-left pixel. `confidence`
     is (P, K) float32 in [0, 1]; where it is 0 the keypoint is missing and its `xy` is ignored.
     K and the order of keypoints are those of `set`. Use `as_keypoints` for other arrays.
+    `problems` says, for persons that a keypoint file has but that could not be read, why; they have
+    no keypoint.
 
     Raises TypeError for other dtypes, ValueError for other shapes and values.
     """
@@ -27,6 +29,7 @@ class Keypoints:
     set: KeypointSet
     xy: NDArray[np.float32]
     confidence: NDArray[np.float32]
+    problems: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, array in (("xy", self.xy), ("confidence", self.confidence)):
@@ -52,7 +55,12 @@ class Keypoints:
     def select(self, persons: Sequence[int]) -> Keypoints:
         """Return the keypoints of some persons, in the order of `persons`."""
         chosen = list(persons)
-        return Keypoints(self.set, self.xy[chosen], self.confidence[chosen])
+        problems = {
+            row: self.problems[person]
+            for row, person in enumerate(chosen)
+            if person in self.problems
+        }
+        return Keypoints(self.set, self.xy[chosen], self.confidence[chosen], problems)
 
 
 def check_finite(
@@ -127,7 +135,8 @@ def as_keypoints(
 
     confidence = np.where((xy == 0).all(axis=-1), np.float32(0), confidence)
     check_finite(xy, confidence, chosen)
-    clipped = np.clip(_on_unit_scale(confidence, score_scale), 0, 1)
+    check_unit_scale(confidence, score_scale)
+    clipped = np.clip(confidence / np.float32(score_scale), 0, 1)
     kept = np.where(clipped < np.float32(min_confidence), np.float32(0), clipped)
     return Keypoints(chosen, np.ascontiguousarray(xy), kept)
 
@@ -191,8 +200,8 @@ def _nobody(numbers: NDArray[np.float32], keypoint_set: KeypointSet | str | None
 _MAX_SCORE = 1.5
 
 
-def _on_unit_scale(confidence: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
-    """Confidences from 0 to about 1; ValueError where they are plainly on another scale."""
+def check_unit_scale(confidence: NDArray[np.floating[Any]], scale: float = 1.0) -> None:
+    """Raise ValueError if confidences, divided by `scale`, are not from 0 to about 1."""
     scaled = (confidence / np.float32(scale)).astype(np.float32)
     flags = np.isin(scaled, (0, 1, 2)).all()
     if not flags and scaled.max() > _MAX_SCORE:
@@ -201,7 +210,6 @@ def _on_unit_scale(confidence: NDArray[np.float32], scale: float) -> NDArray[np.
             "Pass score_scale (--score-scale), the best score that your detector gives: "
             "100 for percentages, about 6 for some of AlphaPose's models"
         )
-    return scaled
 
 
 def _with_person_axis(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -104,14 +104,18 @@ HALPE_26 = KeypointSet(
     ),
 )
 
-COCO_WHOLEBODY_133 = KeypointSet(
-    "coco_wholebody_133",
-    _COCO_NAMES
-    + _FOOT_NAMES
-    + tuple(f"face_{i}" for i in range(68))
+_FACE_AND_HAND_NAMES = (
+    tuple(f"face_{i}" for i in range(68))
     + tuple(f"left_hand_{i}" for i in range(21))
-    + tuple(f"right_hand_{i}" for i in range(21)),
+    + tuple(f"right_hand_{i}" for i in range(21))
 )
+
+COCO_WHOLEBODY_133 = KeypointSet(
+    "coco_wholebody_133", _COCO_NAMES + _FOOT_NAMES + _FACE_AND_HAND_NAMES
+)
+
+# AlphaPose's models of the whole body.
+HALPE_136 = KeypointSet("halpe_136", HALPE_26.names + _FACE_AND_HAND_NAMES)
 
 # The 24 points that SPIN's data set files annotate (joints 25-48 of its 49), for training.
 SPIN_24 = KeypointSet(
@@ -125,7 +129,10 @@ SPIN_24 = KeypointSet(
 )
 
 KEYPOINT_SETS: Mapping[str, KeypointSet] = MappingProxyType(
-    {each.name: each for each in (COCO_17, BODY_23, BODY_25, HALPE_26, COCO_WHOLEBODY_133)}
+    {
+        each.name: each
+        for each in (COCO_17, BODY_23, BODY_25, HALPE_26, COCO_WHOLEBODY_133, HALPE_136)
+    }
 )
 
 
