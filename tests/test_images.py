@@ -1,3 +1,5 @@
+import os
+import subprocess
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from dualhmr.images import IMAGE_SUFFIXES, list_images, load_image
+from dualhmr.image_files import list_images
+from dualhmr.images import load_image, read_image, upright_by_keypoints
 
 # The transposition that stores an upright picture with each EXIF orientation.
 STORED = {
@@ -220,49 +223,116 @@ def test_a_damaged_file_is_an_error_or_an_image(
     assert loaded.dtype == np.uint8
 
 
-@pytest.mark.parametrize("times", [1.5, 3])
 @pytest.mark.parametrize("action", ["error", "ignore"])
-def test_images_above_the_pixel_limit(
-    times: float, action: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_pixel_limit_is_twice_pillows_and_an_option(
+    action: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "bomb.png"
     Image.new("L", (300, 10)).save(path)
-    limit = int(3000 / times)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)
     with warnings.catch_warnings():
         warnings.simplefilter(action)
-        with pytest.raises(
-            ValueError, match=rf"bomb\.png .*3000 pixels.*MAX_IMAGE_PIXELS is {limit};"
-        ):
+        assert load_image(path).shape == (10, 300, 3)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+        with pytest.raises(ValueError, match=r"bomb\.png .*3000 pixels, the limit is 2000;.*max_p"):
             load_image(path)
-    assert limit == Image.MAX_IMAGE_PIXELS
+        assert load_image(path, max_pixels=3000).shape == (10, 300, 3)
+        with pytest.raises(ValueError, match="the limit is 2999"):
+            load_image(path, max_pixels=2999)
+    assert Image.MAX_IMAGE_PIXELS == 1000
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert load_image(path).shape == (10, 300, 3)
+    with Image.open(path) as opened, pytest.raises(ValueError, match="PIL image is too large"):
+        load_image(opened, max_pixels=10)
 
 
-def test_of_several_frames_the_first_is_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("limit", "error"), [(0, ValueError), (True, TypeError), (1e9, TypeError), ("9", TypeError)]
+)
+def test_limits_that_are_none(limit: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="max_pixels is"):
+        load_image(photo(), max_pixels=limit)
+
+
+@pytest.mark.parametrize("name", ["frames.gif", "frames.tiff", "frames.png", "frames.mpo"])
+def test_of_several_frames_the_first_is_taken_and_it_is_said(name: str, tmp_path: Path) -> None:
     frames = [Image.new("L", (4, 3), value) for value in (10, 200)]
-    for name in ("frames.gif", "frames.tiff"):
-        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
-        np.testing.assert_array_equal(load_image(tmp_path / name), 10)
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    image = read_image(tmp_path / name)
+    np.testing.assert_allclose(image.pixels.astype(int), 10, atol=1)
+    assert "several frames" in image.notes[0]
+    frames[0].save(tmp_path / "one.png")
+    assert read_image(tmp_path / "one.png").notes == ()
 
 
-def test_images_of_a_folder_are_listed_in_order(tmp_path: Path) -> None:
-    for name in ("b.JPG", "a.png", "._a.png", "c.txt", "d.tiff"):
-        (tmp_path / name).touch()
-    (tmp_path / "folder.jpg").mkdir()
-    assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JPG", "d.tiff"]
-    assert all(suffix == suffix.lower() for suffix in IMAGE_SUFFIXES)
+def turned_by_hand(value: int, *, size_in_exif: bool) -> Image.Image:
+    """The upright picture, with the EXIF of the file that it came from."""
+    stored, exif = oriented(value)
+    if size_in_exif:
+        exif.get_ifd(0x8769).update({0xA002: stored.width, 0xA003: stored.height})
+    stored.info["exif"] = exif.tobytes()
+    turn = {6: Image.Transpose.ROTATE_270, 8: Image.Transpose.ROTATE_90}.get(value, STORED[value])
+    return stored.copy() if turn is None else stored.transpose(turn)
 
 
-def test_folders_without_images(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no images in .*: no \.bmp"):
-        list_images(tmp_path)
-    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
-        list_images(tmp_path / "nowhere")
-    (tmp_path / "a.png").touch()
-    with pytest.raises(ValueError, match="is not a folder"):
-        list_images(tmp_path / "a.png")
+@pytest.mark.parametrize("value", STORED)
+def test_what_was_turned_by_hand_is_not_turned_twice_where_it_can_be_known(value: int) -> None:
+    image = read_image(turned_by_hand(value, size_in_exif=True))
+    if value in (2, 3, 4):  # the size stays the same
+        assert image.as_passed is not None
+        np.testing.assert_array_equal(image.as_passed, photo())
+    else:
+        np.testing.assert_array_equal(image.pixels, photo())
+        assert image.as_passed is None
+
+
+@pytest.mark.parametrize("value", STORED)
+@pytest.mark.parametrize("change", ["convert", "resize", "copy"])
+def test_what_was_changed_but_not_turned_is_turned(value: int, change: str) -> None:
+    stored, exif = oriented(value)
+    exif.get_ifd(0x8769).update({0xA002: stored.width, 0xA003: stored.height})
+    stored.info["exif"] = exif.tobytes()
+    changed = {
+        "convert": lambda: stored.convert("RGBA"),
+        "resize": lambda: stored.resize((3 * stored.width, 3 * stored.height), 0),
+        "copy": stored.copy,
+    }[change]()
+    expected = photo() if change != "resize" else photo().repeat(3, axis=0).repeat(3, axis=1)
+    np.testing.assert_array_equal(load_image(changed), expected)
+
+
+@pytest.mark.parametrize("value", STORED)
+def test_keypoints_decide_where_the_size_cannot(value: int) -> None:
+    image = read_image(turned_by_hand(value, size_in_exif=False))
+    corners = np.array([[[0, 0], [16, 0], [0, 11], [16, 11], [np.nan, 0]]])
+    pixels, warning = upright_by_keypoints(image, corners, np.ones(corners.shape[:2]))
+    if value == 1:
+        assert warning is None
+    else:
+        assert warning is not None
+        assert f"EXIF orientation ({value})" in warning
+        assert ("it was not turned by it, as the keypoints fit" in warning) == (value > 4)
+    if value not in (2, 3, 4):
+        np.testing.assert_array_equal(pixels, photo())
+    if value > 4:  # keypoints that fit in the turned picture only
+        pixels, warning = upright_by_keypoints(image, corners[..., ::-1], np.ones((1, 5)))
+        np.testing.assert_array_equal(pixels, image.pixels)
+        assert warning is not None
+        assert "it was turned by it, as the keypoints fit" in warning
+
+
+def test_postscript_in_a_pil_image_never_reaches_ghostscript(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_arguments: Any, **_options: Any) -> None:
+        raise AssertionError("a program was started")
+
+    path = tmp_path / "drawing.eps"
+    Image.fromarray(photo()).save(path)
+    monkeypatch.setattr(subprocess, "Popen", run)
+    monkeypatch.setattr(os, "system", run)
+    with Image.open(path) as opened, pytest.raises(ValueError, match="EPS, which is a drawing"):
+        load_image(opened)
 
 
 def test_real_photographs(shared_folder: Path) -> None:

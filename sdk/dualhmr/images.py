@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+from dualhmr.image_files import check_pixels, decode_image_file, decoding
+from dualhmr.image_files import list_images as list_images
 
 _EXIF_ORIENTATION = 0x0112
 # The operation that undoes each EXIF orientation; 1 is upright.
@@ -25,53 +26,84 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Those that exchange width and height.
+_QUARTER_TURNS = (5, 6, 7, 8)
+
+
+class LoadedImage(NamedTuple):
+    """An upright photograph, and what had to be decided to read it."""
+
+    pixels: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    notes: tuple[str, ...] = ()
+    """For people, e.g. that only the first of several frames is used."""
+    as_passed: NDArray[np.uint8] | None = None
+    """A PIL image's own pixels if its EXIF orientation may have been undone already."""
+    orientation: int = 1
+    """The EXIF orientation that `pixels` was turned by."""
 
 
 def load_image(
     image: str | os.PathLike[str] | Image.Image | NDArray[np.uint8],
+    *,
+    max_pixels: int | None = None,
 ) -> NDArray[np.uint8]:
     """Return an image as a contiguous (H, W, 3) uint8 RGB array.
 
     `image` is a path, a PIL image, or a uint8 array, (H, W, 3) RGB (for OpenCV's BGR pass
     `image[..., ::-1]`) or (H, W) grey; an array in the right layout is not copied.
 
-    Files and PIL images are turned upright by their EXIF orientation, so keypoints must refer to
-    the upright image. Transparent pixels are blended with white. Of 16 bits per channel the upper 8
-    are kept. Of several frames the current one is used, a file's first. Colour profiles are
-    ignored.
+    Files may be JPEG (MPO too), PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000, AVIF, and HEIC with the
+    extra `heic`; the content counts, not the name. Of several frames or pages a file's first is
+    used, of a HEIC the primary image, of a PIL image the current one. Transparent pixels are
+    blended with white. Of 16 bits per channel the upper 8 are kept. Colour profiles are ignored.
 
-    Raises FileNotFoundError for a missing file, TypeError for other types and dtypes, ValueError
-    for other shapes, files that cannot be decoded and images above Pillow's pixel limit.
+    Files and PIL images are turned upright by their EXIF orientation, so keypoints must refer to
+    the upright image. A PIL image that `rotate` or `transpose` returned still has the file's EXIF:
+    if the sizes in it show that the image was turned already, it is not turned again; if they
+    cannot show it, it is. `ImageOps.exif_transpose` or an array leaves no doubt.
+
+    `max_pixels` is the largest width times height that is decoded, by default what Pillow does not
+    refuse, twice `Image.MAX_IMAGE_PIXELS` (179 million).
+
+    Raises FileNotFoundError for a missing file, ImportError for HEIC without pillow-heif, TypeError
+    for other types and dtypes, ValueError for other shapes, files that cannot be decoded and images
+    above the limit.
     """
+    return read_image(image, max_pixels=max_pixels).pixels
+
+
+def read_image(
+    image: str | os.PathLike[str] | Image.Image | NDArray[np.uint8],
+    *,
+    max_pixels: int | None = None,
+) -> LoadedImage:
+    """Return what `load_image` does, with what had to be decided on the way."""
+    limit = _limit(max_pixels)
     if isinstance(image, np.ndarray):
-        return _from_array(image)
+        return LoadedImage(_from_array(image))
     if isinstance(image, Image.Image):
-        return _from_pil(image)
+        return _from_pil(image, limit)
     if isinstance(image, str | os.PathLike):
-        return _from_file(Path(image))
+        path = Path(image)
+        decoded, several = decode_image_file(path, limit)
+        notes = (f"{path.name} has several frames; one is used, the first or primary",)
+        orientation = _orientation(decoded)
+        pixels = _turned(_as_rgb(decoded, str(path)), orientation)
+        return LoadedImage(pixels, notes if several else (), orientation=orientation)
     raise TypeError(
         f"image of type {type(image).__name__}; expected a path, a PIL image or a uint8 array"
     )
 
 
-def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return the files in a folder with one of `IMAGE_SUFFIXES`, sorted, without hidden ones.
-
-    Raises FileNotFoundError for a missing folder or one without images, ValueError for a file.
-    """
-    folder = Path(folder)
-    if not folder.exists():
-        raise FileNotFoundError(f"image folder {folder} does not exist")
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder")
-    images = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and path.name[0] != "."
-    )
-    if not images:
-        raise FileNotFoundError(f"no images in {folder}: no {', '.join(IMAGE_SUFFIXES)}")
-    return images
+def _limit(max_pixels: int | None) -> int | None:
+    if max_pixels is None:
+        return None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
+    if isinstance(max_pixels, bool) or not isinstance(max_pixels, Integral):
+        raise TypeError(f"max_pixels is {max_pixels!r}, expected a whole number of pixels")
+    if max_pixels < 1:
+        raise ValueError(f"max_pixels is {max_pixels}, expected at least 1")
+    return int(max_pixels)
 
 
 def _from_array(image: NDArray[Any]) -> NDArray[np.uint8]:
@@ -96,58 +128,97 @@ def _from_array(image: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image)
 
 
-def _from_file(path: Path) -> NDArray[np.uint8]:
-    if not path.exists():
-        raise FileNotFoundError(f"image file {path} does not exist")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not an image; list_images finds the images in it")
-    with _decoding(str(path)), Image.open(path) as image:
-        # Pillow only warns between its limit and twice that.
-        limit, pixels = Image.MAX_IMAGE_PIXELS, image.width * image.height
-        if limit is not None and pixels > limit:
-            raise Image.DecompressionBombError(f"Image size ({pixels} pixels).")
+def _from_pil(image: Image.Image, limit: int | None) -> LoadedImage:
+    name = "the PIL image"
+    if isinstance(image, ImageFile.ImageFile):
+        check_pixels(image.size, limit, name)
+        # Pillow decodes these on first use, PostScript by running Ghostscript.
+        if isinstance(image, ImageFile.StubImageFile) or (image.format == "EPS" and image.tile):
+            raise ValueError(f"{name} is {image.format}, which is a drawing; convert it to PNG")
+    with decoding(name):
         image.load()
-    return _upright_rgb(image, str(path))
+    orientation, rgb = _orientation(image), _as_rgb(image, name)
+    turned = None if isinstance(image, ImageFile.ImageFile) else _already_turned(image, orientation)
+    if turned:
+        return LoadedImage(np.array(rgb))
+    pixels = _turned(rgb, orientation)
+    # What an opened file holds is as the file has it, so its EXIF is right.
+    if orientation == 1 or turned is False or isinstance(image, ImageFile.ImageFile):
+        return LoadedImage(pixels, orientation=orientation)
+    return LoadedImage(pixels, (), np.array(rgb), orientation)
 
 
-def _from_pil(image: Image.Image) -> NDArray[np.uint8]:
-    with _decoding("the PIL image"):
-        image.load()
-    return _upright_rgb(image, "the PIL image")
-
-
-@contextmanager
-def _decoding(name: str) -> Iterator[None]:
-    """Turn what Pillow raises into errors that name the image."""
-    try:
-        yield
-    # The warning is an error only if the user turned warnings into errors.
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        limit = Image.MAX_IMAGE_PIXELS
-        raise ValueError(
-            f"{name} is too large: {error} PIL.Image.MAX_IMAGE_PIXELS is {limit}; make it smaller"
-        ) from error
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not an image in a format that Pillow knows") from error
-    except PermissionError:
-        raise
-    except Exception as error:  # Pillow's decoders raise many types
-        raise ValueError(
-            f"{name} cannot be decoded; it is damaged or cut short ({error})"
-        ) from error
-
-
-def _upright_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
-    rgb, turn = _as_rgb(image, name), _UPRIGHT.get(_orientation(image))
+def _turned(rgb: Image.Image, orientation: int) -> NDArray[np.uint8]:
+    turn = _UPRIGHT.get(orientation)
     return np.array(rgb if turn is None else rgb.transpose(turn))
 
 
+def _already_turned(image: Image.Image, orientation: int) -> bool | None:
+    """Whether a PIL image made from another one was turned since; None where that is unknown.
+
+    EXIF has the size of the pixels in the file. Its aspect is that of the image, or the inverse
+    after a quarter turn; after cropping, neither.
+    """
+    size = _exif_size(image)
+    if orientation not in _QUARTER_TURNS or size is None:
+        return None
+    aspect, stored = np.log(image.width / image.height), np.log(size[0] / size[1])
+    # A resized image's sides are rounded to whole pixels.
+    slack = 0.01 + 0.5 / min(image.size)
+    as_stored, inverse = abs(aspect - stored) < slack, abs(aspect + stored) < slack
+    return None if as_stored == inverse else bool(inverse)
+
+
+def _exif_size(image: Image.Image) -> tuple[int, int] | None:
+    """The (width, height) in a photograph's EXIF, which stay when the image is changed."""
+    try:
+        exif = image.getexif()
+        camera = exif.get_ifd(0x8769)
+        sizes = [(camera.get(0xA002), camera.get(0xA003)), (exif.get(0x100), exif.get(0x101))]
+    except Exception:  # a photograph with damaged metadata is still a photograph
+        return None
+    for width, height in sizes:
+        if isinstance(width, int) and isinstance(height, int) and min(width, height) > 0:
+            return width, height
+    return None
+
+
+def upright_by_keypoints(
+    image: LoadedImage, xy: npt.NDArray[Any], confidence: npt.NDArray[Any]
+) -> tuple[NDArray[np.uint8], str | None]:
+    """Decide by keypoints whether a PIL image had been turned, where nothing else can show it.
+
+    xy (P, K, 2) in pixels, confidence (P, K). Returns the pixels, and a warning if there is doubt.
+    """
+    if image.as_passed is None:
+        return image.pixels, None
+    points = xy[(confidence > 0) & np.isfinite(xy).all(axis=-1)]
+    inside_turned, inside_passed = (
+        np.count_nonzero(
+            ((points > -1) & (points < (pixels.shape[1], pixels.shape[0]))).all(axis=-1)
+        )
+        for pixels in (image.pixels, image.as_passed)
+    )
+    better = ", as the keypoints fit better so"
+    if inside_passed > inside_turned:
+        pixels, done = image.as_passed, f"it was not turned by it{better}"
+    else:
+        pixels, done = image.pixels, "it was turned by it"
+        done += better if inside_turned > inside_passed else ""
+    return pixels, (
+        "the PIL image was made from another one and kept its EXIF orientation "
+        f"({image.orientation}); {done}; to leave no doubt pass numpy.asarray(image), or use "
+        "ImageOps.exif_transpose"
+    )
+
+
 def _orientation(image: Image.Image) -> int:
+    """The image's EXIF orientation, 1 to 8; 1, upright, if it has none."""
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # a photograph with damaged metadata is still a photograph
         return 1
-    return orientation if isinstance(orientation, int) else 1
+    return orientation if isinstance(orientation, int) and orientation in _UPRIGHT else 1
 
 
 def _as_rgb(image: Image.Image, name: str) -> Image.Image:
