@@ -1,9 +1,13 @@
+import errno
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from dualhmr import files
 from dualhmr.files import atomic_path, markdown_table, sha256, write_json
 
 
@@ -101,3 +105,44 @@ def test_the_hash_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"abc" * 1_000_000)
     assert sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_full_disk_names_the_file(tmp_path: Path, code: int, named: bool) -> None:
+    target = tmp_path / "result.npz"
+    target.write_text("old")
+    message = rf"{os.strerror(code)}.*result\.npz"
+    with pytest.raises(OSError, match=message) as caught, atomic_path(target) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise OSError(code, os.strerror(code), *([str(temporary)] if named else []))
+    assert caught.value.errno == code
+    assert caught.value.filename == str(target)
+    assert target.read_text() == "old"
+    assert listing(tmp_path) == ["result.npz"]
+
+
+def test_the_files_of_a_killed_process_are_swept_by_the_next(tmp_path: Path) -> None:
+    killed = """
+import os, sys
+from pathlib import Path
+from dualhmr.files import atomic_path
+with atomic_path(Path(sys.argv[1]) / "big.npz") as temporary:
+    temporary.write_text("half")
+    os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", killed, str(tmp_path)], check=False)
+    (left,) = listing(tmp_path)
+    parent = left.replace(left.split("-")[3], str(os.getppid()))
+    (tmp_path / parent).touch()  # of a process that runs
+    (tmp_path / ".mine.npz").touch()
+    files._sweep_once.cache_clear()
+    with atomic_path(tmp_path / "other.npz") as temporary:
+        temporary.write_text("whole")
+    assert listing(tmp_path) == sorted([parent, ".mine.npz", "other.npz"])
+    long_ago = 1_000_000
+    os.utime(tmp_path / parent, (long_ago, long_ago))
+    files._sweep_once.cache_clear()
+    with atomic_path(tmp_path / "other.npz") as temporary:
+        temporary.write_text("whole")
+    assert listing(tmp_path) == [".mine.npz", "other.npz"]

@@ -4,8 +4,12 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
+import re
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -16,11 +20,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary name lies in the same folder, so that the final rename cannot cross file
     systems, and keeps the suffix, so that libraries that choose a format by it still can.
     It names no file yet: the block creates the file, with the usual permissions.
+    What killed processes left in the folder is deleted first.
 
     Raises:
         FileNotFoundError: the folder to write in does not exist.
         IsADirectoryError: `path` is a folder.
         PermissionError: the file may not be written there; it names `path`.
+        OSError: the disk is full, and the like; it names `path`.
     """
     target = Path(path)
     if not target.parent.is_dir():
@@ -29,18 +35,60 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         )
     if target.is_dir():
         raise IsADirectoryError(f"cannot write {target}: it is a folder, a file name is needed")
-    temporary = target.with_name(f".{target.stem[:40]}.{uuid.uuid4().hex}{target.suffix}")
+    _sweep_once(target.parent.resolve())
+    temporary = target.with_name(
+        f".{target.stem[:40]}.{_TEMPORARY}-{_host()}-{os.getpid()}-{uuid.uuid4().hex}{target.suffix}"
+    )
     try:
         yield temporary
         temporary.replace(target)
-    except PermissionError as error:
-        if error.filename is not None and Path(error.filename) == temporary:
-            raise PermissionError(
-                error.errno, f"no permission to write in the folder {target.parent}", str(target)
-            ) from error
-        raise
+    except OSError as error:
+        # Libraries raise it for the temporary file or for no file: a full disk has no name.
+        if error.errno is None or str(error.filename or temporary) != str(temporary):
+            raise
+        reason = f"cannot write the file: {error.strerror}"
+        if isinstance(error, PermissionError):
+            reason = f"no permission to write in the folder {target.parent}"
+        raise OSError(error.errno, reason, str(target)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # an error of the block is the one that matters
+            temporary.unlink(missing_ok=True)
+
+
+_TEMPORARY = "dualhmr-temporary"
+_LEFTOVER = re.compile(rf"\..*\.{_TEMPORARY}-([0-9a-f]+)-(\d+)-[0-9a-f]{{32}}")
+_LEFTOVER_SECONDS = 24 * 3600
+"""After which a temporary file is one of a killed process, where nothing else can show it."""
+
+
+@lru_cache(maxsize=4096)
+def _sweep_once(folder: Path) -> None:
+    """Delete the temporary files of killed processes, before this process writes into a folder."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            leftover = _LEFTOVER.match(path.name)
+            if leftover and _is_abandoned(path, leftover[1], int(leftover[2])):
+                path.unlink(missing_ok=True)
+
+
+def _is_abandoned(path: Path, host: str, process: int) -> bool:
+    if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
+        return True
+    # On Windows a signal of 0 is not a question: it ends the process.
+    if host != _host() or os.name == "nt" or process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -58,7 +58,7 @@ class PersonWarning(NamedTuple):
     """Index among the persons given."""
     kind: str
     """For programs: `dropped_keypoints`, `outside_image`, `behind_camera`, `too_near`,
-    `body_size`, `poor_fit` or `worse_than_start`."""
+    `body_size`, `poor_fit`, `worse_than_start`, or `orientation` (of the whole photograph)."""
     message: str
     """For people."""
 

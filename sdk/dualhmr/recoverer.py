@@ -22,7 +22,7 @@ from dualhmr.body.files import matching_arrays
 from dualhmr.bundle import Bundle, open_bundle
 from dualhmr.camera import default_focal_length, image_center
 from dualhmr.engines import AUTO, EngineOptions, open_networks
-from dualhmr.images import load_image
+from dualhmr.images import read_image, upright_by_keypoints
 from dualhmr.keypoints import MIN_CONFIDENCE, KeypointSet, as_keypoints
 from dualhmr.person import (
     AdaptedPerson,
@@ -34,6 +34,7 @@ from dualhmr.person import (
 )
 from dualhmr.person_fitting import choose_adaptation, open_person_fitter
 from dualhmr.plausibility import (
+    PersonWarning,
     PlausibleKeypoints,
     body_warnings,
     check_keypoint_names,
@@ -129,7 +130,7 @@ class Recoverer:
         """Recovers the persons in one photograph; see `dualhmr.recover` for the arguments."""
         timings: dict[str, float] = {}
         with _timed(timings, "prepare"):
-            image = load_image(image)
+            photo = read_image(image)
             everybody = as_keypoints(
                 keypoints,
                 scores=scores,
@@ -139,17 +140,22 @@ class Recoverer:
             )
             known = body_keypoints(self.body)
             check_keypoint_names(everybody.set, known)
-            height, width = image.shape[:2]
+            pixels, doubt = upright_by_keypoints(photo, everybody.xy, everybody.confidence)
+            height, width = pixels.shape[:2]
             camera = _image_camera(width, height, focal_length, principal_point)
             chosen_schedule = self._schedule(schedule, max_steps)
             plausible = plausible_keypoints(everybody, (width, height), known)
+            if doubt is not None:
+                plausible.warnings.extend(
+                    PersonWarning(person, "orientation", doubt) for person in plausible.persons
+                )
             observed = [
                 observe_person(plausible.of_body, person, *camera) for person in plausible.persons
             ]
         adapted = []
         for person in observed:
             with _timed(timings, "networks"):
-                evidence = run_frozen_networks(image, person, self._networks, self.bundle.manifest)
+                evidence = run_frozen_networks(pixels, person, self._networks, self.bundle.manifest)
             with _timed(timings, "adaptation"):
                 adapted.append(self._fitter.adapt(evidence, chosen_schedule))
         with _timed(timings, "mesh"):
@@ -243,7 +249,8 @@ def recover(
     To recover from many photographs, build a `Recoverer` once.
 
     Args:
-        image: A path, a PIL image or an (H, W, 3) uint8 RGB array. EXIF orientation is applied.
+        image: A path, a PIL image or an (H, W, 3) uint8 RGB array. EXIF orientation is applied;
+            see `load_image` for images that were turned by hand.
         keypoints: (K, 2), (K, 3) with confidences, or the same for P persons, in image pixels;
             (0, 0) is the centre of the top-left pixel.
         scores: (K,) or (P, K) confidences, for detectors that return them separately (rtmlib).

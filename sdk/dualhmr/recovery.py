@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.files import read_body
 from dualhmr.files import atomic_path
-from dualhmr.images import load_image
+from dualhmr.images import read_image, upright_by_keypoints
 from dualhmr.keypoints import Keypoints
 from dualhmr.person import FloatArray, StepTrace, place_bodies
 from dualhmr.plausibility import PersonWarning, SkippedPerson
@@ -126,13 +126,15 @@ class Recovery:
         for a missing folder, and PermissionError.
         """
         path = Path(path)
-        if path.suffix == ".npz":
-            with atomic_path(path) as temporary:
-                np.savez_compressed(temporary, **self._arrays())  # type: ignore[arg-type]
+        suffix = path.suffix.lower()
+        if suffix == ".npz":
+            # Into a file, as NumPy adds ".npz" to every other name, ".NPZ" too.
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, **self._arrays())  # type: ignore[arg-type]
             return
         from dualhmr.rendering import MESH_SUFFIXES, write_mesh
 
-        if path.suffix not in MESH_SUFFIXES:
+        if suffix not in MESH_SUFFIXES:
             suffixes = ", ".join((".npz", *MESH_SUFFIXES))
             raise ValueError(f"cannot save {path}: its suffix must be one of {suffixes}")
         write_mesh(path, self.vertices, self.faces, numbers=self.persons.tolist())
@@ -146,7 +148,7 @@ class Recovery:
 
         dots = np.concatenate([self.keypoints.xy, self.keypoints.confidence[..., None]], axis=2)
         return rendering.overlay(
-            load_image(image),
+            self._upright(image),
             self.vertices,
             self.faces,
             focal_length=self.focal_length,
@@ -154,33 +156,50 @@ class Recovery:
             keypoints=dots if keypoints else None,
         )
 
-    def step_strip(self, image: Any, person: int = 0) -> npt.NDArray[np.uint8]:
+    def step_strip(
+        self, image: Any, person: int = 0, *, panel_height: int = 360
+    ) -> npt.NDArray[np.uint8]:
         """One person after 0, 1, 2, ... steps, side by side, as RGB (as in the paper's Fig. 4).
 
-        The last panel is the recovered mesh, the best iterate.
+        `person` counts the recovered ones; its number in `persons` is written below the photograph
+        if there are several. The last panel is the recovered mesh, the best iterate.
         """
         from dualhmr import rendering
 
+        several = len(self) + len(self.skipped) > 1
+        steps = int(self.best_step[person]) + 1
+        shown, words = rendering.shown_steps(steps), rendering.step_words(steps)
         return rendering.step_strip(
-            load_image(image),
-            self.step_vertices(person),
+            self._upright(image),
+            self._posed(person, shown),
             self.faces,
             focal_length=float(self.focal_length[person]),
             principal_point=self.principal_point[person],
+            labels=[words[step] for step in shown],
+            title=f"person {self.persons[person]}" if several else "input",
+            panel_height=panel_height,
         )
 
     def step_vertices(self, person: int = 0) -> FloatArray:
         """(S, V, 3) one person at the start and after every step up to the best, camera frame."""
+        return self._posed(person, list(range(int(self.best_step[person]) + 1)))
+
+    def _posed(self, person: int, steps: list[int]) -> FloatArray:
         if self.body is None:
             raise ValueError(
                 "this recovery was unpickled without its body; draw the steps where it was made"
             )
         trace = self.traces[person]
-        shown = slice(0, int(self.best_step[person]) + 1)
         vertices, _ = place_bodies(
-            self.body, trace.rotations[shown], trace.betas[shown], trace.translation[shown]
+            self.body, trace.rotations[steps], trace.betas[steps], trace.translation[steps]
         )
         return vertices
+
+    def _upright(self, image: Any) -> npt.NDArray[np.uint8]:
+        pixels, _ = upright_by_keypoints(
+            read_image(image), self.keypoints.xy, self.keypoints.confidence
+        )
+        return pixels
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         history = np.full(
@@ -218,26 +237,54 @@ _WITHOUT_PERSON_AXIS = {
 """Fields of `Recovery` that have no person axis, or know themselves how to be selected from."""
 
 
-def write_outputs(recovery: Recovery, image: npt.NDArray[np.uint8], folder: Path) -> list[Path]:
-    """Writes recovery.npz, overlay.png, steps.png and mesh.glb into `folder`; returns their paths.
+OUTPUTS = {
+    "npz": "recovery.npz",
+    "overlay": "overlay.png",
+    "steps": "steps.png",
+    "glb": "mesh.glb",
+}
+"""The files that `write_outputs` can write."""
 
-    `steps.png` has a strip for every person. Raises OSError if a file cannot be written.
+# Of the strips of all persons, one below the other.
+_STRIPS_HEIGHT = 4000
+_PANEL_HEIGHTS = (64, 360)
+
+
+def write_outputs(
+    recovery: Recovery,
+    image: npt.NDArray[np.uint8],
+    folder: Path,
+    outputs: Collection[str] = tuple(OUTPUTS),
+) -> list[Path]:
+    """Writes the chosen ones of `OUTPUTS` into `folder`; returns their paths.
+
+    `steps.png` has a strip for every person, smaller ones for many persons. Every file is written
+    completely or not at all. Raises OSError, naming the file, if one cannot be written.
     """
     from dualhmr.rendering import write_png
 
-    overlay = recovery.overlay(image, keypoints=True)
-    strips = _stack([recovery.step_strip(image, person) for person in range(len(recovery))])
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / name for name in ("recovery.npz", "overlay.png", "steps.png", "mesh.glb")]
-    recovery.save(paths[0])
-    write_png(paths[1], overlay)
-    write_png(paths[2], strips)
-    recovery.save(paths[3])
-    return paths
+    paths = {output: folder / name for output, name in OUTPUTS.items() if output in outputs}
+    for output, path in paths.items():
+        if output == "overlay":
+            write_png(path, recovery.overlay(image, keypoints=True))
+        elif output == "steps":
+            write_png(path, _all_strips(recovery, image))
+        else:
+            recovery.save(path)
+    return list(paths.values())
 
 
-def _stack(pictures: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
-    """One below the other; narrower ones are padded with white."""
+def _all_strips(recovery: Recovery, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """One below the other, narrower ones padded with white; without persons the photograph."""
+    if len(recovery) == 0:
+        return image
+    low, high = _PANEL_HEIGHTS
+    panel_height = min(max(_STRIPS_HEIGHT // len(recovery), low), high)
+    pictures = [
+        recovery.step_strip(image, person, panel_height=panel_height)
+        for person in range(len(recovery))
+    ]
     width = max(picture.shape[1] for picture in pictures)
     padded = [
         np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255)

@@ -259,3 +259,44 @@ def test_the_function_is_the_object(photo: Photo, keypoints: Keypoints) -> None:
     recovery = recover(photo, keypoints.xy, scores=scores, max_steps=2, backend="torch")
     assert recovery.steps.tolist() == [2]
     assert recovery.engine.startswith("torch")
+
+
+@pytest.mark.parametrize("value", [3, 6, 8])
+@pytest.mark.parametrize("size_in_exif", [True, False])
+def test_a_photograph_that_was_turned_by_hand(
+    recoverer: Recoverer, photo: Photo, keypoints: Keypoints, value: int, size_in_exif: bool
+) -> None:
+    wide = np.concatenate([photo, photo[:, ::-1]], axis=1)
+    back = {
+        3: Image.Transpose.ROTATE_180,
+        6: Image.Transpose.ROTATE_90,
+        8: Image.Transpose.ROTATE_270,
+    }
+    forth = {
+        3: Image.Transpose.ROTATE_180,
+        6: Image.Transpose.ROTATE_270,
+        8: Image.Transpose.ROTATE_90,
+    }
+    stored, exif = Image.fromarray(wide).transpose(back[value]), Image.Exif()
+    exif[0x0112] = value
+    if size_in_exif:
+        exif.get_ifd(0x8769).update({0xA002: stored.width, 0xA003: stored.height})
+    stored.info["exif"] = exif.tobytes()
+    mirrored = keypoints.xy.copy()
+    mirrored[..., 0] = wide.shape[1] - 1 - mirrored[..., 0]
+    twice = Keypoints(
+        keypoints.set,
+        np.concatenate([keypoints.xy, mirrored]),
+        np.concatenate([keypoints.confidence] * 2),
+    )
+    upright = stored.transpose(forth[value])
+    recovery = recoverer.recover(upright, twice, max_steps=0)
+    said = [warning for warning in recovery.warnings if warning.kind == "orientation"]
+    if value == 3:  # nothing can show it: the rule holds, and it is said of everybody
+        expected = recoverer.recover(wide[::-1, ::-1], twice, max_steps=0)
+        assert [warning.person for warning in said] == [0, 1]
+    else:
+        expected = recoverer.recover(wide, twice, max_steps=0)
+        assert bool(said) != size_in_exif
+        assert recovery.overlay(upright).shape[0] == 512
+    np.testing.assert_array_equal(recovery.vertices, expected.vertices)

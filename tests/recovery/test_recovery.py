@@ -1,12 +1,18 @@
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import trimesh
 from numpy.typing import NDArray
+from PIL import Image
 
-from dualhmr import Recoverer, Recovery
+import dualhmr.recovery as recovery_module
+from dualhmr import Recoverer, Recovery, rendering
 from dualhmr.keypoints import Keypoints
+from dualhmr.recovery import OUTPUTS, write_outputs
+from dualhmr.rendering import meshes
 
 SAVED = (
     "vertices",
@@ -89,3 +95,81 @@ def test_pictures(recovery: Recovery, photo: NDArray[np.uint8]) -> None:
     assert 0.1 < changed.mean() < 0.9
     strip = recovery.step_strip(photo, 1)
     assert strip.shape[1] > strip.shape[0]
+
+
+@pytest.mark.parametrize("name", ["body.GLB", "body.Npz", "body.OBJ"])
+def test_suffixes_in_any_case(recovery: Recovery, name: str, tmp_path: Path) -> None:
+    recovery.save(tmp_path / name)
+    recovery.save(tmp_path / f"lower{Path(name).suffix.lower()}")
+    first, second = sorted(tmp_path.iterdir())
+    assert first.stat().st_size == second.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("chosen", [["npz"], ["glb", "npz"], ["overlay"], [], list(OUTPUTS)])
+def test_only_the_chosen_outputs_are_made(
+    recovery: Recovery,
+    photo: NDArray[np.uint8],
+    chosen: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = []
+    monkeypatch.setattr(Recovery, "overlay", lambda *_, **__: drawn.append("overlay") or photo)
+    monkeypatch.setattr(Recovery, "step_strip", lambda *_, **__: drawn.append("steps") or photo)
+    written = write_outputs(recovery, photo, tmp_path / "out", chosen)
+    assert {path.name for path in written} == {OUTPUTS[output] for output in chosen}
+    assert sorted(written) == sorted((tmp_path / "out").iterdir())
+    assert set(drawn) == {"overlay", "steps"} & set(chosen)
+
+
+def test_pictures_of_many_people_cost_little_more_than_those_of_a_few(
+    recovery: Recovery, photo: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 40
+    many = repeated(recovery[0], count)
+    pixels, posed = [], []
+    blend, place = meshes._blend, recovery_module.place_bodies
+
+    def counting_blend(window: NDArray[np.uint8], *rest: Any) -> None:
+        pixels.append(window.shape[0] * window.shape[1])
+        blend(window, *rest)
+
+    def counting_place(body: Any, rotations: Any, *rest: Any) -> Any:
+        posed.append(len(rotations))
+        return place(body, rotations, *rest)
+
+    monkeypatch.setattr(meshes, "_blend", counting_blend)
+    monkeypatch.setattr(recovery_module, "place_bodies", counting_place)
+    write_outputs(many, photo, tmp_path, ["steps"])
+    with Image.open(tmp_path / "steps.png") as steps:
+        assert steps.height < 5000
+    # As many as in 8 strips of one person's height.
+    assert sum(pixels) < 8 * 6 * 360 * 360
+    assert sum(posed) <= 6 * count
+
+
+def test_the_strips_carry_the_persons_numbers(
+    recovery: Recovery, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = []
+    monkeypatch.setattr(
+        rendering, "step_strip", lambda *_, title, **__: titles.append(title) or photo
+    )
+    recovery.step_strip(photo, 1)
+    replace(recovery[1], skipped=()).step_strip(photo)
+    renumbered = replace(recovery, persons=np.array([4, 7]))
+    renumbered.step_strip(photo, 1)
+    assert titles == [f"person {recovery.persons[1]}", "input", "person 7"]
+
+
+def repeated(one: Recovery, count: int) -> Recovery:
+    """A recovery of one person, many times."""
+    fields = {
+        name: np.repeat(value, count, axis=0)
+        for name, value in vars(one).items()
+        if isinstance(value, np.ndarray) and name != "faces"
+    }
+    for name in ("loss_history", "stop_reason", "traces"):
+        fields[name] = getattr(one, name) * count
+    fields["persons"] = np.arange(count)
+    return replace(one, **fields, keypoints=one.keypoints.select([0] * count))

@@ -5,4 +5,6 @@ from dualhmr.rendering.mesh_files import write_mesh as write_mesh
 from dualhmr.rendering.meshes import render_meshes as render_meshes
 from dualhmr.rendering.overlay import overlay as overlay
 from dualhmr.rendering.pictures import write_png as write_png
+from dualhmr.rendering.strip import shown_steps as shown_steps
 from dualhmr.rendering.strip import step_strip as step_strip
+from dualhmr.rendering.strip import step_words as step_words

@@ -45,6 +45,7 @@ def step_strip(
     labels: Sequence[str] | None = None,
     colour: ArrayLike | None = None,
     opacity: float = 0.9,
+    title: str = "input",
     panel_height: int = 360,
     max_panels: int = 7,
 ) -> NDArray[np.uint8]:
@@ -63,6 +64,7 @@ def step_strip(
         labels: S short words; "step 0", "step 1", ..., "final" by default.
         colour: (3,) sRGB in [0, 1]; the palette's first by default.
         opacity: of the meshes, 0 to 1.
+        title: below the first panel, the input.
         panel_height: pixels.
         max_panels: at most so many panels, the input's included; at least 2.
 
@@ -81,7 +83,7 @@ def step_strip(
     steps = len(scene.vertices)
     if steps == 0:
         raise ValueError("step_vertices must hold at least one step, got none")
-    words = _step_words(steps) if labels is None else list(labels)
+    words = step_words(steps) if labels is None else list(labels)
     if len(words) != steps:
         raise ValueError(f"labels must be {steps}, one a step, got {len(words)}")
     if panel_height < 16 or max_panels < 2:
@@ -89,13 +91,13 @@ def step_strip(
             "panel_height must be at least 16 and max_panels at least 2, "
             f"got {panel_height} and {max_panels}"
         )
-    shown = _shown_steps(steps, max_panels - 1)
+    shown = shown_steps(steps, max_panels)
     crop = _crop_around(scene.select(shown), image.shape[0], image.shape[1])
     scale = panel_height / crop.height
     width = max(round(crop.width * scale), 1)
     panel = resize(_cut(image, crop), panel_height, width)
     near = scene.resampled(scale, left=crop.left, top=crop.top)
-    panels = [_with_words(panel, "input")]
+    panels = [_with_words(panel, title)]
     for step in shown:
         drawn = panel.copy()
         colours = None if colour is None else np.asarray(colour)[None]
@@ -104,15 +106,17 @@ def step_strip(
     return _in_a_row(panels, round(GAP * panel_height))
 
 
-def _step_words(steps: int) -> list[str]:
+def step_words(steps: int) -> list[str]:
+    """The labels of so many steps, the start included."""
     words = [f"step {step}" for step in range(steps)]
     if steps > 1:
         words[-1] = "final"
     return words
 
 
-def _shown_steps(steps: int, room: int) -> list[int]:
-    return [*range(min(room, steps) - 1), steps - 1]
+def shown_steps(steps: int, max_panels: int = 7) -> list[int]:
+    """Those of so many steps that a strip of `max_panels` shows: the first ones and the last."""
+    return [*range(min(max_panels - 1, steps) - 1), steps - 1]
 
 
 def _crop_around(scene: Scene, height: int, width: int) -> Crop:
