@@ -27,6 +27,7 @@ LAYERS = (
         "rotations",
         "camera",
         "crop",
+        "image_files",
         "images",
         "keypoints",
     },
