@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers.narrow_networks import narrow_networks
 from helpers.tiny_image_backbone import TinyImageBackbone
 from torch import nn
 
@@ -25,7 +26,10 @@ def norms(network: nn.Module) -> int:
 
 @pytest.mark.parametrize("kind", [ResNet50, HRNetW48Classification])
 @torch.no_grad()
-def test_the_same_function_without_norms(kind: type[Backbone]) -> None:
+def test_the_same_function_without_norms(
+    kind: type[Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow_networks(monkeypatch)
     torch.manual_seed(0)
     backbone = lively(kind()).double()
     before, image = norms(backbone), torch.randn(1, 3, 64, 64, dtype=torch.float64)

@@ -1,4 +1,8 @@
-"""From a release's file to a recovered body, as a user goes: export, verify, recover."""
+"""From a release's file to a recovered body, as a user goes: export, verify, recover.
+
+The networks are narrow: at full size, TensorRT, ONNX Runtime and PyTorch together take 5 GB.
+`checkpoints/test_releases.py` imports files of full-size networks.
+"""
 
 import json
 from pathlib import Path
@@ -7,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from helpers.fake_bodies import fake_smpl_arrays, write_smpl_npz
+from helpers.narrow_networks import narrow_networks
 from helpers.release_checkpoints import write_cliff, write_mean_params, write_meta_hmr, write_spin
 
 from dualhmr import Recoverer, open_bundle
@@ -16,6 +21,11 @@ from dualhmr_export.checkpoints import import_checkpoint
 from dualhmr_export.export import EngineTarget, export, manifest_for
 
 RTX = "sm86"
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow_networks(monkeypatch)
 
 
 @pytest.fixture(scope="module")

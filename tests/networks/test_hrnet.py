@@ -17,36 +17,9 @@ FEATURES = {HRNetW48Concatenated: 720, HRNetW48Classification: 2048}
 both = pytest.mark.parametrize("build", FEATURES)
 
 
-@pytest.fixture(scope="module")
-def networks() -> dict[type[HRNetW48Trunk], HRNetW48Trunk]:
-    torch.manual_seed(0)
-    return {build: build().eval() for build in FEATURES}
-
-
-@both
-def test_feature_counts(
-    networks: dict[type[HRNetW48Trunk], HRNetW48Trunk], build: type[HRNetW48Trunk]
-) -> None:
-    with torch.no_grad():
-        features = networks[build](random_maps(1))
-    assert features.shape == (1, build.feature_count) == (1, FEATURES[build])
-    assert features.isfinite().all()
-
-
-@both
-def test_an_image_alone_is_as_in_a_batch(
-    networks: dict[type[HRNetW48Trunk], HRNetW48Trunk], build: type[HRNetW48Trunk]
-) -> None:
-    check_batch_independence(networks[build])
-
-
-@both
-def test_exports_with_any_batch_size(build: type[HRNetW48Trunk]) -> None:
-    check_export(build)
-
-
 @both
 def test_agrees_with_another_implementation(build: type[HRNetW48Trunk]) -> None:
+    # Comes first: the fixture below would keep another 300 MB.
     # Computed once with the trunk and the classification head of timm 1.0.31 (`hrnet_w48`) on
     # the same weights and image; the concatenating head by functional calls on its branches.
     expected = {
@@ -56,11 +29,41 @@ def test_agrees_with_another_implementation(build: type[HRNetW48Trunk]) -> None:
     assert fingerprint(build()) == pytest.approx(expected[build], rel=1e-3, abs=1e-4)
 
 
-def test_branches_halve_in_size_and_double_in_width(
-    networks: dict[type[HRNetW48Trunk], HRNetW48Trunk],
-) -> None:
+@pytest.fixture(scope="module", params=FEATURES)
+def network(request: pytest.FixtureRequest) -> HRNetW48Trunk:
+    """One at a time: each has 300 MB of weights."""
+    torch.manual_seed(0)
+    built: HRNetW48Trunk = request.param()
+    return built.eval()
+
+
+@pytest.fixture
+def concatenated_on_meta() -> HRNetW48Concatenated:
+    """For shapes and names: without weights."""
+    with torch.device("meta"):
+        return HRNetW48Concatenated().eval()
+
+
+def test_feature_counts(network: HRNetW48Trunk) -> None:
     with torch.no_grad():
-        maps = networks[HRNetW48Concatenated].branches(random_maps(1))
+        features = network(random_maps(1))
+    assert features.shape == (1, network.feature_count) == (1, FEATURES[type(network)])
+    assert features.isfinite().all()
+
+
+def test_an_image_alone_is_as_in_a_batch(network: HRNetW48Trunk) -> None:
+    check_batch_independence(network)
+
+
+@both
+def test_exports_with_any_batch_size(build: type[HRNetW48Trunk]) -> None:
+    check_export(build)
+
+
+def test_branches_halve_in_size_and_double_in_width(
+    concatenated_on_meta: HRNetW48Concatenated,
+) -> None:
+    maps = concatenated_on_meta.branches(random_maps(1).to("meta"))
     assert [tuple(found.shape[1:]) for found in maps] == [
         (48, 64, 48),
         (96, 32, 24),
@@ -69,17 +72,13 @@ def test_branches_halve_in_size_and_double_in_width(
     ]
 
 
-def test_sides_must_be_multiples_of_32(
-    networks: dict[type[HRNetW48Trunk], HRNetW48Trunk],
-) -> None:
+def test_sides_must_be_multiples_of_32(concatenated_on_meta: HRNetW48Concatenated) -> None:
     with pytest.raises(ValueError, match="multiples of 32, got 100x64"):
-        networks[HRNetW48Concatenated](random_maps(1, height=100, width=64))
+        concatenated_on_meta(torch.empty(1, 3, 100, 64, device="meta"))
 
 
-def test_layer_never_called_is_no_parameter(
-    networks: dict[type[HRNetW48Trunk], HRNetW48Trunk],
-) -> None:
-    network = networks[HRNetW48Concatenated]
+def test_layer_never_called_is_no_parameter(concatenated_on_meta: HRNetW48Concatenated) -> None:
+    network = concatenated_on_meta
     assert "final_layer.weight" in network.state_dict()
     assert not [name for name, _ in network.named_parameters() if name.startswith("final_layer")]
 
