@@ -11,6 +11,18 @@ import pytest
 _SHARED = Path(__file__).parents[2] / "shared"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """More inputs for the tests of tests/fuzz than in CI."""
+    parser.addoption("--fuzz-count", type=int, metavar="N", help="inputs for each fuzz test")
+
+
+@pytest.fixture(scope="session")
+def fuzz_count(pytestconfig: pytest.Config) -> int | None:
+    """How many inputs a fuzz test tries; None: as many as it takes about 10 s for."""
+    count: int | None = pytestconfig.getoption("--fuzz-count")
+    return count
+
+
 @pytest.fixture(scope="session")
 def shared_folder() -> Path:
     """Facts about public releases that are kept beside the repository, not in it."""

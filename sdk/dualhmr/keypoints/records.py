@@ -127,10 +127,11 @@ def numbers(values: Sequence[object], what: str) -> Points:
 def without_missing(points: Points) -> Points:
     """Return (K, 3) with zeros where tools say that a keypoint is missing.
 
-    They write it as (0, 0) or (-1, -1), whatever its confidence is, as null, or as NaN.
+    They write it as (0, 0) or (-1, -1), whatever its confidence is, as null, or as NaN. A keypoint
+    with a number beyond single precision is missing, too.
     """
-    xy = points[:, :2]
-    missing = (xy == 0).all(axis=1) | (xy == -1).all(axis=1) | ~np.isfinite(points).all(axis=1)
+    xy, finite = points[:, :2], np.abs(points) < np.finfo(np.float32).max
+    missing = (xy == 0).all(axis=1) | (xy == -1).all(axis=1) | ~finite.all(axis=1)
     return np.where(missing[:, None], 0.0, points)
 
 
