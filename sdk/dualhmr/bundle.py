@@ -9,7 +9,6 @@ auxiliary.safetensors  optional: likewise
 adaptation.onnx        optional: the whole adaptation by one schedule, to run without PyTorch
 """
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -21,6 +20,7 @@ from dualhmr.arrays import check_torch
 from dualhmr.files import sha256, write_json
 from dualhmr.objective.weights import LossWeights
 from dualhmr.plain_data import from_plain
+from dualhmr.untrusted import brief, one_value_error, read_json
 
 if TYPE_CHECKING:
     from dualhmr.networks import MeshRegressor
@@ -127,22 +127,17 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is not a bundle: it has no {MANIFEST}")
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is damaged or truncated: {error}") from error
+    plain = read_json(path)
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise ValueError(f"{path} is not the manifest of a bundle: it lacks format {FORMAT!r}")
     version = plain.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise ValueError(
-            f"{path} has format version {version}, this dualhmr reads up to {FORMAT_VERSION}; "
-            "install a newer dualhmr"
+            f"{path} has format version {brief(version)}, this dualhmr reads up to "
+            f"{FORMAT_VERSION}; install a newer dualhmr"
         )
-    try:
+    with one_value_error(path, "not a manifest"):
         manifest = from_plain(Manifest, plain)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
     _check_file_names(path, set(manifest.files))
     return manifest
 
@@ -157,7 +152,8 @@ def _check_file_names(path: Path, files: set[str]) -> None:
     unknown = files - set(REQUIRED_FILES) - set(OPTIONAL_FILES)
     if missing or unknown:
         raise ValueError(
-            f"{path} lists the wrong files: lacks {sorted(missing)}, unknown are {sorted(unknown)}"
+            f"{path} lists the wrong files: lacks {sorted(missing)}, unknown are "
+            f"{brief(sorted(unknown))}"
         )
 
 

@@ -8,6 +8,8 @@ import dataclasses
 import types
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from dualhmr.untrusted import brief
+
 T = TypeVar("T")
 
 
@@ -18,7 +20,7 @@ def from_plain(cls: type[T], plain: object, *, where: str = "") -> T:
     """
     owner = where or cls.__name__
     if not isinstance(plain, dict):
-        raise ValueError(f"{owner} is {plain!r}, expected an object with fields")
+        raise ValueError(f"{owner} is {brief(plain)}, expected an object with fields")
     hints = get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(plain) - set(fields))
@@ -38,6 +40,8 @@ def from_plain(cls: type[T], plain: object, *, where: str = "") -> T:
 def _value(hint: Any, plain: object, where: str) -> Any:
     """`plain` as the type `hint`. An int is accepted for a float, a list for a tuple."""
     origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return plain
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_plain(hint, plain, where=where)
     if origin is types.UnionType:
@@ -63,4 +67,4 @@ def _value(hint: Any, plain: object, where: str) -> Any:
     # A bool is an int in Python, but not in JSON.
     if origin is None and isinstance(plain, hint) and (hint is bool or not isinstance(plain, bool)):
         return plain
-    raise ValueError(f"{where} is {plain!r}, expected {hint if origin else hint.__name__}")
+    raise ValueError(f"{where} is {brief(plain)}, expected {hint if origin else hint.__name__}")

@@ -42,9 +42,9 @@ def brief(value: object) -> str:
 
 @contextlib.contextmanager
 def one_value_error(
-    path: str | os.PathLike[str], problem: str, *, advice: str = ""
+    where: str | os.PathLike[str], problem: str, *, advice: str = ""
 ) -> Iterator[None]:
-    """Turns any error of the block into a ValueError `path: problem: error; advice`.
+    """Turns any error of the block into a ValueError `where: problem: error; advice`.
 
     A damaged or hostile file makes libraries raise anything, RecursionError and MemoryError too.
     """
@@ -52,7 +52,7 @@ def one_value_error(
         yield
     except Exception as error:
         advice = f"; {advice}" if advice else ""
-        raise ValueError(f"{path}: {problem}: {brief(error)}{advice}") from error
+        raise ValueError(f"{where}: {problem}: {brief(error)}{advice}") from error
 
 
 def read_json(path: str | os.PathLike[str], *, limit_bytes: int = 1 << 26) -> Any:

@@ -4,10 +4,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+
+from dualhmr.untrusted import one_value_error
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -15,14 +16,24 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
     Raises FileNotFoundError, or ValueError if the file is damaged or does not fit the module.
     """
-    try:
-        state = safetensors.torch.load_file(path)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path}: damaged or truncated weights ({error})") from error
-    try:
+    state, own = load_tensors(path), module.state_dict()
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{path}: {name[:80]} holds numbers that are not finite")
+        if name in own and tensor.is_floating_point() != own[name].is_floating_point():
+            raise ValueError(
+                f"{path}: the weights do not fit the network: {name} is {tensor.dtype}"
+            )
+    with one_value_error(path, "the weights do not fit the network"):
         module.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: the weights do not fit the network: {error}") from error
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The file's tensors by name. Raises FileNotFoundError, or ValueError if it is damaged."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}")
+    with one_value_error(path, "damaged or truncated weights"):
+        return safetensors.torch.load_file(path)
 
 
 def save_weights(module: nn.Module, path: Path, *, dtype: torch.dtype | None = None) -> None:

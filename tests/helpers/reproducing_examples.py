@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -12,6 +11,7 @@ from dualhmr.cli import main
 from dualhmr_benchmarks.claims.experiments.recipes import BUDGETS
 from dualhmr_benchmarks.claims.experiments.setting import Setting
 from dualhmr_training import synthetic_training
+from dualhmr_training.data.synthetic.poses import save_poses
 
 TRAINING = {"dance": 7, "climb": 4}
 """More than one clip of each kind, so that some are held out and some are left."""
@@ -29,8 +29,7 @@ def write_poses(path: Path, clips: Mapping[str, int], *, seed: int = 0) -> Path:
     ]
     generator = torch.Generator().manual_seed(seed)
     rotvecs = 0.2 * torch.randn(len(names), 24, 3, generator=generator)
-    stored = (rotvecs / (torch.pi / 32767)).round().to(torch.int16).numpy()
-    np.savez(path, axis_angle_i16=stored, clip=np.array(names))
+    save_poses(path, rotvecs, names)
     return path
 
 

@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from dualhmr_training import synthetic_training
 from dualhmr_training.cli import train as command_train
 from dualhmr_training.configuration import InnerLoop, OptimiserConfig, TrainingConfig
 from dualhmr_training.data.synthetic.batches import SyntheticBatches
-from dualhmr_training.data.synthetic.poses import PoseFile
+from dualhmr_training.data.synthetic.poses import PoseFile, save_poses
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.initial import initial_networks, mean_pose_6d
 from dualhmr_training.presets import keypoint_network
@@ -52,8 +51,7 @@ def make_poses(clips: int = 20, each: int = 3, *, seed: int = 0) -> PoseFile:
 def write_poses(path: Path, *, seed: int = 0) -> Path:
     """`make_poses` as a file."""
     poses = make_poses(seed=seed)
-    stored = (poses.rotvecs / (torch.pi / 32767)).round().to(torch.int16).numpy()
-    np.savez(path, axis_angle_i16=stored, clip=np.array(poses.clips))
+    save_poses(path, poses.rotvecs, poses.clips)
     return path
 
 

@@ -129,7 +129,7 @@ def test_damage_is_told(tmp_path: Path, file: str, content: bytes | None) -> Non
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"step-00000005 is damaged .*; put back a copy"):
+    with pytest.raises(ValueError, match=r"step-00000005: damaged: .*; put back a copy"):
         latest_checkpoint(tmp_path)
 
 

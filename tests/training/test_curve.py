@@ -50,9 +50,9 @@ def test_the_plot_shows_every_training(tmp_path: Path) -> None:
     assert sizes[0] != sizes[1]
 
 
-@pytest.mark.parametrize("text", ["{", "[1, 2]\n", '{"step": null}\n', '{"step": 1}\n{"st'])
+@pytest.mark.parametrize("text", ["{\n", "[1, 2]\n", '{"step": null}\n', '{"a": 1}\n'])
 def test_a_damaged_history_is_named(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ValueError, match=r"run/history\.jsonl is damaged"):
+    with pytest.raises(ValueError, match=r"run/history\.jsonl: line 1 is damaged"):
         read_history(write_history(tmp_path / "run", text))
 
 

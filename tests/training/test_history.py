@@ -41,6 +41,17 @@ def test_a_line_that_was_cut_short_goes(tmp_path: Path, cut: int) -> None:
     assert [row["step"] for row in rows(path)] == ([2, 4, 6] if cut == 11 else [2, 6])
 
 
+@pytest.mark.parametrize("line", [b"\xff", b"[" * 100_000, b"9" * 5000, b'{"time": 1}', b"{"])
+def test_a_damaged_line_among_rows_is_named(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "history.jsonl"
+    content = b'{"step": 1}\n' + line + b'\n{"step": 3}\n'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"history\.jsonl: line 2 is damaged: ") as caught:
+        History(path, step=1)
+    assert len(str(caught.value)) < 1000
+    assert path.read_bytes() == content
+
+
 def test_a_history_without_overhang_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
     History(path, step=0).append(2, {})

@@ -102,7 +102,7 @@ def test_files_that_are_something_else(
 def test_damaged_files(content: bytes | None, tmp_path: Path) -> None:
     path = write(tmp_path / "m.npz")
     path.write_bytes(path.read_bytes()[:300] if content is None else content)
-    with pytest.raises(ValueError, match=r"m\.npz: damaged, or not an .npz"):
+    with pytest.raises(ValueError, match=r"m\.npz: damaged, cut short or not an .npz"):
         read_mean_params(path)
 
 

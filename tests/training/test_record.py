@@ -44,7 +44,7 @@ def test_another_body_of_the_same_name_is_noticed(tmp_path: Path) -> None:
 
 def test_a_damaged_record(tmp_path: Path) -> None:
     (tmp_path / "training.json").write_text('{"commit": ')
-    with pytest.raises(ValueError, match=r"training.json is damaged"):
+    with pytest.raises(ValueError, match=r"training.json: not JSON"):
         check_record(tmp_path, {})
 
 

@@ -106,7 +106,7 @@ def test_a_folder_without_a_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is damaged"),
+        ("{", "not JSON, damaged or cut short"),
         ("[]", "is not the record of a training"),
         (
             json.dumps({"body": "free", "config": {"main": asdict(SPEC)}}),

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from dualhmr.plain_data import from_plain
-from dualhmr.weights import save_tensors
+from dualhmr.untrusted import one_value_error, read_json
+from dualhmr.weights import load_tensors, save_tensors
 
 _PREFIX = "step-"
 _STAGING = ".staging-"
@@ -51,6 +51,15 @@ class Checkpoint:
     running_means: RunningMeans = field(default_factory=RunningMeans)
 
 
+@dataclass(frozen=True)
+class _State:
+    """The content of `state.json`."""
+
+    step: int
+    config: dict[str, Any]
+    watched: RunningMeans = field(default_factory=RunningMeans)
+
+
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Writes `checkpoint` below `folder` and removes older ones once it is whole.
 
@@ -60,6 +69,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     final = folder / f"{_PREFIX}{checkpoint.step:08d}"
     if final.exists():
         return final
+    for leftover in folder.glob(f"{_STAGING}*"):  # a killed training's, which fills the disk
+        shutil.rmtree(leftover)
     staging = folder / f"{_STAGING}{uuid.uuid4().hex}"
     staging.mkdir(parents=True)
     try:
@@ -69,7 +80,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         shutil.rmtree(staging, ignore_errors=True)
         raise
     for leftover in folder.iterdir():
-        if leftover != final and leftover.name.startswith((_PREFIX, _STAGING)):
+        if leftover != final and leftover.name.startswith(_PREFIX):
             shutil.rmtree(leftover)
     return final
 
@@ -83,20 +94,11 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     if not found:
         return None
     path = found[-1]
-    try:
-        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        tensors = {
-            name: safetensors.torch.load_file(path / f"{name}.safetensors") for name in _TENSORS
-        }
-        means = from_plain(RunningMeans, state.get("watched", {}))
-        return Checkpoint(state["step"], **tensors, config=state["config"], running_means=means)
-    except (
-        OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError
-    ) as error:  # fmt: skip
-        raise ValueError(
-            f"checkpoint {path} is damaged ({error!r}); put back a copy of it, or remove it to "
-            "start again"
-        ) from error
+    advice = "put back a copy of it, or remove it to start again"
+    with one_value_error(f"checkpoint {path}", "damaged", advice=advice):
+        state = from_plain(_State, read_json(path / "state.json"))
+        tensors = {name: load_tensors(path / f"{name}.safetensors") for name in _TENSORS}
+        return Checkpoint(state.step, **tensors, config=state.config, running_means=state.watched)
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
@@ -130,12 +132,8 @@ def _copy(tensor: Tensor) -> Tensor:
 def _write(folder: Path, checkpoint: Checkpoint) -> None:
     for name in _TENSORS:
         save_tensors(getattr(checkpoint, name), folder / f"{name}.safetensors")
-    state = {
-        "step": checkpoint.step,
-        "config": checkpoint.config,
-        "watched": asdict(checkpoint.running_means),
-    }
-    (folder / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
+    state = _State(checkpoint.step, checkpoint.config, checkpoint.running_means)
+    (folder / "state.json").write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
     for path in folder.iterdir():
         # A machine that loses its power must not keep the new name and lose what is in it.
         with path.open("rb") as file:

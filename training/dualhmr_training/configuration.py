@@ -14,6 +14,7 @@ from dualhmr.adaptation.optimisers import GradientDescent
 from dualhmr.bundle import NetworkSpec
 from dualhmr.objective.weights import LossWeights
 from dualhmr.plain_data import from_plain
+from dualhmr.untrusted import parse_json
 from dualhmr_training.data.synthetic.degradations import Appearance
 from dualhmr_training.data.synthetic.people import Population
 
@@ -206,8 +207,8 @@ def _check_field(fields: object, path: list[str], name: str) -> None:
 
 def _value(text: str) -> object:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return parse_json(text)
+    except ValueError:
         return text
 
 

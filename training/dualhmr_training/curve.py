@@ -5,7 +5,6 @@ of the auxiliary one. Right the losses that training descended on, of each netwo
 """
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import fields
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dualhmr.objective.weights import LossWeights
 from dualhmr_training.plotting import COLOURS, check_plot, new_figure, new_panels, save_figure
-from dualhmr_training.run import HISTORY
+from dualhmr_training.run import HISTORY, history_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,11 +30,7 @@ def read_history(run: Path) -> list[Row]:
     path = run / HISTORY
     if not path.is_file():
         raise FileNotFoundError(f"{run} holds no training that has reported yet: no {path.name}")
-    try:
-        rows: list[Row] = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        return [{name: float(value) for name, value in row.items()} for row in rows]
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    return [{name: float(value) for name, value in row.items()} for row in history_rows(path)]
 
 
 def loss_sums(rows: Sequence[Row], network: str) -> list[float]:

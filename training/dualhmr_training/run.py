@@ -1,5 +1,6 @@
 """Running a training: devices and processes, the loop, history, TensorBoard, checkpoints."""
 
+import contextlib
 import gc
 import json
 import time
@@ -14,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from dualhmr.files import atomic_path, write_text
+from dualhmr.untrusted import brief, check_size, one_value_error, parse_json
 from dualhmr.weights import save_weights
 from dualhmr_training.checkpoints import latest_checkpoint, save_checkpoint
 from dualhmr_training.contact_sheet import Picture
@@ -57,13 +59,12 @@ class History:
         """Continues after `step`.
 
         Removes later rows and a line that was cut short: they are from a training that was killed
-        after its last checkpoint, and will be written again.
+        after its last checkpoint, and will be written again. Raises as `history_rows`.
         """
         self._path = path
-        written = path.read_text(encoding="utf-8") if path.is_file() else ""
-        rows = [line for line in written.splitlines() if _is_row_up_to(step, line)]
-        kept = "".join(row + "\n" for row in rows)
-        if kept != written:
+        rows = history_rows(path) if path.is_file() else []
+        kept = "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step)
+        if rows and kept.encode() != path.read_bytes():
             write_text(path, kept)
 
     def append(self, step: int, row: Mapping[str, float]) -> None:
@@ -73,11 +74,28 @@ class History:
             file.write(line + "\n")
 
 
-def _is_row_up_to(step: int, line: str) -> bool:
-    try:
-        return bool(json.loads(line)["step"] <= step)
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return False
+def history_rows(path: Path) -> list[dict[str, float]]:
+    """The rows of a history, without a last line that was cut short.
+
+    Raises FileNotFoundError, or ValueError that names the file and the line that is damaged.
+    """
+    check_size(path.stat().st_size, _LARGEST_HISTORY)
+    *lines, last = path.read_bytes().split(b"\n")
+    rows = []
+    for number, line in enumerate(lines, 1):
+        with one_value_error(path, f"line {number} is damaged"):
+            rows.append(_history_row(line))
+    with contextlib.suppress(ValueError):
+        rows.append(_history_row(last))
+    return rows
+
+
+def _history_row(line: bytes) -> dict[str, float]:
+    row = parse_json(line)
+    numbers = isinstance(row, dict) and all(type(n) in (int, float) for n in row.values())
+    if not numbers or "step" not in row:
+        raise ValueError(f"{brief(row)}, expected the step and other numbers by name")
+    return row
 
 
 class Board:
@@ -101,6 +119,7 @@ class Board:
 
 
 _CHECKPOINTS = "checkpoints"
+_LARGEST_HISTORY = 1 << 28  # bytes
 HISTORY = "history.jsonl"
 
 

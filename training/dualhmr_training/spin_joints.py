@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from dualhmr.body.points import PointRegressor, keypoint_regressor
 from dualhmr.keypoints import BODY_25, COCO_17, SPIN_24
 from dualhmr.objective.objective import Objective
 from dualhmr.objective.weights import LossWeights
+from dualhmr.untrusted import as_float32, read_npy
 
 EXTRA_JOINTS = (
     "right_hip_lsp",
@@ -25,6 +25,7 @@ EXTRA_JOINTS = (
     "head_h36m",
 )
 """The rows of SPIN's `J_regressor_extra.npy`."""
+_LARGEST_REGRESSOR = 1 << 26  # bytes
 SPIN_HIPS = (SPIN_24.index("right_hip_lsp"), SPIN_24.index("left_hip_lsp"))
 
 
@@ -38,16 +39,13 @@ def read_extra_joints(path: str | os.PathLike[str]) -> Tensor:
         raise FileNotFoundError(
             f"no file of extra joints at {path}; J_regressor_extra.npy comes with SPIN's data"
         )
-    try:
-        rows = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: damaged, or not a plain array: {error}") from error
+    rows = read_npy(path, limit_bytes=_LARGEST_REGRESSOR)
     if rows.ndim != 2 or len(rows) != len(EXTRA_JOINTS) or rows.dtype.kind != "f":
         raise ValueError(
             f"{path} holds {rows.dtype} {rows.shape}, expected real numbers "
             f"({len(EXTRA_JOINTS)}, V)"
         )
-    return torch.from_numpy(rows.astype(np.float32))
+    return torch.from_numpy(as_float32(rows, f"{path}: the array"))
 
 
 def spin_24_regressor(body: Body, extra_joints: Tensor | None) -> PointRegressor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dualhmr.plain_data import from_plain
+from dualhmr.untrusted import one_value_error
 from dualhmr_training.batches import Batch
 from dualhmr_training.checkpoints import (
     Checkpoint,
@@ -132,10 +133,11 @@ class Trainer:
                 f"there is a training of another configuration: {'; '.join(differing)}; go on "
                 "with that one, or train into another folder"
             )
-        self.networks.load_state_dict(checkpoint.weights)
-        restore_optimiser(self._optimiser, checkpoint.optimiser)
-        if self._average is not None:
-            self._average.load_state_dict(checkpoint.average)
+        with one_value_error("the checkpoint", "its tensors do not fit the networks"):
+            self.networks.load_state_dict(checkpoint.weights)
+            restore_optimiser(self._optimiser, checkpoint.optimiser)
+            if self._average is not None:
+                self._average.load_state_dict(checkpoint.average)
         self.step, self.running_means = checkpoint.step, checkpoint.running_means
 
     def _clip_gradients(self) -> dict[str, float]:

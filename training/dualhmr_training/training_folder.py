@@ -19,6 +19,7 @@ from dualhmr.keypoints import BODY_23, SPIN_49
 from dualhmr.networks import MeshRegressor
 from dualhmr.objective.weights import LossWeights
 from dualhmr.plain_data import from_plain
+from dualhmr.untrusted import brief, one_value_error, read_json
 from dualhmr.weights import load_weights
 from dualhmr_training.configuration import InnerLoop, TrainingConfig, with_overrides
 
@@ -51,10 +52,9 @@ def check_record(out: Path, record: dict[str, Any]) -> None:
     path = out / RECORD
     if not path.is_file():
         return
-    try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    there = read_json(path)
+    if not isinstance(there, dict):
+        raise ValueError(f"{path} is not the record of a training, it holds {brief(there)}")
     differing = [
         name
         for name in sorted({*there, *record} - {"commit", "config"})
@@ -116,16 +116,18 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no training: there is no {path.name}")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    record = read_json(path)
     config = record.get("config") if isinstance(record, dict) else None
     if not isinstance(config, dict) or not config.keys() >= _NEEDED_FIELDS or "body" not in record:
         raise ValueError(
             f"{path} is not the record of a training: it lacks body, or config with "
             f"{', '.join(sorted(_NEEDED_FIELDS))}"
         )
+    with one_value_error(path, "not the record of a training"):
+        network_facts(record)
+        for role in ("main", "auxiliary"):
+            if config[role] is not None or role == "main":
+                from_plain(NetworkSpec, config[role])
     return record
 
 
@@ -152,7 +154,8 @@ def _read_network(folder: Path, role: str, plain: object) -> MeshRegressor:
             f"the training in {folder} is not finished: there is no {path.name}; run the command "
             "that began it again to resume it"
         )
-    network = from_plain(NetworkSpec, plain).build()
+    with one_value_error(folder / RECORD, f"it describes no {role} network"):
+        network = from_plain(NetworkSpec, plain).build()
     load_weights(network, path)
     return network.eval()
 

@@ -5,22 +5,21 @@ al., ECCV 2022). There is no nonlinearity between the layers, so the head is aff
 `dualhmr.adaptation.fast_head` makes use of that.
 """
 
-import hashlib
-import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dualhmr.adaptation.fast_head import AffineHead
+from dualhmr.files import sha256 as file_sha256
 from dualhmr.rotations import rot6d_to_rotmat
+from dualhmr.untrusted import as_float32, read_npz
 
 POSE_COUNT = 24 * 6
 SHAPE_COUNT = 10
@@ -184,6 +183,7 @@ def affine_head(head: RegressorHead) -> AffineHead:
 
 
 _MEAN_SHAPES = {"pose": (144,), "shape": (10,), "cam": (3,)}
+_LARGEST_MEAN_PARAMS = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,21 +207,14 @@ def read_mean_params(path: str | os.PathLike[str]) -> MeanParams:
             f"no mean parameters at {path}; smpl_mean_params.npz comes with the data of "
             "github.com/nkolot/SPIN"
         )
-    content = path.read_bytes()
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in _MEAN_SHAPES if name in archive}
-    except Exception as error:  # a damaged archive can raise anything
-        raise ValueError(
-            f"{path}: damaged, or not an .npz of plain arrays ({error}); get it again"
-        ) from error
+    arrays = read_npz(path, _MEAN_SHAPES, limit_bytes=_LARGEST_MEAN_PARAMS)
     missing = [name for name in _MEAN_SHAPES if name not in arrays]
     if missing:
         raise ValueError(
             f"{path} lacks {', '.join(missing)}; SPIN's smpl_mean_params.npz has pose, shape, cam"
         )
     start = HeadOutput(*(_numbers(path, name, array) for name, array in arrays.items()))
-    return MeanParams(start, hashlib.sha256(content).hexdigest())
+    return MeanParams(start, file_sha256(path))
 
 
 def _numbers(path: Path, name: str, array: NDArray[Any]) -> Tensor:
@@ -231,6 +224,7 @@ def _numbers(path: Path, name: str, array: NDArray[Any]) -> Tensor:
         raise ValueError(
             f"{path}: {name} is {array.dtype} {array.shape}, expected real numbers {shape}{hint}"
         )
-    if not np.isfinite(array).all():
-        raise ValueError(f"{path}: {name} has numbers that are not finite; get the file again")
-    return torch.from_numpy(array.astype(np.float32))[None]
+    try:
+        return torch.from_numpy(as_float32(array, name))[None]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; get the file again") from error

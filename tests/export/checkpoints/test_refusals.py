@@ -128,7 +128,7 @@ def test_spin_needs_the_mean_parameters(path: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no mean parameters at"):
         import_checkpoint(path, mean_params=tmp_path / "m.npz")
     (tmp_path / "m.npz").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match=r"m\.npz: damaged, or not an \.npz"):
+    with pytest.raises(ValueError, match=r"m\.npz: damaged, cut short or not an \.npz"):
         import_checkpoint(path, mean_params=tmp_path / "m.npz")
 
 

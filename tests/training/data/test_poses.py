@@ -16,6 +16,7 @@ from dualhmr_training.data.synthetic.poses import (
     SeededRandom,
     read_poses,
     sample_poses,
+    save_poses,
 )
 
 JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
@@ -57,8 +58,31 @@ def test_no_file(tmp_path: Path) -> None:
 def test_no_archive(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "poses.npz"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"poses\.npz is not an \.npz file, or was cut short"):
+    with pytest.raises(ValueError, match=r"poses\.npz: damaged, cut short or not an \.npz"):
         read_poses(path)
+
+
+def test_long_rotation_vectors_keep_their_rotation(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.nn.functional.normalize(torch.randn(40, 24, 3, generator=generator), dim=-1)
+    lengths = torch.linspace(0, 30, 40)[:, None, None]
+    rotvecs = directions * lengths
+    save_poses(tmp_path / "poses.npz", rotvecs, [f"clip {i}" for i in range(40)])
+    poses = read_poses(tmp_path / "poses.npz")
+    assert poses.rotvecs.norm(dim=-1).max() <= math.pi + 1e-3
+    expected = rotvec_to_rotmat(rotvecs.double()).float()
+    torch.testing.assert_close(rotvec_to_rotmat(poses.rotvecs), expected, atol=3e-4, rtol=0)
+    # Those that fit stay what they are, to half a unit.
+    torch.testing.assert_close(poses.rotvecs[:4], rotvecs[:4], atol=5e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "rotvecs", [np.zeros((2, 72)), np.zeros((3, 24, 3)), np.full((2, 24, 3), np.nan)]
+)
+def test_other_rotation_vectors_are_not_saved(tmp_path: Path, rotvecs: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"rotation vectors are .*, expected finite \(2, 24, 3\)"):
+        save_poses(tmp_path / "poses.npz", rotvecs, ["a", "b"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_arrays(tmp_path: Path) -> None:
@@ -76,12 +100,19 @@ def test_other_arrays(tmp_path: Path) -> None:
         (np.zeros((2, 24, 3), np.int16), np.array("a")),
         (np.zeros((2, 24, 3), np.float32), np.array(["a", "b"])),
         (np.int16(3), np.array(["a"])),
+        (np.zeros((1, 24, 3), np.uint16), np.array(["a"])),
     ],
 )
 def test_other_shapes(tmp_path: Path, poses: np.ndarray, clips: np.ndarray) -> None:
     np.savez(tmp_path / "poses.npz", axis_angle_i16=poses, clip=clips)
     with pytest.raises(ValueError, match=r"poses are .*, expected int16 \(N, 24, 3\) and \(N,\)"):
         read_poses(tmp_path / "poses.npz")
+
+
+def test_clips_that_are_no_text(tmp_path: Path) -> None:
+    np.savez(tmp_path / "p.npz", axis_angle_i16=np.zeros((1, 24, 3), np.int16), clip=np.zeros(1))
+    with pytest.raises(ValueError, match=r"p\.npz: clips are float64, expected text"):
+        read_poses(tmp_path / "p.npz")
 
 
 def test_the_same_seed_gives_the_same_numbers() -> None:

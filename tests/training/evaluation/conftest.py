@@ -1,10 +1,10 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from dualhmr.body.model import Body, load_body
+from dualhmr_training.data.synthetic.poses import save_poses
 from dualhmr_training.evaluation.batch_fitter import BatchFitter
 from dualhmr_training.evaluation.groups import (
     ComparedJoints,
@@ -25,8 +25,7 @@ def poses() -> torch.Tensor:
 @pytest.fixture(scope="session")
 def pose_file(poses: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("poses") / "made_up.npz"
-    stored = (poses / (torch.pi / 32767)).round().to(torch.int16).numpy()
-    np.savez(path, axis_angle_i16=stored, clip=np.array([f"clip_{i // 3}" for i in range(30)]))
+    save_poses(path, poses, [f"clip_{i // 3}" for i in range(30)])
     return path
 
 

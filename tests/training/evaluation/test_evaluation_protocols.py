@@ -61,10 +61,10 @@ def test_the_regressor_is_read(tmp_path: Path) -> None:
     ("array", "message"),
     [
         (np.ones((16, 30)), r"\(16, 30\) numbers, expected 17 rows"),
-        (np.full((17, 30), np.nan), "all of them finite"),
+        (np.full((17, 30), np.nan), "not finite in single precision"),
         (np.ones(17), "expected one array of real numbers"),
         (np.ones((17, 30), dtype=np.complex64), "expected one array of real numbers"),
-        (np.array([{}], dtype=object), "damaged, or not a plain array"),
+        (np.array([{}], dtype=object), "damaged, cut short or not a plain array"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, array: NDArray[Any], message: str) -> None:

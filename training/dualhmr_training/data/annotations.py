@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dualhmr.body.arrays import JOINT_COUNT
 from dualhmr.keypoints import BODY_25, SPIN_24
+from dualhmr.untrusted import read_npz
 
 BETA_COUNT = 10
 BOX_UNIT_PX = 200.0
@@ -31,6 +32,8 @@ _NUMBERS: Mapping[str, tuple[int, ...]] = {
     "S": (len(SPIN_24), 4),
     "focal_length": (),
 }
+_LARGEST_BYTES = 1 << 32
+"""Of all arrays: ten times those of the largest data set."""
 _REQUIRED = ("imgname", "center", "scale")
 
 
@@ -80,16 +83,7 @@ def read_annotations(path: Path) -> Annotations:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no annotations at {path}")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in (*_TEXT, *_NUMBERS) if name in archive}
-    except PermissionError:
-        raise
-    except Exception as error:  # a damaged archive can raise anything
-        raise ValueError(
-            f"{path}: damaged, cut short or not an .npz of plain arrays ({error}); get it again, "
-            "or save its arrays again as numbers and text"
-        ) from error
+    arrays = read_npz(path, (*_TEXT, *_NUMBERS), limit_bytes=_LARGEST_BYTES)
     try:
         return _build(arrays)
     except ValueError as error:
@@ -171,11 +165,13 @@ def _check_persons(good: NDArray[np.bool_], name: str, problem: str) -> None:
 def _masked(name: str, array: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """`array` (N, ...) in single precision, zero where `mask`, over its first axes, is False.
 
-    ValueError where a number under the mask is not finite.
+    ValueError where a number under the mask is not finite in single precision.
     """
     mask = mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
-    _check_persons(np.isfinite(array) | ~mask, name, "is not finite")
-    return np.where(mask, array, 0).astype(np.float32)
+    with np.errstate(over="ignore"):  # too large becomes infinite
+        numbers = np.where(mask, array, 0).astype(np.float32)
+    _check_persons(np.isfinite(numbers), name, "is not finite")
+    return numbers
 
 
 def _split_confidence(

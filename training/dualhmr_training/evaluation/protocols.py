@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dualhmr.keypoints import BODY_25, SPIN_24, KeypointSet
+from dualhmr.untrusted import as_float32, read_npy
 
 HUMAN36M_17 = (
     "pelvis", "left_hip", "left_knee", "left_ankle", "right_hip", "right_knee", "right_ankle",
@@ -23,6 +23,7 @@ HUMAN36M_17 = (
 )  # fmt: skip
 """The rows of the regressor, in SPIN's order."""
 ROOT = 0
+_LARGEST_REGRESSOR = 1 << 26  # bytes
 _LIMBS_NECK_HEAD = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10)
 
 
@@ -65,15 +66,12 @@ def load_human36m_regressor(path: str | os.PathLike[str]) -> Tensor:
             f"no joint regressor at {path}; J_regressor_h36m.npy comes with the data of "
             "github.com/nkolot/SPIN"
         )
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: damaged, or not a plain array ({error})") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim != 2:
+    array = read_npy(path, limit_bytes=_LARGEST_REGRESSOR)
+    if array.dtype.kind != "f" or array.ndim != 2:
         raise ValueError(f"{path}: expected one array of real numbers, (17, vertices)")
-    if len(array) != len(HUMAN36M_17) or not np.isfinite(array).all():
-        raise ValueError(f"{path}: {array.shape} numbers, expected 17 rows, all of them finite")
-    return torch.from_numpy(array.astype(np.float32))
+    if len(array) != len(HUMAN36M_17):
+        raise ValueError(f"{path}: {array.shape} numbers, expected 17 rows")
+    return torch.from_numpy(as_float32(array, f"{path}: the array"))
 
 
 def annotated_joints(joints_3d: Tensor, protocol: EvaluationProtocol) -> Tensor:

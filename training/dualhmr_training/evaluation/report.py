@@ -1,17 +1,16 @@
 """Errors of many people as plain values: what is reported, written to JSON and plotted."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from dualhmr.files import markdown_table
 from dualhmr.plain_data import from_plain
+from dualhmr.untrusted import one_value_error, read_json
 from dualhmr_training.evaluation.errors import Errors, PersonErrors
 
 
@@ -166,11 +165,9 @@ def evaluation_table(report: EvaluationReport, *, every_step: bool = False) -> s
 
 def read_evaluation_report(path: str | os.PathLike[str]) -> EvaluationReport:
     """What `dualhmr evaluate --json` wrote. ValueError where it is not that."""
-    try:
-        plain = json.loads(Path(path).read_text(encoding="utf-8"))
+    plain = read_json(path)
+    with one_value_error(path, "not the JSON of an evaluation"):
         return from_plain(EvaluationReport, plain)
-    except ValueError as error:
-        raise ValueError(f"{path} is not the JSON of an evaluation: {error}") from error
 
 
 def _every_step(evaluation: Evaluation, shown: list[str]) -> Iterator[list[str]]:

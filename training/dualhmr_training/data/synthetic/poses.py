@@ -5,15 +5,18 @@
 
 import math
 import os
-import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from dualhmr.body.arrays import JOINT_NAMES
+from dualhmr.files import atomic_path
+from dualhmr.untrusted import read_npz
 from dualhmr_training.data.augmentation import mirrored_pose
 
 
@@ -46,6 +49,9 @@ class SeededRandom:
 
 
 _INT16_UNIT = math.pi / 32767  # radians; files store rotation vectors as 16-bit integers
+_ARRAYS = ("axis_angle_i16", "clip")
+_LARGEST_BYTES = 1 << 32
+"""Of both arrays: more than 10 million poses."""
 
 
 def _joints(*names: str) -> list[int]:
@@ -97,26 +103,45 @@ def read_poses(path: str | os.PathLike[str]) -> PoseFile:
     """Reads an `.npz` with `axis_angle_i16` (N, 24, 3), in pi / 32767 radians, and `clip` (N,).
 
     Joint order is SMPL's; joint 0 is the global orientation in a y-up world. Raises
-    FileNotFoundError, and ValueError if it is not an `.npz` file or has other arrays.
+    FileNotFoundError, and ValueError if it is damaged, no `.npz` file or has other arrays.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no pose file at {path}")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is not an .npz file, or was cut short")
-    with np.load(path, allow_pickle=False) as archive:
-        missing = {"axis_angle_i16", "clip"} - set(archive.files)
-        if missing:
-            raise ValueError(f"{path}: lacks {', '.join(sorted(missing))}; is it a pose file?")
-        stored, clips = archive["axis_angle_i16"], archive["clip"]
+    arrays = read_npz(path, _ARRAYS, limit_bytes=_LARGEST_BYTES)
+    missing = [name for name in _ARRAYS if name not in arrays]
+    if missing:
+        raise ValueError(f"{path}: lacks {', '.join(missing)}; is it a pose file?")
+    stored, clips = (arrays[name] for name in _ARRAYS)
     count = stored.shape[0] if stored.ndim else 0
     if stored.dtype != np.int16 or stored.shape != (count, 24, 3) or clips.shape != (count,):
         raise ValueError(
             f"{path}: poses are {stored.dtype} {stored.shape} with clips {clips.shape}, "
             "expected int16 (N, 24, 3) and (N,)"
         )
+    if clips.dtype.kind != "U":
+        raise ValueError(f"{path}: clips are {clips.dtype}, expected text")
     rotvecs = torch.from_numpy(stored.astype(np.float32) * _INT16_UNIT)
     return PoseFile(rotvecs, tuple(str(clip) for clip in clips))
+
+
+def save_poses(path: str | os.PathLike[str], rotvecs: npt.ArrayLike, clips: Sequence[str]) -> None:
+    """Writes rotation vectors (N, 24, 3), radians, and the clip of each as `read_poses` reads them.
+
+    Vectors longer than pi, which 16 bits cannot hold, become shorter ones of the same rotation.
+    Raises ValueError for other shapes and for numbers that are not finite.
+    """
+    vectors = np.asarray(rotvecs, dtype=np.float64)
+    if vectors.shape != (len(clips), 24, 3) or not np.isfinite(vectors).all():
+        raise ValueError(
+            f"rotation vectors are {vectors.shape}, expected finite ({len(clips)}, 24, 3)"
+        )
+    angles = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    turns = np.round(angles / (2 * np.pi))
+    vectors = vectors * (1 - 2 * np.pi * turns / np.where(turns > 0, angles, 1))
+    stored = np.round(vectors / _INT16_UNIT).astype(np.int16)
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **dict(zip(_ARRAYS, (stored, np.array(clips, str)), strict=True)))
 
 
 def sample_poses(pool: Tensor, count: int, variation: PoseVariation, rng: SeededRandom) -> Tensor:
