@@ -155,7 +155,11 @@ def options(rng: random.Random) -> dict[str, Any]:
         "min_person_score": (0.2, 0.0),
     }
     if rng.random() < 0.6:
-        return {"image_name": "photo.jpg", "image_size": SIZE, "score_scale": rng.choice((1.0, 6.0))}
+        return {
+            "image_name": "photo.jpg",
+            "image_size": SIZE,
+            "score_scale": rng.choice((1.0, 6.0)),
+        }
     return {name: rng.choice(values) for name, values in choices.items()}
 
 
