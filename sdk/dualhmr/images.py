@@ -14,6 +14,7 @@ from PIL import Image, ImageFile
 
 from dualhmr.image_files import check_pixels, decode_image_file, decoding
 from dualhmr.image_files import list_images as list_images
+from dualhmr.image_files import scan_folder as scan_folder
 
 _EXIF_ORIENTATION = 0x0112
 # The operation that undoes each EXIF orientation; 1 is upright.

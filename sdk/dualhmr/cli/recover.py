@@ -1,39 +1,37 @@
 """Recover the bodies in a photograph, or in a folder of them.
 
-For each photograph this writes recovery.npz, overlay.png, steps.png and mesh.glb.
+For each photograph this writes recovery.npz, overlay.png, steps.png and mesh.glb. The exit status
+is 0 if every photograph could be used, even with nobody in it, and 1 otherwise.
 """
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Callable
-from functools import cache
+import traceback
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from dualhmr.adaptation.schedule import SCHEDULE_NAMES
+from dualhmr.cli.photographs import (
+    KeypointOptions,
+    Photograph,
+    example_photograph,
+    find_photographs,
+)
+from dualhmr.cli.report import as_json, lines, report
 from dualhmr.engines import AUTO, BACKENDS, PROVIDERS, EngineOptions
-from dualhmr.example import example
-from dualhmr.images import list_images, load_image
-from dualhmr.keypoints import KEYPOINT_SETS, Keypoints, keypoint_file_for, open_keypoint_file
+from dualhmr.images import scan_folder
+from dualhmr.keypoints import KEYPOINT_SETS, MIN_CONFIDENCE, MIN_PERSON_SCORE
+from dualhmr.keypoints.frames import FRAMES
 from dualhmr.person_fitting import ADAPTATIONS
 from dualhmr.recoverer import Recoverer
-from dualhmr.recovery import Recovery, write_outputs
+from dualhmr.recovery import OUTPUTS, write_outputs
 
 NAME = "recover"
 DEFAULT_OUT = Path("dualhmr-out")
-
-
-class Photograph(NamedTuple):
-    """One photograph to recover from, and the folder for its results."""
-
-    name: str
-    read: Callable[[], tuple[npt.NDArray[np.uint8], Keypoints]]
-    out: Path
+PICTURES = ("overlay", "steps")
+EXPECTED_ERRORS = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)
+"""Whose message is for users; of others the traceback is printed too."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,16 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keypoints", type=Path, help="COCO or OpenPose JSON, or .npy; or a folder of them"
     )
     parser.add_argument("--example", action="store_true", help="use the example photograph")
-    parser.add_argument(
-        "--keypoint-set", choices=KEYPOINT_SETS, help="of the file; inferred if left out"
-    )
+    _add_input_options(parser.add_argument_group("reading photographs and keypoints"))
     parser.add_argument("--bundle", type=Path, help="networks other than the default ones")
     parser.add_argument("--body", type=Path, help="body file, for bundles trained on SMPL")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder (%(default)s)")
+    parser.add_argument(
+        "--save",
+        type=_outputs,
+        default=tuple(OUTPUTS),
+        metavar="LIST",
+        help=f"what to write, of {','.join(OUTPUTS)} (all)",
+    )
+    parser.add_argument("--no-pictures", action="store_true", help="write no overlay and no steps")
     parser.add_argument("--schedule", choices=SCHEDULE_NAMES, help="the bundle's if left out")
     parser.add_argument("--max-steps", type=int, metavar="N")
     parser.add_argument("--focal-length", type=float, metavar="PIXELS", help="if it is known")
-    parser.add_argument("--device", help="cpu (default) or cuda")
+    parser.add_argument("--device", help="cpu (default), cuda or cuda:1")
     parser.add_argument(
         "--backend", choices=BACKENDS, default=AUTO, help="of the frozen networks (%(default)s)"
     )
@@ -69,10 +73,73 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
 
 
+def _add_input_options(group: Any) -> None:
+    group.add_argument(
+        "--keypoint-set", choices=KEYPOINT_SETS, help="of the file; inferred if left out"
+    )
+    group.add_argument(
+        "--points-frame",
+        choices=FRAMES,
+        help="of the keypoints: the photograph turned by EXIF or not; what fits if left out",
+    )
+    group.add_argument(
+        "--score-scale",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="the detector's best score, by which confidences are divided (%(default)s)",
+    )
+    group.add_argument(
+        "--min-confidence",
+        type=float,
+        default=MIN_CONFIDENCE,
+        metavar="C",
+        help="keypoints below it count as missing (%(default)s)",
+    )
+    group.add_argument(
+        "--min-person-score",
+        type=float,
+        default=MIN_PERSON_SCORE,
+        metavar="S",
+        help="persons with a lower score of the detector are skipped (%(default)s)",
+    )
+    group.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help="largest width times height of a photograph (twice Pillow's limit, 179 million)",
+    )
+
+
+def _outputs(text: str) -> tuple[str, ...]:
+    chosen = [each.strip() for each in text.split(",")]
+    unknown = [each for each in chosen if each not in OUTPUTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(map(repr, unknown))} cannot be saved; expected a list of "
+            f"{','.join(OUTPUTS)}"
+        )
+    return tuple(output for output in OUTPUTS if output in chosen)
+
+
 def run(options: argparse.Namespace) -> int:
     """Recovers, writes and reports."""
+    printed: dict[str, Any] = {}
+    try:
+        return _run(options, printed)
+    except BaseException as error:  # also an interruption: what was done is reported
+        printed["error"] = str(error) or type(error).__name__
+        raise
+    finally:
+        if options.json:
+            print(as_json(printed))
+
+
+def _run(options: argparse.Namespace, printed: dict[str, Any]) -> int:
+    """Fills in what is printed."""
     photographs = _photographs(options)
     _check_writable(options.out)
+    _check_inputs_stay(photographs, options)
     recoverer = Recoverer(
         options.bundle,
         body=options.body,
@@ -81,47 +148,35 @@ def run(options: argparse.Namespace) -> int:
         adaptation=options.adaptation,
         options=EngineOptions(provider=options.provider, threads=options.threads),
     )
-    if options.image and options.image.is_dir():
-        _print_engines(recoverer)
-        reports = _recover_folder(recoverer, photographs, options)
-        failed = any("error" in each for each in reports.values())
-        printed: dict[str, Any] = {"images": reports}
-    else:
-        printed, failed = _recover(recoverer, photographs[0], options), False
+    if not (options.image and options.image.is_dir()):
+        printed |= _recover(recoverer, photographs[0], options)
         # Only now: the error of a photograph that cannot be used stays the only line.
         _print_engines(recoverer)
-    if options.json:
-        print(json.dumps(printed, indent=2))
-    return int(failed)
+        return 0
+    _print_engines(recoverer)
+    reports: dict[str, dict[str, Any]] = {}
+    unread = scan_folder(options.image).unread
+    printed |= {"images": reports, "not_read": {path.name: what for path, what in unread.items()}}
+    _recover_folder(recoverer, photographs, options, reports)
+    for path, what in unread.items():
+        print(f"not read: {path.name} is {what}", file=sys.stderr)
+    failed = sum("error" in each for each in reports.values())
+    if failed:
+        print(f"{failed} of {len(reports)} photographs could not be used", file=sys.stderr)
+    return int(failed > 0)
 
 
 def _photographs(options: argparse.Namespace) -> list[Photograph]:
     if options.example:
         if options.image or options.keypoints:
             raise ValueError("--example brings its own photograph and keypoints; leave yours out")
-        return [Photograph("example", example, options.out)]
+        return [example_photograph(options.out)]
     if not options.image or not options.keypoints:
         raise ValueError("give a photograph and --keypoints FILE, or --example")
-    # One keypoint file may be for all photographs: it is parsed once.
-    open_once = cache(open_keypoint_file)
-
-    def photograph(path: Path, out: Path) -> Photograph:
-        file = keypoint_file_for(options.keypoints, path)
-
-        def read() -> tuple[npt.NDArray[np.uint8], Keypoints]:
-            keypoint_file, image = open_once(file), load_image(path)
-            height, width = image.shape[:2]
-            return image, keypoint_file.keypoints(
-                image_name=path.name,
-                image_size=(width, height),
-                keypoint_set=options.keypoint_set,
-            )
-
-        return Photograph(path.name, read, out)
-
-    if not options.image.is_dir():
-        return [photograph(options.image, options.out)]
-    return [photograph(path, options.out / path.stem) for path in list_images(options.image)]
+    reading = KeypointOptions(*(getattr(options, name) for name in KeypointOptions._fields))
+    return find_photographs(
+        options.image, options.keypoints, reading, max_pixels=options.max_pixels, out=options.out
+    )
 
 
 def _check_writable(folder: Path) -> None:
@@ -136,69 +191,59 @@ def _check_writable(folder: Path) -> None:
         raise PermissionError(f"no permission to write in the folder {folder}")
 
 
+def _check_inputs_stay(photographs: list[Photograph], options: argparse.Namespace) -> None:
+    """Raises ValueError where a result would replace a photograph."""
+    inputs = {each.path.resolve() for each in photographs if each.path is not None}
+    for photograph in photographs:
+        for output in _chosen_outputs(options):
+            target = photograph.out / OUTPUTS[output]
+            if target.resolve() in inputs:
+                raise ValueError(
+                    f"{target} is a photograph, and results would replace it; choose another --out"
+                )
+
+
+def _chosen_outputs(options: argparse.Namespace) -> list[str]:
+    return [each for each in options.save if not (options.no_pictures and each in PICTURES)]
+
+
 def _recover_folder(
-    recoverer: Recoverer, photographs: list[Photograph], options: argparse.Namespace
-) -> dict[str, dict[str, Any]]:
-    """Reports by name. A photograph that cannot be used does not stop the others."""
-    reports = {}
+    recoverer: Recoverer,
+    photographs: list[Photograph],
+    options: argparse.Namespace,
+    reports: dict[str, dict[str, Any]],
+) -> None:
+    """Adds reports by name. A photograph that cannot be used does not stop the others."""
     for number, photograph in enumerate(photographs, start=1):
         print(f"[{number}/{len(photographs)}] {photograph.name}", file=sys.stderr)
         try:
             reports[photograph.name] = _recover(recoverer, photograph, options)
-        except (ValueError, TypeError, OSError) as error:
-            reports[photograph.name] = {"error": str(error)}
-            print(f"  {error}", file=sys.stderr)
-    return reports
+        except Exception as error:  # of any kind: one photograph never costs the rest
+            message = str(error) or type(error).__name__
+            if not isinstance(error, EXPECTED_ERRORS):
+                message = f"{type(error).__name__}: {error}"
+                traceback.print_exc()
+            reports[photograph.name] = {"error": message}
+            print(f"  error: {message}", file=sys.stderr)
 
 
 def _recover(
     recoverer: Recoverer, photograph: Photograph, options: argparse.Namespace
 ) -> dict[str, Any]:
-    image, keypoints = photograph.read()
+    inputs = photograph.read()
     recovery = recoverer.recover(
-        image,
-        keypoints,
+        inputs.pixels,
+        inputs.keypoints,
         schedule=options.schedule,
         max_steps=options.max_steps,
         focal_length=options.focal_length,
     )
-    for person, reason in recovery.skipped:
-        print(f"  person {person} skipped: {reason}", file=sys.stderr)
-    written = write_outputs(recovery, image, photograph.out)
-    print(f"  {_summary(recovery)}; wrote {', '.join(map(str, written))}", file=sys.stderr)
-    return _report(recovery)
+    written = write_outputs(recovery, inputs.pixels, photograph.out, _chosen_outputs(options))
+    for line in lines(recovery, inputs.notes, written):
+        print(f"  {line}", file=sys.stderr)
+    return report(recovery, inputs.notes, written)
 
 
 def _print_engines(recoverer: Recoverer) -> None:
     print(f"networks: {recoverer.engine}", file=sys.stderr)
     print(f"adaptation: {recoverer.adaptation}", file=sys.stderr)
-
-
-def _summary(recovery: Recovery) -> str:
-    before, after = recovery.reprojection_px.mean(0)
-    people = "1 person" if len(recovery) == 1 else f"{len(recovery)} persons"
-    return f"{people}, keypoints {before:.1f} px off before adaptation, {after:.1f} px after"
-
-
-def _report(recovery: Recovery) -> dict[str, Any]:
-    """What `--json` prints for one photograph."""
-    persons = [
-        {
-            "person": int(recovery.persons[index]),
-            "steps": int(recovery.steps[index]),
-            "stop_reason": recovery.stop_reason[index],
-            "loss_history": list(recovery.loss_history[index]),
-            "reprojection_px": {
-                "before": float(recovery.reprojection_px[index, 0]),
-                "after": float(recovery.reprojection_px[index, 1]),
-            },
-        }
-        for index in range(len(recovery))
-    ]
-    return {
-        "persons": persons,
-        "skipped": [skipped._asdict() for skipped in recovery.skipped],
-        "timings_ms": recovery.timings_ms,
-        "engine": recovery.engine,
-        "adaptation": recovery.adaptation,
-    }

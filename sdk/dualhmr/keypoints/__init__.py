@@ -1,5 +1,6 @@
 """2D keypoints: named sets, users' arrays and files."""
 
+from dualhmr.keypoints.files import MIN_PERSON_SCORE as MIN_PERSON_SCORE
 from dualhmr.keypoints.files import KeypointFile as KeypointFile
 from dualhmr.keypoints.files import keypoint_file_for as keypoint_file_for
 from dualhmr.keypoints.files import open_keypoint_file as open_keypoint_file

@@ -1,0 +1,69 @@
+"""What `dualhmr recover` says of a recovery: JSON for programs, lines for people."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dualhmr.recovery import Recovery
+
+
+def report(recovery: Recovery, notes: Sequence[str], written: Sequence[Path]) -> dict[str, Any]:
+    """What `--json` prints for one photograph."""
+    persons = [
+        {
+            "person": int(recovery.persons[index]),
+            "steps": int(recovery.steps[index]),
+            "stop_reason": recovery.stop_reason[index],
+            "loss_history": list(recovery.loss_history[index]),
+            "reprojection_px": {
+                "before": float(recovery.reprojection_px[index, 0]),
+                "after": float(recovery.reprojection_px[index, 1]),
+            },
+        }
+        for index in range(len(recovery))
+    ]
+    return {
+        "persons": persons,
+        "skipped": [skipped._asdict() for skipped in recovery.skipped],
+        "warnings": [warning._asdict() for warning in recovery.warnings],
+        "notes": list(notes),
+        "files": [str(path) for path in written],
+        "timings_ms": recovery.timings_ms,
+        "engine": recovery.engine,
+        "adaptation": recovery.adaptation,
+    }
+
+
+def lines(recovery: Recovery, notes: Sequence[str], written: Sequence[Path]) -> Iterator[str]:
+    """The same in words."""
+    yield from (f"note: {note}" for note in notes)
+    yield from (f"person {person} skipped: {reason}" for person, reason in recovery.skipped)
+    for warning in recovery.warnings:
+        yield f"person {warning.person} warning ({warning.kind}): {warning.message}"
+    yield f"{_summary(recovery)}; wrote {', '.join(map(str, written)) or 'nothing'}"
+
+
+def _summary(recovery: Recovery) -> str:
+    if len(recovery) == 0:
+        why = "all persons were skipped" if recovery.skipped else "the keypoints are of no person"
+        return f"nobody recovered: {why}"
+    before, after = recovery.reprojection_px.mean(0)
+    people = "1 person" if len(recovery) == 1 else f"{len(recovery)} persons"
+    return f"{people}, keypoints {before:.1f} px off before adaptation, {after:.1f} px after"
+
+
+def as_json(value: Any) -> str:
+    """JSON as every parser reads it: numbers that are not finite are null."""
+    return json.dumps(_finite(value), indent=2, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
