@@ -19,6 +19,7 @@ PACKAGES = {
 # A module of the SDK imports from its own layer and those above it in this list, never below.
 LAYERS = (
     {
+        "arguments",
         "arrays",
         "compiling",
         "files",

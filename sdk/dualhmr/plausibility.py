@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dualhmr.arguments import shown
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.keypoints import KEYPOINT_SETS, SPIN_24, Keypoints, KeypointSet
 
@@ -28,6 +29,9 @@ WARN_OUTSIDE = 0.2
 """From this share on, keypoints outside of the image are a warning."""
 MAX_DROPPED = 1 / 3
 """A person with a larger share of implausible keypoints is skipped."""
+
+# Unknown names in a message.
+_NAMED = 12
 
 # Of 18,000 synthetic people seen from random sides, with 6 to 23 keypoints and with a detector's
 # errors, none has a ratio above 1.7 (see `_unreachable`).
@@ -69,8 +73,8 @@ class PlausibleKeypoints(NamedTuple):
     keypoints: Keypoints
     """Of all persons, as the user passed them; dropped keypoints have confidence 0."""
     of_body: Keypoints
-    """The same, with confidence 0 where the body has no such point. Boxes, the networks' inputs
-    and losses are computed from these."""
+    """The same, with confidence 0 where the body has no such point, and at (0, 0) where it is 0.
+    Boxes, the networks' inputs and losses are computed from these."""
     persons: list[int]
     """Indices of those who can be recovered."""
     skipped: list[SkippedPerson]
@@ -85,12 +89,13 @@ def check_keypoint_names(keypoint_set: KeypointSet, known: Collection[str]) -> N
     if not unknown:
         return
     meant = []
-    for name in unknown:
-        near = difflib.get_close_matches(name, possible, 1)
-        meant.append(f"{name!r} ({near[0]!r}?)" if near else repr(name))
+    for name in unknown[:_NAMED]:
+        near = difflib.get_close_matches(str(name), possible, 1)
+        meant.append(f"{shown(name)} ({near[0]!r}?)" if near else shown(name))
+    more = len(unknown) - len(meant)
     raise ValueError(
-        f"keypoint set {keypoint_set.name!r} has names that are not known: {', '.join(meant)}; "
-        f"the body has {', '.join(sorted(known))}"
+        f"keypoint set {shown(keypoint_set.name)} has names that are not known: {', '.join(meant)}"
+        f"{f' and {more} more' if more else ''}; the body has {', '.join(sorted(known))}"
     )
 
 
@@ -128,7 +133,8 @@ def plausible_keypoints(
     names, points = keypoints.set, keypoints.xy
     return PlausibleKeypoints(
         Keypoints(names, points, kept),
-        Keypoints(names, points, confidence),
+        # A missing point at 10^30 would overflow before its weight of zero is applied.
+        Keypoints(names, np.where(confidence[..., None] > 0, points, np.float32(0)), confidence),
         persons,
         skipped,
         warnings,

@@ -4,20 +4,19 @@ Everything that a user passes is checked here, before a network runs. Every pers
 so a result does not depend on who else is in the photograph.
 """
 
-import math
 import os
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dualhmr.adaptation.schedule import Schedule
-from dualhmr.body.arrays import BodyArrays, body_keypoints
+from dualhmr.adaptation.schedule import NonFiniteError, Schedule
+from dualhmr.arguments import check_type, finite_number, shown, whole_number
+from dualhmr.body.arrays import BodyArrays, BodyParts, body_keypoints
 from dualhmr.body.files import matching_arrays
 from dualhmr.bundle import Bundle, open_bundle
 from dualhmr.camera import default_focal_length, image_center
@@ -28,14 +27,16 @@ from dualhmr.person import (
     AdaptedPerson,
     FloatArray,
     ObservedPerson,
+    PersonEvidence,
     observe_person,
     place_bodies,
     run_frozen_networks,
 )
-from dualhmr.person_fitting import choose_adaptation, open_person_fitter
+from dualhmr.person_fitting import PersonFitter, choose_adaptation, open_person_fitter
 from dualhmr.plausibility import (
     PersonWarning,
     PlausibleKeypoints,
+    SkippedPerson,
     body_warnings,
     check_keypoint_names,
     plausible_keypoints,
@@ -78,6 +79,7 @@ class Recoverer:
 
         Raises:
             FileNotFoundError: The bundle, one of its files or the body is missing.
+            TypeError: An argument is of another type.
             ValueError: The bundle or body is damaged or they do not match, or an option is unknown.
             ImportError, RuntimeError: The device or the backend is not available.
         """
@@ -90,6 +92,9 @@ class Recoverer:
             "options": options,
             "scope": scope,
         }
+        check_type("bundle", bundle, (str, os.PathLike, Bundle, type(None)), "a folder or a Bundle")
+        check_type("options", options, (EngineOptions, type(None)), "EngineOptions")
+        arrays = _as_arrays(body)
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         device = "cpu" if device is None else str(device)
         options = options or EngineOptions()
@@ -97,7 +102,7 @@ class Recoverer:
             raise ValueError(f"unknown device {device!r}; known are 'cpu' and 'cuda'")
         self.adaptation = choose_adaptation(adaptation, device=device, scope=scope)
         self.body = matching_arrays(
-            _as_arrays(body),
+            arrays,
             needed=self.bundle.manifest.body,
             networks=f"bundle {self.bundle.folder}",
         )
@@ -152,31 +157,36 @@ class Recoverer:
             observed = [
                 observe_person(plausible.of_body, person, *camera) for person in plausible.persons
             ]
-        adapted = []
-        for person in observed:
+        found = []
+        for number, person in zip(plausible.persons, observed, strict=True):
             with _timed(timings, "networks"):
                 evidence = run_frozen_networks(pixels, person, self._networks, self.bundle.manifest)
             with _timed(timings, "adaptation"):
-                adapted.append(self._fitter.adapt(evidence, chosen_schedule))
+                try:
+                    body = _adapted(self._fitter, evidence, chosen_schedule)
+                except NonFiniteError as error:
+                    plausible.skipped.append(SkippedPerson(number, str(error)))
+                else:
+                    found.append((number, person, body))
         with _timed(timings, "mesh"):
-            return self._collect(plausible, observed, adapted, timings)
+            return self._collect(plausible, found, timings)
 
     def _schedule(self, schedule: str | Schedule | None, max_steps: int | None) -> Schedule:
         if not isinstance(schedule, Schedule):
+            check_type("schedule", schedule, (str, type(None)), "a schedule's name or a Schedule")
             schedule = self.bundle.manifest.schedule.schedule(schedule)
         if max_steps is None:
             return schedule
-        if isinstance(max_steps, bool) or not isinstance(max_steps, Integral):
-            raise TypeError(f"max_steps is {max_steps!r}, expected a whole number of steps")
-        return schedule.limited_to(int(max_steps))
+        return schedule.limited_to(whole_number("max_steps", max_steps, "a number of steps"))
 
     def _collect(
         self,
         plausible: PlausibleKeypoints,
-        observed: list[ObservedPerson],
-        adapted: list[AdaptedPerson],
+        found: list[tuple[int, ObservedPerson, AdaptedPerson]],
         timings: dict[str, float],
     ) -> Recovery:
+        """The result, from number, keypoints and body of those who could be adapted."""
+        persons, adapted = [number for number, _, _ in found], [body for _, _, body in found]
         count, betas = len(adapted), self.body.beta_count
         rotations = _stacked([person.rotations for person in adapted], (24, 3, 3))
         shapes = _stacked([person.betas for person in adapted], (betas,))
@@ -186,20 +196,20 @@ class Recoverer:
             raise ValueError(
                 f"bundle {self.bundle.folder} gives a body that is not finite; is it damaged?"
             )
-        keypoints = plausible.keypoints.select(plausible.persons)
-        warnings = list(plausible.warnings)
-        for number, person in enumerate(plausible.persons):
+        keypoints = plausible.keypoints.select(persons)
+        warnings = [warning for warning in plausible.warnings if warning.person in persons]
+        for row, (number, observed, body) in enumerate(found):
             warnings += body_warnings(
-                person,
-                vertices=vertices[number],
+                number,
+                vertices=vertices[row],
                 body=self.body,
-                betas=shapes[number],
-                reprojection_px=adapted[number].reprojection_px,
-                box_height=float(observed[number].view.box_height[0]),
+                betas=shapes[row],
+                reprojection_px=body.reprojection_px,
+                box_height=float(observed.view.box_height[0]),
             )
         return Recovery(
-            persons=np.array(plausible.persons, np.int64),
-            skipped=tuple(plausible.skipped),
+            persons=np.array(persons, np.int64),
+            skipped=tuple(sorted(plausible.skipped)),
             warnings=tuple(sorted(warnings, key=lambda warning: warning.person)),
             vertices=vertices,
             joints=joints,
@@ -295,7 +305,15 @@ def _as_arrays(
 ) -> str | os.PathLike[str] | BodyArrays | None:
     if body is None or isinstance(body, str | os.PathLike | BodyArrays):
         return body
-    return body.arrays()
+    # Not isinstance(body, Body), which needs PyTorch.
+    to_arrays = getattr(body, "arrays", None)
+    if to_arrays is None or not isinstance(body, BodyParts):
+        raise TypeError(
+            f"body is {shown(body)} of type {type(body).__name__}, expected a body file or a body "
+            "that load_body or read_body read"
+        )
+    arrays: BodyArrays = to_arrays()
+    return arrays
 
 
 def _backend_for_all(backend: str) -> str:
@@ -305,6 +323,14 @@ def _backend_for_all(backend: str) -> str:
             "use backend='torch'"
         )
     return "torch"
+
+
+def _adapted(fitter: PersonFitter, evidence: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
+    body = fitter.adapt(evidence, schedule)
+    # NaN are the points that the body does not have; a point in the camera's plane is infinite.
+    if np.isinf(body.keypoints_2d).any() or not np.isfinite(body.reprojection_px).all():
+        raise NonFiniteError("the body cannot be projected into the image")
+    return body
 
 
 def _stacked(arrays: list[FloatArray], shape: tuple[int, ...]) -> FloatArray:
@@ -326,7 +352,7 @@ def _image_camera(
         focal_length = default_focal_length(width, height)
     if principal_point is None:
         principal_point = image_center(width, height)
-    focal_length = _number(focal_length, "focal_length")
+    focal_length = finite_number("focal_length", focal_length, "a number of pixels")
     low, high = (share * max(width, height) for share in _FOCAL_LENGTHS)
     if not low <= focal_length <= high:
         raise ValueError(
@@ -334,9 +360,9 @@ def _image_camera(
             f"{width}x{height}: pixels, not millimetres. From millimetres: focal length / sensor "
             "width x image width"
         )
-    if np.shape(principal_point) != (2,):
-        raise ValueError(f"principal_point is {principal_point}, expected (x, y) in pixels")
-    x, y = (_number(value, "principal_point") for value in principal_point)
+    if isinstance(principal_point, str) or np.shape(principal_point) != (2,):
+        raise ValueError(f"principal_point is {shown(principal_point)}, expected (x, y) in pixels")
+    x, y = (finite_number("principal_point", each, "(x, y) in pixels") for each in principal_point)
     if not (-width <= x <= 2 * width and -height <= y <= 2 * height):
         raise ValueError(
             f"principal_point is ({x:g}, {y:g}), far outside of the {width}x{height} image; "
@@ -347,15 +373,6 @@ def _image_camera(
 
 # Shares of the image's longer side: a fisheye lens, and a telescope.
 _FOCAL_LENGTHS = (0.2, 100.0)
-
-
-def _number(value: object, name: str) -> float:
-    """A finite number; booleans and text are none."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
-        raise TypeError(f"{name} is {value!r}, expected a number of pixels")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}, expected a finite number of pixels")
-    return float(value)
 
 
 @contextmanager

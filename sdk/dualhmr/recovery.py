@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhmr.body.arrays import BodyArrays
-from dualhmr.body.files import read_body
+from dualhmr.body.files import FREE_BODY, read_body
 from dualhmr.files import atomic_path
 from dualhmr.images import read_image, upright_by_keypoints
 from dualhmr.keypoints import Keypoints
@@ -79,7 +80,7 @@ class Recovery:
     traces: tuple[StepTrace, ...]
     """Per person, the parameters at every step."""
     body: BodyArrays | None
-    """None after unpickling where the body is a licensed one: see `__getstate__`."""
+    """None after unpickling where it is not the free body: see `__getstate__`."""
 
     def __repr__(self) -> str:
         """In one line: arrays of thousands of vertices would fill a notebook."""
@@ -88,14 +89,31 @@ class Recovery:
         return f"Recovery({', '.join(parts)}, {self.engine}, adaptation={self.adaptation})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything, but for the body (20 MB) its name, by which the free body is read again."""
-        return vars(self) | {"body": None if self.body is None else self.body.name}
+        """Everything but the body (20 MB): for the free body its name, by which it is read again.
+
+        A licensed body is left out, and so is a changed one: another body of the same name would
+        show other steps.
+        """
+        free = self.body is not None and self.body.same_as(_free_body())
+        return vars(self) | {"body": FREE_BODY if free else None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """The free body is read again from the package, once a process; others are left out."""
+        """The free body is read again from the package, once a process."""
         self.__dict__.update(state)
-        free = _free_body()
-        object.__setattr__(self, "body", free if state["body"] == free.name else None)
+        if state["body"] == FREE_BODY:
+            object.__setattr__(self, "body", _free_body())
+
+    def __copy__(self) -> Recovery:
+        """Shares all arrays."""
+        return replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Recovery:
+        """Shares nothing but the body, which is never changed."""
+        copied = {
+            name: value if name == "body" else deepcopy(value, memo)
+            for name, value in vars(self).items()
+        }
+        return Recovery(**copied)
 
     def __len__(self) -> int:
         """P."""
@@ -187,7 +205,8 @@ class Recovery:
     def _posed(self, person: int, steps: list[int]) -> FloatArray:
         if self.body is None:
             raise ValueError(
-                "this recovery was unpickled without its body; draw the steps where it was made"
+                "this recovery was unpickled without its body, which is not the free one; draw the "
+                "steps where it was made"
             )
         trace = self.traces[person]
         vertices, _ = place_bodies(

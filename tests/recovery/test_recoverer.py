@@ -193,7 +193,7 @@ def test_divergence_returns_the_last_good_mesh(
         ({"focal_length": float("nan")}, "focal_length is nan"),
         (
             {"principal_point": (1.0, float("inf"))},
-            "principal_point is inf, expected a finite",
+            "principal_point is inf, which is not finite",
         ),
         ({"schedule": "papper"}, "unknown schedule 'papper'; known are paper"),
         ({"max_steps": -1}, "max_steps is -1"),

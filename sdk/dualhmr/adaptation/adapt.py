@@ -6,7 +6,13 @@ from dataclasses import dataclass
 import torch
 
 from dualhmr.adaptation.optimisers import Parameters
-from dualhmr.adaptation.schedule import CONVERGED, NON_FINITE, OUT_OF_STEPS, Schedule
+from dualhmr.adaptation.schedule import (
+    CONVERGED,
+    NON_FINITE,
+    OUT_OF_STEPS,
+    NonFiniteError,
+    Schedule,
+)
 from dualhmr.adaptation.step import LossFunction, adaptation_step, all_finite, sum_losses
 
 
@@ -54,7 +60,7 @@ class Recorder:
         """
         if not math.isfinite(loss):
             if not self._history:
-                raise ValueError(f"the loss or its gradient is {loss} before the first step")
+                raise NonFiniteError(f"the loss or its gradient is {loss} before the first step")
             self.stop_reason = NON_FINITE
             return False
         best = not self._history or loss < self._history[self._best_step]

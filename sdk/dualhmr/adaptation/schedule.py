@@ -12,6 +12,10 @@ STOP_REASONS = (OUT_OF_STEPS, CONVERGED, NON_FINITE)
 """Why an adaptation ends; in the order of the numbers in a bundle's `adaptation.onnx`."""
 
 
+class NonFiniteError(ValueError):
+    """One person's loss, gradient or body is not finite, and no iterate can be returned."""
+
+
 @dataclass(frozen=True)
 class Phase:
     """Up to `steps` steps of one optimiser on the sum of some losses."""

@@ -121,6 +121,13 @@ class BodyParts(Generic[ArrayT]):
 class BodyArrays(BodyParts[npt.NDArray[Any]]):
     """A body in NumPy: floating-point arrays are float32, faces int64. `read_body` makes one."""
 
+    def same_as(self, other: "BodyArrays") -> bool:
+        """Whether all fields are equal."""
+        if self is other:
+            return True
+        pairs = [(value, vars(other)[name]) for name, value in vars(self).items()]
+        return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
+
 
 def body_keypoints(body: BodyArrays) -> frozenset[str]:
     """Names of the 2D keypoints that have a point on the body."""

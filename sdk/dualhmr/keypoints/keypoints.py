@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dualhmr.arguments import finite_number
 from dualhmr.keypoints import sets
 from dualhmr.keypoints.sets import KeypointSet
 
@@ -109,13 +110,16 @@ def as_keypoints(
     """
     if isinstance(keypoints, Keypoints):
         return _unchanged(keypoints, scores, keypoint_set)
+    min_confidence = finite_number("min_confidence", min_confidence)
+    score_scale = finite_number("score_scale", score_scale)
     if not 0 <= min_confidence <= 1:
-        raise ValueError(f"min_confidence is {min_confidence}; it must lie in [0, 1]")
-    if not (np.isfinite(score_scale) and score_scale > 0):
-        raise ValueError(f"score_scale is {score_scale}; it must be more than 0")
+        raise ValueError(f"min_confidence is {min_confidence:g}; it must lie in [0, 1]")
+    # Scores are divided by it in float32.
+    if not 1e-6 <= score_scale <= 1e6:
+        raise ValueError(f"score_scale is {score_scale:g}; it must lie in [1e-6, 1e6]")
     numbers = _numbers(keypoints, "keypoints")
     if numbers.size == 0:
-        return _nobody(numbers, keypoint_set)
+        return _nobody(numbers, keypoint_set, scores)
     values = _with_person_axis(numbers)
     persons, count, columns = values.shape
     chosen = _set_of(count, keypoint_set)
@@ -155,6 +159,8 @@ def _unchanged(
 
 
 def _numbers(values: ArrayLike, what: str) -> NDArray[np.float32]:
+    if isinstance(values, list | tuple) and any(np.ma.isMaskedArray(each) for each in values):
+        values = np.ma.array(values)  # of one person each
     if isinstance(values, np.ma.MaskedArray):
         return _numbers(_unmasked(values), what)
     try:
@@ -183,11 +189,17 @@ def _unmasked(values: np.ma.MaskedArray[Any, Any]) -> NDArray[Any]:
     return np.where(masked, 0, values.data)
 
 
-def _nobody(numbers: NDArray[np.float32], keypoint_set: KeypointSet | str | None) -> Keypoints:
+def _nobody(
+    numbers: NDArray[np.float32],
+    keypoint_set: KeypointSet | str | None,
+    scores: ArrayLike | None,
+) -> Keypoints:
     """Keypoints of zero persons, of the set that is named or has as many keypoints."""
-    persons, count = (numbers.shape[0], numbers.shape[1]) if numbers.ndim == 3 else (0, 0)
-    if persons:
+    if numbers.shape[0]:
         raise ValueError(f"keypoints of shape {numbers.shape} hold persons without keypoints")
+    if scores is not None and _numbers(scores, "scores").size:
+        raise ValueError(f"scores of shape {np.shape(scores)} came with keypoints of zero persons")
+    count = numbers.shape[1] if numbers.ndim == 3 else 0
     if keypoint_set is not None or count:
         chosen = _set_of(count, keypoint_set) if count else sets.keypoint_set(keypoint_set or "")
     else:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.adaptation.schedule import STOP_REASONS, Schedule
+from dualhmr.adaptation.schedule import STOP_REASONS, NonFiniteError, Schedule
 from dualhmr.arrays import INSTALL_TORCH, to_numpy
 from dualhmr.bundle import ADAPTATION_GRAPH, Bundle
 from dualhmr.engines import EngineOptions
@@ -128,7 +128,7 @@ class OnnxFitter:
         outputs = self._graph(self._inputs(evidence, schedule.max_steps))
         start = float(outputs.losses[0])
         if not math.isfinite(start):
-            raise ValueError(f"the loss or its gradient is {start} before the first step")
+            raise NonFiniteError(f"the loss or its gradient is {start} before the first step")
         return best_of(self._iterates(outputs, evidence.observed.keypoint_set), evidence.observed)
 
     def _check_schedule(self, schedule: Schedule) -> None:

@@ -25,8 +25,8 @@ class PersonFitter(Protocol):
     def adapt(self, evidence: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         """The best body for one person.
 
-        Raises ValueError for a schedule that it cannot run, or where the loss at the start is not
-        finite.
+        Raises ValueError for a schedule that it cannot run, and NonFiniteError where the loss at
+        the start is not finite.
         """
         ...
 
