@@ -195,7 +195,7 @@ def as_float32(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
     """A copy in single precision. ValueError unless all are real numbers and finite in it."""
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{name} holds {array.dtype}, expected real numbers")
-    with np.errstate(over="ignore"):  # too large becomes infinite
+    with np.errstate(over="ignore", invalid="ignore"):  # too large becomes infinite
         numbers = np.array(array, dtype=np.float32, order="C")
     if not np.isfinite(numbers).all():
         raise ValueError(f"{name} has numbers that are not finite in single precision")

@@ -155,6 +155,10 @@ def test_nan_in_an_array_is_missing(tmp_path: Path) -> None:
     array[0, 13] = np.nan
     np.save(tmp_path / "k.npy", array)
     assert read_keypoints(tmp_path / "k.npy").confidence[0].sum() == 16
+    signalling = array.astype(np.float32)
+    signalling[0, 13].view(np.uint32)[:] = 0x7FA00000
+    np.save(tmp_path / "k.npy", signalling)
+    assert read_keypoints(tmp_path / "k.npy").confidence[0].sum() == 16
 
 
 # Scores

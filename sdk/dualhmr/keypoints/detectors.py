@@ -147,7 +147,7 @@ def array_images(values: NDArray[Any] | list[Any]) -> list[ImageRecord]:
             raise TypeError(f"keypoints must be numbers, not {brief(values.dtype)}")
         if values.ndim not in (2, 3) or values.shape[-1] not in (2, 3):
             raise ValueError(f"keypoints of shape {values.shape}; {_EXPECTED}")
-        with np.errstate(over="ignore"):
+        with np.errstate(invalid="ignore"):  # signalling NaN
             persons = values.astype(np.float64).reshape(-1, *values.shape[-2:]).tolist()
     else:
         rows = [value for value in values if isinstance(value, list)]

@@ -177,7 +177,9 @@ def _numbers(values: ArrayLike, what: str) -> NDArray[np.float32]:
         ) from error
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{what} must be numbers, not {array.dtype} ({type(values).__name__})")
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, an error later
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # too large for float32 becomes infinite, an error later
         return array.astype(np.float32)
 
 
