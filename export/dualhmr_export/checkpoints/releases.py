@@ -1,20 +1,25 @@
 """Checkpoint files of other projects: one row of `FORMATS` for each format."""
 
+import io
 import os
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
+from dualhmr.body.smpl_pickle import NUMPY_RECORDS, Record, check_opcodes
 from dualhmr.bundle import ScheduleDefaults
 from dualhmr.keypoints import SPIN_49
 from dualhmr.networks import read_mean_params
 from dualhmr.objective.weights import LossWeights
+from dualhmr.untrusted import check_size
 from dualhmr_export.checkpoints.architectures import Architecture, ImportedNetwork, recognise
 from dualhmr_training.training_folder import NetworkFacts
 
@@ -216,7 +221,8 @@ def read_checkpoint(path: AnyPath) -> dict[Any, Any]:
     """Reads what `torch.save` wrote, on the CPU: a dict of tensors, numbers, strings, containers.
 
     Such a file is a pickle, that is, a program. Only the instructions that make these values are
-    executed. Raises ValueError for a file that asks for anything else or is damaged, and
+    executed; NumPy's numbers and arrays of numbers are read as data too, without NumPy's own
+    constructors. Raises ValueError for a file that asks for anything else or is damaged, and
     FileNotFoundError.
     """
     path = Path(path)
@@ -226,7 +232,10 @@ def read_checkpoint(path: AnyPath) -> dict[Any, Any]:
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's remarks on old or odd files; they load or fail
         try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            _check_sizes(file)
+            with _numpy_as_records():
+                content = torch.load(file, map_location="cpu", weights_only=True)
+            content = _with_arrays(content, {})
         except Exception as error:  # a hostile or damaged file can raise anything
             forbidden = _FORBIDDEN.search(str(error))
             if forbidden:
@@ -241,6 +250,57 @@ def read_checkpoint(path: AnyPath) -> dict[Any, Any]:
             f"{path}: holds one {type(content).__name__}, expected a dict of state dicts"
         )
     return content
+
+
+def _check_sizes(file: IO[bytes]) -> None:
+    """Raises for an archive larger than its file, and for a pickle that would not end.
+
+    `torch.save` compresses nothing. Old files are several pickles, the weights after the fourth.
+    """
+    if file.read(4) == b"PK\3\4":
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            check_size(sum(each.file_size for each in members), os.fstat(file.fileno()).st_size)
+            for member in members:
+                if member.compress_type != zipfile.ZIP_STORED:
+                    raise ValueError(f"{member.filename[:80]} is compressed")
+                if member.filename.endswith(".pkl"):
+                    check_opcodes(io.BytesIO(archive.read(member)), refused=())
+    else:
+        file.seek(0)
+        for _ in range(4):
+            check_opcodes(file, refused=())
+    file.seek(0)
+
+
+def _numpy_as_records() -> AbstractContextManager[None]:
+    """While it lasts, `torch.load` makes inert records of NumPy's objects."""
+    if not hasattr(torch.serialization, "safe_globals"):
+        return nullcontext()  # PyTorch 2.4 refuses them
+    # torch finds a class by its module and name.
+    records: list[Any] = [
+        type(name, (record,), {"__module__": module})
+        for (module, name), record in NUMPY_RECORDS.items()
+    ]
+    return torch.serialization.safe_globals(records)
+
+
+def _with_arrays(value: Any, done: dict[int, Any]) -> Any:
+    """`value` with arrays and numbers for the records in it that are such."""
+    if isinstance(value, Record):
+        # What is no array of numbers stays a record: no network needs it.
+        with suppress(ValueError, TypeError, IndexError):
+            return value.to_array()[()]
+        return value
+    if id(value) not in done:
+        done[id(value)] = value
+        if isinstance(value, dict):
+            value.update({name: _with_arrays(each, done) for name, each in value.items()})
+        elif isinstance(value, list):
+            value[:] = [_with_arrays(each, done) for each in value]
+        elif type(value) is tuple:
+            done[id(value)] = tuple(_with_arrays(each, done) for each in value)
+    return done[id(value)]
 
 
 def _refusal(path: Path, name: str) -> str:

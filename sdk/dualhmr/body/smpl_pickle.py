@@ -13,7 +13,7 @@ import math
 import os
 import pickle
 import pickletools
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -95,6 +95,15 @@ class BufferArray(Record):
         return _array(data, number_format, shape, "C").transpose(*axis_order)
 
 
+class Scalar(Record):
+    """`numpy.core.multiarray.scalar(dtype, bytes)`."""
+
+    def to_array(self) -> npt.NDArray[Any]:
+        """Without axes."""
+        number_format, data = self.arguments
+        return _array(data, number_format, (), "C")
+
+
 class ChumpyArray(Record):
     """A chumpy object; those that are plain arrays keep their numbers under `x`."""
 
@@ -166,15 +175,15 @@ def _bytes(data: Any) -> bytes:
     return bytes(data)
 
 
-_RECORDS: dict[tuple[str, str], type[Record]] = {
+NUMPY_RECORDS: dict[tuple[str, str], type[Record]] = {
     ("numpy", "dtype"): NumberFormat,
     ("numpy", "ndarray"): Record,
-    ("_codecs", "encode"): EncodedBytes,
 }
 for _core in ("numpy.core", "numpy._core"):
-    _RECORDS[f"{_core}.multiarray", "_reconstruct"] = Array
-    _RECORDS[f"{_core}.multiarray", "scalar"] = Record
-    _RECORDS[f"{_core}.numeric", "_frombuffer"] = BufferArray
+    NUMPY_RECORDS[f"{_core}.multiarray", "_reconstruct"] = Array
+    NUMPY_RECORDS[f"{_core}.multiarray", "scalar"] = Scalar
+    NUMPY_RECORDS[f"{_core}.numeric", "_frombuffer"] = BufferArray
+_RECORDS = NUMPY_RECORDS | {("_codecs", "encode"): EncodedBytes}
 for _builtins, _copyreg in (("__builtin__", "copy_reg"), ("builtins", "copyreg")):
     _RECORDS[_copyreg, "_reconstructor"] = OldObject
     # Chumpy's bookkeeping: base classes, sets of changed variables, index ranges.
@@ -240,8 +249,8 @@ _LARGEST_MEMO = 1_000_000
 """SMPL files use a few thousand entries; the unpickler allocates up to the largest index."""
 
 
-def check_opcodes(file: IO[bytes]) -> None:
-    """UnpicklingError for a pickle that loading, without running anything, could hang on.
+def check_opcodes(file: IO[bytes], *, refused: Container[str] = _REFUSED_OPCODES) -> None:
+    """Follows one pickle to its end; UnpicklingError if it could keep even a safe reader busy.
 
     A tuple may hold another one twice, that one a third twice, and so on: 30 levels make a billion
     entries, and its hash as a key of a dict visits each. So the sizes of tuples are followed
@@ -253,7 +262,7 @@ def check_opcodes(file: IO[bytes]) -> None:
     work = 0
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         name = opcode.name
-        if name in _REFUSED_OPCODES:
+        if name in refused:
             raise pickle.UnpicklingError("the file refers to objects outside of itself")
         if "PUT" in name and argument is not None and argument > _LARGEST_MEMO:
             raise pickle.UnpicklingError(f"the file asks for memory of {argument} objects")

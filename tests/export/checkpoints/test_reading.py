@@ -67,13 +67,83 @@ def test_bare_pickles_are_not_run(tmp_path: Path, protocol: int) -> None:
     ("value", "named"),
     [
         (Call(eval, "1"), "eval"),
-        (np.float64(3.0), r"numpy\._?core\.multiarray\.scalar"),
         (torch.nn.Linear(2, 2), r"torch\.nn\.modules\.linear\.Linear"),
     ],
 )
 def test_what_a_file_wanted_is_named(tmp_path: Path, value: object, named: str) -> None:
     torch.save({"model": value}, tmp_path / "c.pt")
     with pytest.raises(ValueError, match=f"would run {named}, so it was refused"):
+        read_checkpoint(tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_numbers_of_numpy_beside_the_weights_are_data(tmp_path: Path, new_format: bool) -> None:
+    beside = {
+        "epoch": np.int64(3),
+        "best": np.float64(52.5),
+        "losses": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "nested": {"seen": [np.float32(1.5), (np.int32(2), "a")]},
+    }
+    path = tmp_path / "c.pt"
+    content = plain() | beside | {"names": np.array(["a", "b"])}
+    torch.save(content, path, _use_new_zipfile_serialization=new_format)
+    found = read_checkpoint(path)
+    assert torch.equal(found["model"]["weight"], plain()["model"]["weight"])
+    assert (found["epoch"], found["best"], found["nested"]) == (3, 52.5, beside["nested"])
+    assert isinstance(found["epoch"], np.int64)
+    np.testing.assert_array_equal(found["losses"], beside["losses"])
+    assert found["losses"].dtype == np.float32
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_arrays_of_numpy_that_hide_a_call_are_refused(tmp_path: Path, new_format: bool) -> None:
+    marker = tmp_path / "marker"
+    hidden = np.array([Call(os.system, f"touch {marker}")], dtype=object)
+    content = plain() | {"losses": hidden}
+    torch.save(content, tmp_path / "c.pt", _use_new_zipfile_serialization=new_format)
+    with pytest.raises(ValueError, match=rf"would run {os.name}\.system"):
+        read_checkpoint(tmp_path / "c.pt")
+    assert not marker.exists()
+
+
+def test_containers_that_hold_themselves(tmp_path: Path) -> None:
+    content = plain()
+    content["self"] = content
+    content["list"] = [content, (content, np.float64(1.0))]
+    torch.save(content, tmp_path / "c.pt")
+    found = read_checkpoint(tmp_path / "c.pt")
+    assert found["self"] is found
+    assert found["list"][1][1] == 1.0
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_tuples_that_hold_each_other_as_a_key(tmp_path: Path, archive: bool) -> None:
+    nested = b"K\x01" + b"".join(b"q" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(60))
+    content = b"\x80\x02}" + nested + b"K\x01s."
+    path = tmp_path / "c.pt"
+    torch.save({}, path, _use_new_zipfile_serialization=archive)
+    if archive:
+        with zipfile.ZipFile(path) as whole:
+            members = {name: whole.read(name) for name in whole.namelist()}
+        with zipfile.ZipFile(path, "w") as hostile:
+            for name, data in members.items():
+                hostile.writestr(name, content if name.endswith("data.pkl") else data)
+    else:
+        path.write_bytes(path.read_bytes().replace(b"\x80\x02}q\x00.", content, 1))
+        assert content in path.read_bytes()
+    with pytest.raises(ValueError, match="damaged, truncated"):
+        read_checkpoint(path)
+
+
+def test_archives_larger_than_their_file(tmp_path: Path) -> None:
+    torch.save({"model": torch.zeros(100_000)}, tmp_path / "whole.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pt") as whole,
+        zipfile.ZipFile(tmp_path / "c.pt", "w", zipfile.ZIP_DEFLATED) as small,
+    ):
+        for name in whole.namelist():
+            small.writestr(name, whole.read(name))
+    with pytest.raises(ValueError, match="damaged, truncated"):
         read_checkpoint(tmp_path / "c.pt")
 
 
