@@ -269,7 +269,7 @@ def turned_by_hand(value: int, *, size_in_exif: bool) -> Image.Image:
     """The upright picture, with the EXIF of the file that it came from."""
     stored, exif = oriented(value)
     if size_in_exif:
-        exif.get_ifd(0x8769).update({0xA002: stored.width, 0xA003: stored.height})
+        exif[0x8769] = {0xA002: stored.width, 0xA003: stored.height}
     stored.info["exif"] = exif.tobytes()
     turn = {6: Image.Transpose.ROTATE_270, 8: Image.Transpose.ROTATE_90}.get(value, STORED[value])
     return stored.copy() if turn is None else stored.transpose(turn)
@@ -290,7 +290,7 @@ def test_what_was_turned_by_hand_is_not_turned_twice_where_it_can_be_known(value
 @pytest.mark.parametrize("change", ["convert", "resize", "copy"])
 def test_what_was_changed_but_not_turned_is_turned(value: int, change: str) -> None:
     stored, exif = oriented(value)
-    exif.get_ifd(0x8769).update({0xA002: stored.width, 0xA003: stored.height})
+    exif[0x8769] = {0xA002: stored.width, 0xA003: stored.height}
     stored.info["exif"] = exif.tobytes()
     changed = {
         "convert": lambda: stored.convert("RGBA"),

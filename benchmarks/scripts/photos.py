@@ -19,6 +19,7 @@ import torch
 from dualhmr import Recoverer, Recovery
 from dualhmr.adaptation.schedule import SCHEDULE_NAMES
 from dualhmr.camera import keypoint_box
+from dualhmr.cli.photographs import folder_names
 from dualhmr.files import markdown_table
 from dualhmr.images import list_images, load_image
 from dualhmr.keypoints import open_keypoint_file
@@ -59,13 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     recoverer = Recoverer(options.bundle)
     keypoints = open_keypoint_file(options.keypoints)
     rows: list[PhotoRow] = []
-    for path in list_images(options.photos):
+    paths = list_images(options.photos)
+    folders = folder_names([path.name for path in paths])
+    for path, folder in zip(paths, folders, strict=True):
         image = load_image(path)
         people = keypoints.keypoints(image_name=path.name, image_size=image.shape[1::-1])
         recovery = recoverer.recover(image, people, schedule=options.schedule)
         rows += measure(path.name, recovery)
         if options.out:
-            write_outputs(recovery, image, options.out / path.stem)
+            write_outputs(recovery, image, options.out / folder)
     print(_table(rows))
     worse = [row for row in rows if row.after >= row.before]
     print(f"{len(rows)} persons, {len(worse)} not better after adaptation", file=sys.stderr)

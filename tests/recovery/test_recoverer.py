@@ -280,7 +280,7 @@ def test_a_photograph_that_was_turned_by_hand(
     stored, exif = Image.fromarray(wide).transpose(back[value]), Image.Exif()
     exif[0x0112] = value
     if size_in_exif:
-        exif.get_ifd(0x8769).update({0xA002: stored.width, 0xA003: stored.height})
+        exif[0x8769] = {0xA002: stored.width, 0xA003: stored.height}
     stored.info["exif"] = exif.tobytes()
     mirrored = keypoints.xy.copy()
     mirrored[..., 0] = wide.shape[1] - 1 - mirrored[..., 0]

@@ -107,4 +107,4 @@ def _blurred(values: NDArray[np.uint8], middle: int) -> NDArray[np.uint16]:
 def _compressed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
+    return np.asarray(Image.open(file, formats=["JPEG"]))
