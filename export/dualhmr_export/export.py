@@ -61,6 +61,7 @@ def manifest_for(
         main=imported.main_spec,
         auxiliary=imported.auxiliary_spec,
         image_size=(CROP_HEIGHT, CROP_WIDTH),
+        crop=facts.crop,
         keypoint_set=facts.keypoint_set,
         camera=facts.camera,
         weights=facts.weights,

@@ -42,7 +42,7 @@ def real_crops(manifest: Manifest) -> dict[str, npt.NDArray[Any]]:
     target = network_keypoints(manifest.keypoint_set).set
     reads = {*manifest.main.reads, *manifest.auxiliary.reads}
     persons = [
-        network_inputs(image, observed, target=target, reads=reads)
+        network_inputs(image, observed, target=target, reads=reads, crop=manifest.crop)
         for image, observed in real_people()
     ]
     return {name: np.concatenate([each[name] for each in persons]) for name in persons[0]}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from dualhmr.adaptation.schedule import Schedule, named_schedule
 from dualhmr.arrays import check_torch
+from dualhmr.crop import CROP_CONVENTIONS
 from dualhmr.files import sha256, write_json
 from dualhmr.objective.weights import LossWeights
 from dualhmr.plain_data import from_plain
@@ -114,6 +115,8 @@ class Manifest:
     """sha256 of every file, by name."""
     provenance: dict[str, str]
     """Where the weights come from: commit, configuration, data."""
+    crop: str = "dualhmr"
+    """How the networks' crops are made: one of `dualhmr.crop.CROP_CONVENTIONS`."""
     precision: str = "fp32"
     """The type that the ONNX files' backbones compute in: `fp32`, `fp16` or `bf16`."""
     max_batch: int | None = None
@@ -138,6 +141,14 @@ def read_manifest(folder: Path) -> Manifest:
         )
     with one_value_error(path, "not a manifest"):
         manifest = from_plain(Manifest, plain)
+<<<<<<< HEAD
+=======
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if manifest.crop not in CROP_CONVENTIONS:
+        known = ", ".join(CROP_CONVENTIONS)
+        raise ValueError(f"{path}: unknown crop convention {manifest.crop!r}; known are {known}")
+>>>>>>> bb76448 (Crops are made as each release makes them: a bundle's manifest names the convention)
     _check_file_names(path, set(manifest.files))
     return manifest
 

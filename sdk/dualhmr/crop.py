@@ -1,6 +1,18 @@
-"""Crops a person out of a photograph, with a single resampling."""
+"""Crops a person out of a photograph, with a single resampling.
+
+Networks have to see crops that are made as those they were trained on: half a pixel aside, features
+of the released networks change by a few per cent. So a bundle's manifest names a convention:
+
+- `dualhmr`: the outer edges of the crop fall on the edges of the box; antialiased. Our training.
+- `meta_hmr`: the box's centre falls on the crop's pixel (96, 128); bilinear interpolation between
+  four pixels, whatever the box's size; black is blended in at the image's border. The Meta-HMR
+  release.
+- `cliff`: the box's corners are rounded to whole image pixels, pixels outside of the image are
+  black, and the result is resized bilinearly, edges on edges, without antialiasing. CLIFF's demo.
+"""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -27,20 +39,34 @@ def crop_to_image_affine(
 
 
 def crop_person(
-    image: npt.NDArray[np.uint8], box_center: npt.NDArray[np.floating], box_height: float
+    image: npt.NDArray[np.uint8],
+    box_center: npt.NDArray[np.floating],
+    box_height: float,
+    *,
+    convention: str = "dualhmr",
 ) -> npt.NDArray[np.uint8]:
     """`image` (H, W, 3) uint8 RGB -> the crop (256, 192, 3) uint8.
 
-    Crop pixels outside of the image are black. A box smaller than the crop is interpolated
-    linearly. A larger one is antialiased: every image pixel contributes.
+    `box_center` (2,) and `box_height` in image pixels. `convention` is one of `CROP_CONVENTIONS`.
+    Crop pixels outside of the image are black.
 
-    Raises ValueError for a box that is not finite or has no height.
+    Raises ValueError for a box that is not finite or has no height, or an unknown convention.
     """
-    affine = crop_to_image_affine(box_center, box_height)
-    if not (np.isfinite(affine).all() and box_height > 0):
+    if convention not in CROP_CONVENTIONS:
+        known = ", ".join(CROP_CONVENTIONS)
+        raise ValueError(f"unknown crop convention {convention!r}; known are {known}")
+    if not (np.isfinite(box_center).all() and math.isfinite(box_height) and box_height > 0):
         raise ValueError(
             f"box at {box_center} of height {box_height}, expected finite and positive"
         )
+    return CROP_CONVENTIONS[convention](image, box_center, box_height)
+
+
+def _antialiased(
+    image: npt.NDArray[np.uint8], box_center: npt.NDArray[np.floating], box_height: float
+) -> npt.NDArray[np.uint8]:
+    """A box smaller than the crop is interpolated, of a larger one every image pixel counts."""
+    affine = crop_to_image_affine(box_center, box_height)
     crop = np.zeros((CROP_HEIGHT, CROP_WIDTH, 3), np.uint8)
     columns = _span(affine[0, 0], affine[0, 2], CROP_WIDTH, image.shape[1])
     rows = _span(affine[1, 1], affine[1, 2], CROP_HEIGHT, image.shape[0])
@@ -52,6 +78,67 @@ def crop_person(
         )
         crop[rows.crop, columns.crop] = np.asarray(inside)
     return crop
+
+
+def _centred(
+    image: npt.NDArray[np.uint8], box_center: npt.NDArray[np.floating], box_height: float
+) -> npt.NDArray[np.uint8]:
+    """Crop pixel (96, 128) is the box's centre."""
+    scale = box_height / CROP_HEIGHT
+    x = float(box_center[0]) + scale * (np.arange(CROP_WIDTH) - CROP_WIDTH / 2)
+    y = float(box_center[1]) + scale * (np.arange(CROP_HEIGHT) - CROP_HEIGHT / 2)
+    return _bilinear(image, _taps(x, image.shape[1]), _taps(y, image.shape[0]))
+
+
+def _rounded(
+    image: npt.NDArray[np.uint8], box_center: npt.NDArray[np.floating], box_height: float
+) -> npt.NDArray[np.uint8]:
+    """The box's corners are whole image pixels."""
+    taps = []
+    for axis, size in enumerate((CROP_WIDTH, CROP_HEIGHT)):
+        half = box_height / CROP_HEIGHT * size / 2
+        low = round(float(box_center[axis]) - half)
+        high = max(round(float(box_center[axis]) + half), low + 1)
+        position = low + (np.arange(size) + 0.5) * ((high - low) / size) - 0.5
+        # A resized picture ends at its edge pixels.
+        inside = np.clip(position, low, high - 1).astype(np.float64)
+        taps.append(_taps(inside, image.shape[1 - axis]))
+    return _bilinear(image, *taps)
+
+
+class _Taps(NamedTuple):
+    """The two image pixels that every crop pixel is interpolated between, along one axis."""
+
+    pixels: npt.NDArray[np.intp]
+    """(2, S), inside the image."""
+    weights: npt.NDArray[np.float32]
+    """(2, S); zero for pixels outside of the image, which are black."""
+
+
+def _taps(position: npt.NDArray[np.float64], size: int) -> _Taps:
+    # Far outside of any image, where indices would overflow, all is black.
+    bounded = np.clip(position, -2.0, size + 1.0)
+    low = np.floor(bounded).astype(np.intp)
+    pixels = np.stack([low, low + 1])
+    weights = np.stack([1 - (bounded - low), bounded - low])
+    weights[(pixels < 0) | (pixels >= size)] = 0
+    return _Taps(np.clip(pixels, 0, size - 1), weights.astype(np.float32))
+
+
+def _bilinear(image: npt.NDArray[np.uint8], columns: _Taps, rows: _Taps) -> npt.NDArray[np.uint8]:
+    crop = np.zeros((CROP_HEIGHT, CROP_WIDTH, 3), np.float32)
+    for row, row_weight in zip(rows.pixels, rows.weights, strict=True):
+        for column, column_weight in zip(columns.pixels, columns.weights, strict=True):
+            weight = row_weight[:, None, None] * column_weight[:, None]
+            crop += weight * image[row[:, None], column]
+    return np.rint(crop).astype(np.uint8)
+
+
+CROP_CONVENTIONS: dict[str, Callable[..., npt.NDArray[np.uint8]]] = {
+    "dualhmr": _antialiased,
+    "meta_hmr": _centred,
+    "cliff": _rounded,
+}
 
 
 class _Span(NamedTuple):

@@ -149,11 +149,12 @@ def network_inputs(
     *,
     target: KeypointSet,
     reads: Collection[str],
+    crop: str = "dualhmr",
 ) -> dict[str, npt.NDArray[Any]]:
     """The inputs named in `reads` for one person of `image` (H, W, 3), by name.
 
     `keypoints` are in the order of the set `target`, which the networks were trained with.
-    `box_info` is always included because heads read it.
+    `box_info` is always included because heads read it. `crop` is one of `CROP_CONVENTIONS`.
     """
     view = observed.view
     inputs: dict[str, npt.NDArray[Any]] = {"box_info": box_info(view)}
@@ -165,7 +166,8 @@ def network_inputs(
             target=target,
         )
     if "image" in reads:
-        inputs["image"] = crop_person(image, view.box_center[0], float(view.box_height[0]))[None]
+        box_center, box_height = view.box_center[0], float(view.box_height[0])
+        inputs["image"] = crop_person(image, box_center, box_height, convention=crop)[None]
     return inputs
 
 
@@ -206,6 +208,7 @@ def run_frozen_networks(
         observed,
         target=network_keypoints(manifest.keypoint_set).set,
         reads={*networks.backbone.reads, *networks.auxiliary.reads},
+        crop=manifest.crop,
     )
     features = networks.backbone(inputs)["features"]
     pseudo_mesh = networks.auxiliary(inputs)

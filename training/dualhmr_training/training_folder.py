@@ -106,6 +106,8 @@ class NetworkFacts:
     weights: LossWeights
     """Those of test time."""
     schedule: ScheduleDefaults
+    crop: str = "dualhmr"
+    """How their crops are made: one of `dualhmr.crop.CROP_CONVENTIONS`."""
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -248,6 +250,7 @@ def _from_bundle(folder: Path | None) -> Networks:
             camera=manifest.camera,
             weights=manifest.weights,
             schedule=manifest.schedule,
+            crop=manifest.crop,
         ),
     )
 

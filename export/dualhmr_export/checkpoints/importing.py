@@ -11,7 +11,8 @@ from dualhmr_export.checkpoints.releases import AnyPath, Contents, read_release
 from dualhmr_training.training_folder import NetworkFacts, network_facts, read_networks, read_record
 
 _SHARED_FACTS = ("body", "camera", "keypoint_set")
-"""What two networks have to agree on to be a pair."""
+"""What two networks have to agree on to be a pair. Both see crops by the main network's convention:
+an auxiliary network of another release is off by as much as its own crops differ from these."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,7 +74,7 @@ class ReleaseFile:
         except ValueError as error:
             raise ValueError(f"{self.path}: {role} ({architecture.title}): {error}") from error
 
-    def facts(self) -> NetworkFacts:
+    def facts(self, *, crop: str) -> NetworkFacts:
         """What all three releases have in common, and the camera, which follows from the head."""
         return NetworkFacts(
             body="smpl",
@@ -84,6 +84,7 @@ class ReleaseFile:
             schedule=ScheduleDefaults(
                 "paper", adam_rate=_LEARNING_RATE, descent_rate=_LEARNING_RATE
             ),
+            crop=crop,
         )
 
 
@@ -98,13 +99,13 @@ def _read_meta_hmr(file: ReleaseFile) -> Contents:
         f"Meta-HMR, {main.title}",
         file.load(_MAIN, iterations=_META_HMR_MAIN_ITERATIONS),
         file.load(_AUXILIARY, iterations=_ITERATIONS),
-        file.facts(),
+        file.facts(crop="meta_hmr"),
     )
 
 
 def _read_cliff(file: ReleaseFile) -> Contents:
     network = file.load(_MAIN, iterations=_ITERATIONS)
-    return Contents(f"CLIFF, {file.main.layout.title}", network, None, file.facts())
+    return Contents(f"CLIFF, {file.main.layout.title}", network, None, file.facts(crop="cliff"))
 
 
 def _read_spin(file: ReleaseFile) -> Contents:
@@ -120,8 +121,14 @@ def _read_spin(file: ReleaseFile) -> Contents:
         start = read_mean_params(file.mean_params).start
         estimate = dict(zip(_INITIAL_ESTIMATE, start, strict=True))
     network = file.load(_MAIN, iterations=_ITERATIONS, **estimate)
+    # SPIN's crops are squares of 224 pixels, which no bundle has yet; of those that there are,
+    # CLIFF's convention is the nearest: CLIFF took its cropping from SPIN.
     return Contents(
-        f"SPIN, {file.main.title}", network, None, file.facts(), used_mean_params=bool(estimate)
+        f"SPIN, {file.main.title}",
+        network,
+        None,
+        file.facts(crop="cliff"),
+        used_mean_params=bool(estimate),
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dualhmr.camera import View, default_focal_length, image_center, image_to_crop, keypoint_box
+from dualhmr.crop import crop_person
 from dualhmr.images import load_image
 from dualhmr.keypoints import BODY_25
 from dualhmr_training.data.annotations import Annotations, read_annotations
@@ -94,9 +95,16 @@ class PersonDataset(Dataset[Sample]):
         *,
         augmentation: Augmentation | None = None,
         boxes: BoxSource = "file",
+        crop: str = "dualhmr",
         seed: int = 0,
     ) -> None:
-        """Without `augmentation` a sample is the plain crop, always the same."""
+        """Without `augmentation` a sample is the plain crop, always the same.
+
+        Plain crops are made as `crop` says, one of `CROP_CONVENTIONS`; augmented ones are of our
+        own convention. Raises ValueError for another one together with `augmentation`.
+        """
+        if augmentation and crop != "dualhmr":
+            raise ValueError(f"augmented crops are made as 'dualhmr' says, not {crop!r}")
         if boxes not in get_args(BoxSource):
             raise ValueError(f"boxes come from 'file' or 'keypoints', not {boxes!r}")
         self.spec = spec
@@ -104,6 +112,7 @@ class PersonDataset(Dataset[Sample]):
         self._folder = folder
         self._augmentation = augmentation
         self._boxes: BoxSource = boxes
+        self._crop = crop
         self._seed = seed
 
     def __len__(self) -> int:
@@ -138,7 +147,11 @@ class PersonDataset(Dataset[Sample]):
         if self.spec.reduction > 1:
             image = np.array(Image.fromarray(image).reduce(self.spec.reduction))
         view = self._view(index, image_size=(image.shape[1], image.shape[0]))
-        crop = crop_changed(image, view.box_center.numpy(), float(view.box_height), change)
+        box = view.box_center.numpy(), float(view.box_height)
+        if change is UNCHANGED:
+            crop = crop_person(image, *box, convention=self._crop)
+        else:
+            crop = crop_changed(image, *box, change)
         if self._augmentation:
             if self.spec.indoor and rng.random() < self._augmentation.occlusion:
                 crop = occlude(crop, rng)
@@ -216,6 +229,7 @@ def open_dataset(
     annotations: str | os.PathLike[str] | None = None,
     augmentation: Augmentation | None = None,
     boxes: BoxSource = "file",
+    crop: str = "dualhmr",
     seed: int = 0,
 ) -> PersonDataset:
     """Opens one of `DATASETS` in its folder `root`.
@@ -235,7 +249,13 @@ def open_dataset(
     if not path.is_file():
         raise spec.missing_annotations(path)
     dataset = PersonDataset(
-        spec, read_annotations(path), root, augmentation=augmentation, boxes=boxes, seed=seed
+        spec,
+        read_annotations(path),
+        root,
+        augmentation=augmentation,
+        boxes=boxes,
+        crop=crop,
+        seed=seed,
     )
     # Check one image now: the alternative is an error from a worker after the networks are built.
     if not dataset.image_path(0).is_file():

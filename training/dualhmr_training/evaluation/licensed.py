@@ -111,6 +111,7 @@ def licensed_group(
     keypoints: str,
     count: int | None = None,
     annotations: Path | None = None,
+    crop: str = "dualhmr",
 ) -> EvaluationGroup:
     """The test split of data set `name` in its folder `root`, or `count` of its people.
 
@@ -118,7 +119,9 @@ def licensed_group(
     Boxes are those of training, around the annotated keypoints where there are any. Raises what
     `open_dataset` does, and ValueError for people whose truth is not annotations.
     """
-    dataset = open_dataset(name, root, "test", annotations=annotations, boxes="keypoints")
+    dataset = open_dataset(
+        name, root, "test", annotations=annotations, boxes="keypoints", crop=crop
+    )
     chosen = _spread(len(dataset), count)
     check_ground_truth(dataset, chosen, bodies)
     keypoint_set, part = KEYPOINTS[keypoints]

@@ -90,11 +90,14 @@ def chosen_weights(options: argparse.Namespace, defaults: LossWeights) -> LossWe
 
 
 def chosen_groups(
-    options: argparse.Namespace, body: Body, *, pictures: bool
+    options: argparse.Namespace, body: Body, *, pictures: bool, crop: str
 ) -> Iterator[EvaluationGroup]:
-    """The people to evaluate on; `pictures` are drawn of synthetic ones."""
+    """The people to evaluate on; `pictures` are drawn of synthetic ones.
+
+    Photographs of people are cropped by the networks' convention `crop`.
+    """
     if options.data != SYNTHETIC:
-        yield _licensed(options, body)
+        yield _licensed(options, body, crop)
         return
     pool = read_pool(options.poses, held_out=options.held_out)
     for level in dict.fromkeys(options.noise):
@@ -125,7 +128,7 @@ def described(options: argparse.Namespace) -> dict[str, str]:
     return facts
 
 
-def _licensed(options: argparse.Namespace, body: Body) -> EvaluationGroup:
+def _licensed(options: argparse.Namespace, body: Body, crop: str) -> EvaluationGroup:
     by_gender = {}
     if DATASETS[options.data].gendered:
         by_gender = _gendered_bodies(options.gendered_bodies, DATASETS[options.data].title)
@@ -137,6 +140,7 @@ def _licensed(options: argparse.Namespace, body: Body) -> EvaluationGroup:
         keypoints=options.keypoints,
         count=options.count,
         annotations=options.annotations,
+        crop=crop,
     )
 
 

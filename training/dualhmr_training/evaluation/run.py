@@ -47,7 +47,9 @@ def run_evaluation(options: argparse.Namespace) -> None:
     body = matching_body(options.body, needed=networks.facts.body, networks=networks.source)
     extra = None if options.extra_joints is None else read_extra_joints(options.extra_joints)
     evaluations = []
-    for group in chosen_groups(options, body, pictures="image" in networks.reads):
+    for group in chosen_groups(
+        options, body, pictures="image" in networks.reads, crop=networks.facts.crop
+    ):
         fitter = BatchFitter(
             networks, body, group.keypoint_set, weights=weights, extra_joints=extra
         )
