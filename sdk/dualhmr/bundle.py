@@ -141,14 +141,9 @@ def read_manifest(folder: Path) -> Manifest:
         )
     with one_value_error(path, "not a manifest"):
         manifest = from_plain(Manifest, plain)
-<<<<<<< HEAD
-=======
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
     if manifest.crop not in CROP_CONVENTIONS:
         known = ", ".join(CROP_CONVENTIONS)
         raise ValueError(f"{path}: unknown crop convention {manifest.crop!r}; known are {known}")
->>>>>>> bb76448 (Crops are made as each release makes them: a bundle's manifest names the convention)
     _check_file_names(path, set(manifest.files))
     return manifest
 
