@@ -101,7 +101,7 @@ def _rounded(
         high = max(round(float(box_center[axis]) + half), low + 1)
         position = low + (np.arange(size) + 0.5) * ((high - low) / size) - 0.5
         # A resized picture ends at its edge pixels.
-        inside = np.clip(position, low, high - 1).astype(np.float64)
+        inside = np.clip(position, low, high - 1)
         taps.append(_taps(inside, image.shape[1 - axis]))
     return _bilinear(image, *taps)
 
@@ -115,7 +115,7 @@ class _Taps(NamedTuple):
     """(2, S); zero for pixels outside of the image, which are black."""
 
 
-def _taps(position: npt.NDArray[np.float64], size: int) -> _Taps:
+def _taps(position: npt.NDArray[np.floating], size: int) -> _Taps:
     # Far outside of any image, where indices would overflow, all is black.
     bounded = np.clip(position, -2.0, size + 1.0)
     low = np.floor(bounded).astype(np.intp)
