@@ -29,6 +29,7 @@ LAYERS = (
         "camera",
         "crop",
         "image_files",
+        "torch_threads",
         "images",
         "keypoints",
     },

@@ -20,7 +20,7 @@ SUFFIXES = [".glb", ".obj", ".ply"]
 def read(path: Path) -> list[Any]:
     """Return the meshes in a file as trimesh reads them, persons in order."""
     options = {"split_object": True, "maintain_order": True} if path.suffix == ".obj" else {}
-    loaded = trimesh.load_scene(path, process=False, **options)
+    loaded = trimesh.load(path, force="scene", process=False, **options)
     return [loaded.geometry[name] for name in sorted(loaded.geometry)]
 
 
@@ -57,7 +57,7 @@ def test_faces_still_look_outward(tmp_path: Path, suffix: str) -> None:
 
 def test_each_person_is_an_object(tmp_path: Path) -> None:
     write_mesh(tmp_path / "bodies.glb", PERSONS, SOLID.faces)
-    scene = trimesh.load_scene(tmp_path / "bodies.glb", process=False)
+    scene = trimesh.load(tmp_path / "bodies.glb", force="scene", process=False)
     names = {"person_0", "person_1", "person_2"}
     assert set(scene.geometry) == names
     assert names <= set(scene.graph.nodes)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dualhmr.body.arrays import JOINT_COUNT, BodyArrays, BodyParts
 from dualhmr.body.files import check_matching, matching_arrays, read_body
+from dualhmr.torch_threads import one_thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,8 @@ class Body(BodyParts[Tensor]):
     @classmethod
     def from_arrays(cls, arrays: BodyArrays) -> "Body":
         """The same body as tensors; they share memory with the arrays."""
-        return cls(**_converted(arrays, np.ndarray, torch.from_numpy))
+        with one_thread():  # in a forked process there may be no others
+            return cls(**_converted(arrays, np.ndarray, torch.from_numpy))
 
     def arrays(self) -> BodyArrays:
         """The same body in NumPy, with floats in single precision."""

@@ -18,6 +18,7 @@ from dualhmr.networks.regressor import (
     FrozenAuxiliary,
     FrozenBackbone,
 )
+from dualhmr.torch_threads import one_thread, usable_threads
 from dualhmr.weights import load_weights
 
 
@@ -49,7 +50,8 @@ class TorchNetwork:
     @torch.no_grad()
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Inputs by name to outputs by name."""
-        results = self._module(*(as_tensor(inputs[name], self._device) for name in self.reads))
+        with usable_threads():
+            results = self._module(*(as_tensor(inputs[name], self._device) for name in self.reads))
         results = results if isinstance(results, tuple) else (results,)
         return dict(zip(self._outputs, results, strict=True))
 
@@ -76,6 +78,7 @@ def torch_auxiliary_network(bundle: Bundle) -> MeshRegressor:
     return network.eval()
 
 
+@one_thread()  # in a forked process there may be no others
 def frozen_torch_networks(bundle: Bundle, *, device: str) -> tuple[TorchNetwork, TorchNetwork]:
     """The main network's backbone, and the auxiliary network."""
     backbone = FrozenBackbone(torch_main_network(bundle))

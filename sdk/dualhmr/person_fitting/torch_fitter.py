@@ -1,7 +1,6 @@
 """Fitting one person in PyTorch: the head by the fast step, or the whole network by autograd."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -34,6 +33,7 @@ from dualhmr.person import (
     StepTrace,
     best_of,
 )
+from dualhmr.torch_threads import one_thread, usable_threads
 
 
 class PersonTensors(NamedTuple):
@@ -62,10 +62,11 @@ class TorchFitter:
         Raises FileNotFoundError or ValueError for weights that are missing or do not fit.
         """
         self._manifest = bundle.manifest
-        self._body = Body.from_arrays(body).to(device=device)
         self._device, self._scope = device, scope
-        self._network = torch_main_network(bundle) if scope == "all" else torch_head(bundle)
-        self._network.requires_grad_(False).to(device)
+        with one_thread():  # in a forked process there may be no others
+            self._body = Body.from_arrays(body).to(device=device)
+            self._network = torch_main_network(bundle) if scope == "all" else torch_head(bundle)
+            self._network.requires_grad_(False).to(device)
         self._captures = cuda_graph and device.startswith("cuda") and scope == "head"
         self._graphs: dict[tuple[Objective, Schedule], CapturedHeads] = {}
         self._objective = lru_cache(maxsize=8)(self._build_objective)
@@ -165,16 +166,11 @@ class TorchFitter:
         return person.inputs["box_info"] if self._manifest.main.head_reads_box_info else None
 
 
-@contextmanager
-def few_threads(device: str, scope: str) -> Iterator[None]:
+def few_threads(device: str, scope: str) -> AbstractContextManager[None]:
     """One thread for the head's steps on a CPU: their sums are too small to share among threads."""
-    threads = torch.get_num_threads()
-    if device == "cpu" and scope == "head":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    if device != "cpu":
+        return nullcontext()
+    return one_thread() if scope == "head" else usable_threads()
 
 
 @torch.no_grad()
