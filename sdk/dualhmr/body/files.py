@@ -100,7 +100,7 @@ def _name(array: npt.NDArray[Any]) -> str:
 def _float32(path: Path, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{path}: {name} holds {array.dtype}, expected real numbers")
-    with np.errstate(over="ignore"):  # too large becomes infinite, which `BodyParts` refuses
+    with np.errstate(over="ignore", invalid="ignore"):  # `BodyParts` refuses infinities
         return np.array(array, dtype=np.float32, order="C")
 
 

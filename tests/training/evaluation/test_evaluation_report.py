@@ -138,3 +138,15 @@ def test_reports_are_values() -> None:
     one = report(evaluation([person()]))
     assert one == report(evaluation([person()]))
     assert one != replace(one, bundle="another")
+
+
+def test_curves_of_other_lengths_are_refused(tmp_path: Path) -> None:
+    whole = report(evaluation([person()]))
+    for wrong in (
+        replace(whole, evaluations=()),
+        replace(whole, evaluations=(replace(whole.evaluations[0], max_steps=2**63),)),
+        replace(whole, evaluations=(replace(whole.evaluations[0], measures={}),)),
+    ):
+        write_json(tmp_path / "wrong.json", asdict(wrong))
+        with pytest.raises(ValueError, match=r"wrong\.json: not the JSON of an evaluation"):
+            read_evaluation_report(tmp_path / "wrong.json")

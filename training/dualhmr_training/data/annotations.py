@@ -168,7 +168,7 @@ def _masked(name: str, array: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[
     ValueError where a number under the mask is not finite in single precision.
     """
     mask = mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
-    with np.errstate(over="ignore"):  # too large becomes infinite
+    with np.errstate(over="ignore", invalid="ignore"):  # too large becomes infinite
         numbers = np.where(mask, array, 0).astype(np.float32)
     _check_persons(np.isfinite(numbers), name, "is not finite")
     return numbers

@@ -10,7 +10,7 @@ import numpy as np
 
 from dualhmr.files import markdown_table
 from dualhmr.plain_data import from_plain
-from dualhmr.untrusted import one_value_error, read_json
+from dualhmr.untrusted import brief, one_value_error, read_json
 from dualhmr_training.evaluation.errors import Errors, PersonErrors
 
 
@@ -167,7 +167,22 @@ def read_evaluation_report(path: str | os.PathLike[str]) -> EvaluationReport:
     """What `dualhmr evaluate --json` wrote. ValueError where it is not that."""
     plain = read_json(path)
     with one_value_error(path, "not the JSON of an evaluation"):
-        return from_plain(EvaluationReport, plain)
+        report = from_plain(EvaluationReport, plain)
+        _check_lengths(report)
+        return report
+
+
+def _check_lengths(report: EvaluationReport) -> None:
+    if not report.evaluations or not all(each.measures for each in report.evaluations):
+        raise ValueError("it has no evaluations")
+    shown = MEASURES.keys() & report.evaluations[0].measures.keys()
+    for evaluation in report.evaluations:
+        if not shown <= evaluation.measures.keys():
+            raise ValueError(f"the measures of {brief(evaluation.schedule)} are others")
+        for name, curve in evaluation.measures.items():
+            for values in (curve.mean, curve.standard_error, curve.change_standard_error):
+                if values is not None and len(values) != evaluation.max_steps + 1:
+                    raise ValueError(f"{brief(name)} has {len(values)} steps")
 
 
 def _every_step(evaluation: Evaluation, shown: list[str]) -> Iterator[list[str]]:
