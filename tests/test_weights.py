@@ -2,11 +2,12 @@ import os
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
 from dualhmr.files import atomic_path
-from dualhmr.weights import load_weights, save_weights
+from dualhmr.weights import load_weights, save_tensors, save_weights
 
 
 def network(width: int = 5, seed: int = 0) -> nn.Module:
@@ -110,3 +111,30 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
     save_weights(nn.Linear(3, 5), path)
     with pytest.raises(ValueError, match=r"(?s)do not fit.*Missing.*0\.weight.*Unexpected.*bias"):
         load_weights(network(), path)
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise safetensors.SafetensorError("Error while serializing: I/O error: full (os error 28)")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    target = tmp_path / "w.safetensors"
+    with pytest.raises(OSError, match="No space left") as caught, atomic_path(target) as path:
+        save_tensors({"a": torch.zeros(3)}, path)
+    assert caught.value.filename == str(target)
+
+
+def test_numbers_that_are_not_finite_are_not_loaded(tmp_path: Path) -> None:
+    module = nn.Linear(2, 1)
+    state = {"weight": torch.full((1, 2), float("nan")), "bias": torch.zeros(1)}
+    save_tensors(state, tmp_path / "w.safetensors")
+    with pytest.raises(
+        ValueError, match=r"w\.safetensors: weight holds numbers that are not finite"
+    ):
+        load_weights(module, tmp_path / "w.safetensors")
+    save_tensors(
+        {"weight": torch.zeros(1, 2, dtype=torch.int64), "bias": torch.zeros(1)},
+        tmp_path / "w.safetensors",
+    )
+    with pytest.raises(ValueError, match=r"do not fit the network: weight is torch\.int64"):
+        load_weights(module, tmp_path / "w.safetensors")

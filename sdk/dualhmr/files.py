@@ -40,19 +40,26 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         f".{target.stem[:40]}.{_TEMPORARY}-{_host()}-{os.getpid()}-{uuid.uuid4().hex}{target.suffix}"
     )
     try:
-        yield temporary
-        temporary.replace(target)
+        with errors_name(target, instead_of=temporary):
+            yield temporary
+            temporary.replace(target)
+    finally:
+        with contextlib.suppress(OSError):  # an error of the block is the one that matters
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def errors_name(target: Path, *, instead_of: Path | None = None) -> Iterator[None]:
+    """OSErrors of the block that name no file (a full disk's), or `instead_of`, name `target`."""
+    try:
+        yield
     except OSError as error:
-        # Libraries raise it for the temporary file or for no file: a full disk has no name.
-        if error.errno is None or str(error.filename or temporary) != str(temporary):
+        if error.errno is None or str(error.filename or instead_of) != str(instead_of):
             raise
         reason = f"cannot write the file: {error.strerror}"
         if isinstance(error, PermissionError):
             reason = f"no permission to write in the folder {target.parent}"
         raise OSError(error.errno, reason, str(target)) from error
-    finally:
-        with contextlib.suppress(OSError):  # an error of the block is the one that matters
-            temporary.unlink(missing_ok=True)
 
 
 _TEMPORARY = "dualhmr-temporary"
@@ -88,7 +95,12 @@ def _is_abandoned(path: Path, host: str, process: int) -> bool:
 
 @lru_cache(maxsize=1)
 def _host() -> str:
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+    """Where process numbers mean the same: containers of one name have numbers of their own."""
+    name = platform.node()
+    with contextlib.suppress(OSError):  # Linux has both
+        name += str(Path("/proc/self/ns/pid").readlink())
+        name += Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

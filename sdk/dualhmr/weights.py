@@ -1,9 +1,11 @@
 """Weights in `.safetensors` files, which hold data only and cannot run code."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -52,8 +54,14 @@ def save_weights(module: nn.Module, path: Path, *, dtype: torch.dtype | None = N
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Writes tensors by name, with a new file's usual permissions."""
-    safetensors.torch.save_file(dict(tensors), path)
+    """Writes tensors by name, with a new file's usual permissions. Raises OSError."""
+    try:
+        safetensors.torch.save_file(dict(tensors), path)
+    except safetensors.SafetensorError as error:
+        code = re.search(r"os error (\d+)", str(error))
+        if not code:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
     # safetensors lets only the owner read the file. The umask can only be read by setting it.
     umask = os.umask(0o077)
     os.umask(umask)

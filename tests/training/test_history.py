@@ -64,3 +64,13 @@ def test_means_of_what_was_watched() -> None:
     running_means = RunningMeans().plus({"a": 1.0, "b": 2.0}).plus({"a": 3.0, "b": 5.0})
     assert running_means.means() == {"a": 2.0, "b": 3.5}
     assert RunningMeans().means() == {}
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs Linux's full device")
+def test_a_full_disk_names_the_history(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    path.symlink_to("/dev/full")
+    history = History(tmp_path / "other.jsonl", step=0)
+    history._path = path
+    with pytest.raises(OSError, match=r"No space left on device.*history\.jsonl"):
+        history.append(1, {"a": 1.0})

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dualhmr.files import write_text
 from dualhmr.plain_data import from_plain
 from dualhmr.untrusted import one_value_error, read_json
 from dualhmr.weights import load_tensors, save_tensors
@@ -133,7 +134,7 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
     for name in _TENSORS:
         save_tensors(getattr(checkpoint, name), folder / f"{name}.safetensors")
     state = _State(checkpoint.step, checkpoint.config, checkpoint.running_means)
-    (folder / "state.json").write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
+    write_text(folder / "state.json", json.dumps(asdict(state), indent=2))
     for path in folder.iterdir():
         # A machine that loses its power must not keep the new name and lose what is in it.
         with path.open("rb") as file:

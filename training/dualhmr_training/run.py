@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from dualhmr.files import atomic_path, write_text
+from dualhmr.files import atomic_path, errors_name, write_text
 from dualhmr.untrusted import brief, check_size, one_value_error, parse_json
 from dualhmr.weights import save_weights
 from dualhmr_training.checkpoints import latest_checkpoint, save_checkpoint
@@ -70,7 +70,7 @@ class History:
     def append(self, step: int, row: Mapping[str, float]) -> None:
         """Adds a row."""
         line = json.dumps({"step": step, "time": time.time(), **row})
-        with self._path.open("a", encoding="utf-8") as file:
+        with errors_name(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
 
