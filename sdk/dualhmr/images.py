@@ -108,6 +108,8 @@ def _limit(max_pixels: int | None) -> int | None:
 
 
 def _from_array(image: NDArray[Any]) -> NDArray[np.uint8]:
+    if np.ma.is_masked(image):
+        raise ValueError("image array has masked pixels; image.filled(...) says what they are")
     if image.dtype != np.uint8:
         hint = ""
         if image.dtype.kind == "f":

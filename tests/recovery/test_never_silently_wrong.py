@@ -260,6 +260,21 @@ def test_recoverers_of_other_types(options: dict, message: str) -> None:
     assert len(str(raised.value)) < 300
 
 
+def test_more_steps_than_anybody_needs(recoverer: Recoverer) -> None:
+    with pytest.raises(ValueError, match="expected at most 100000"):
+        recoverer.recover(BACKGROUND, standing_person(), max_steps=10**30)
+
+
+def test_masked_pixels_are_refused(recoverer: Recoverer) -> None:
+    masked = np.ma.array(BACKGROUND, mask=BACKGROUND > 500)
+    recovery = recoverer.recover(masked, standing_person(), max_steps=0)
+    masked.mask[3, 4] = True
+    with pytest.raises(ValueError, match=r"masked pixels; image\.filled"):
+        recoverer.recover(masked, standing_person(), max_steps=0)
+    filled = recoverer.recover(masked.filled(120), standing_person(), max_steps=0)
+    np.testing.assert_array_equal(filled.vertices, recovery.vertices)
+
+
 def test_numbers_of_numpy_are_numbers(recoverer: Recoverer) -> None:
     recovery = recover_quietly(
         recoverer,
