@@ -53,7 +53,7 @@ def some_set(rng: random.Random) -> KeypointSet:
     names = rng.sample(KNOWN, rng.randint(4, len(KNOWN)))
     if rng.random() < 0.2:
         names[0] = rng.choice(("left_wirst", "", "nose\n", "x" * 10_000))
-    return KeypointSet("own", tuple(names))
+    return KeypointSet(rng.choice(("own", "own", "", "x" * 10_000)), tuple(names))
 
 
 def person(names: KeypointSet, size: tuple[int, int], rng: random.Random) -> Array:
@@ -101,7 +101,7 @@ def some_keypoints(size: tuple[int, int], rng: random.Random) -> tuple[Any, dict
     if rng.random() < 0.4:
         spoil(xy, confidence, rng)
     options: dict[str, Any] = {}
-    if names.name == "own" or rng.random() < 0.2:
+    if names not in KEYPOINT_SETS.values() or rng.random() < 0.2:
         options["keypoint_set"] = names
     kind = rng.randrange(4)
     if kind == 0 and np.isfinite(xy).all() and np.abs(xy).max(initial=0) < 3e38:

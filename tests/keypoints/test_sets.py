@@ -22,6 +22,15 @@ def test_the_name_ends_with_the_count_and_the_count_finds_the_set(known: Keypoin
     assert [known.index(name) for name in known.names] == list(range(len(known)))
 
 
+def test_names_are_text_and_may_be_a_list() -> None:
+    made = KeypointSet("mine", ["nose", "neck"])  # type: ignore[arg-type]
+    assert hash(made) == hash(KeypointSet("mine", ("nose", "neck")))
+    names: list = ["nose neck", ("nose", 3), ("nose", ["neck"])]
+    for wrong in names:
+        with pytest.raises(TypeError, match=r"expected (text|a tuple)"):
+            KeypointSet("mine", wrong)
+
+
 def test_smaller_sets_begin_the_larger_ones() -> None:
     assert BODY_23.names[:17] == COCO_17.names == HALPE_26.names[:17]
     assert COCO_WHOLEBODY_133.names[:23] == BODY_23.names

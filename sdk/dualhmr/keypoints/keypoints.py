@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dualhmr.arguments import finite_number
+from dualhmr.arguments import finite_number, shown
 from dualhmr.keypoints import sets
 from dualhmr.keypoints.sets import KeypointSet
 
@@ -73,9 +73,9 @@ def check_finite(
         person, keypoint = np.argwhere(bad)[0]
         x, y = xy[person, keypoint]
         raise ValueError(
-            f"keypoints must be finite: person {person}, {names.names[keypoint]} has x={x}, y={y}, "
-            f"confidence={confidence[person, keypoint]}; give a missing keypoint as 0, 0 with "
-            "confidence 0"
+            f"keypoints must be finite: person {person}, {names.names[keypoint]:.80} has x={x}, "
+            f"y={y}, confidence={confidence[person, keypoint]}; give a missing keypoint as 0, 0 "
+            "with confidence 0"
         )
 
 
@@ -152,8 +152,8 @@ def _unchanged(
         raise ValueError("Keypoints carry their confidence already; leave scores out")
     if keypoint_set is not None and sets.keypoint_set(keypoint_set) != keypoints.set:
         raise ValueError(
-            f"Keypoints of the set {keypoints.set.name!r} came with keypoint_set={keypoint_set!r}; "
-            "leave keypoint_set out"
+            f"Keypoints of the set {shown(keypoints.set.name)} came with "
+            f"keypoint_set={shown(keypoint_set)}; leave keypoint_set out"
         )
     return keypoints
 
@@ -247,7 +247,7 @@ def _set_of(count: int, keypoint_set: KeypointSet | str | None) -> KeypointSet:
     chosen = sets.keypoint_set(keypoint_set)
     if len(chosen) != count:
         raise ValueError(
-            f"{count} keypoints per person came with keypoint_set {chosen.name!r}, which has "
+            f"{count} keypoints per person came with keypoint_set {shown(chosen.name)}, which has "
             f"{len(chosen)}; name the set that your keypoints are in"
         )
     return chosen

@@ -13,20 +13,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from dualhmr.arguments import shown
+
 
 @dataclass(frozen=True)
 class KeypointSet:
     """An ordered list of keypoint names; `names[k]` is the keypoint in row k.
 
-    Raises ValueError if there are no names, or a name occurs twice.
+    A list of names becomes a tuple. Raises TypeError for what is not text, ValueError if there are
+    no names, or a name occurs twice.
     """
 
     name: str
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.names, list | tuple):
+            raise TypeError(f"names of a keypoint set are {shown(self.names)}, expected a tuple")
+        object.__setattr__(self, "names", tuple(self.names))
+        for name in (self.name, *self.names):
+            if not isinstance(name, str):
+                raise TypeError(f"a name of or in a keypoint set is {shown(name)}, expected text")
         if not self.names or len(set(self.names)) != len(self.names):
-            raise ValueError(f"keypoint set {self.name!r} needs names, each of them once")
+            raise ValueError(f"keypoint set {shown(self.name)} needs names, each of them once")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -152,7 +161,7 @@ def keypoint_set(name_or_set: str | KeypointSet) -> KeypointSet:
         if _plain(known_set.name) == _plain(name_or_set):
             return known_set
     raise ValueError(
-        f"unknown keypoint set {name_or_set!r}; known sets are {', '.join(KEYPOINT_SETS)}"
+        f"unknown keypoint set {shown(name_or_set)}; known sets are {', '.join(KEYPOINT_SETS)}"
     )
 
 
