@@ -42,6 +42,6 @@ def test_folders_without_a_training(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no training\.json"):
         main(["--trained", str(tmp_path), "--out", str(tmp_path / "b")])
     (tmp_path / "training.json").write_text("{")
-    with pytest.raises(ValueError, match=r"training\.json is damaged"):
+    with pytest.raises(ValueError, match=r"training\.json: not JSON, damaged or cut short"):
         main(["--trained", str(tmp_path), "--out", str(tmp_path / "b")])
     assert not (tmp_path / "b").exists()
