@@ -158,6 +158,20 @@ def test_one_outlier_is_dropped_with_a_warning(
     np.testing.assert_array_equal(result.keypoints.confidence, without.keypoints.confidence)
 
 
+@pytest.mark.parametrize("names", [BODY_25, HALPE_26], ids=lambda names: names.name)
+def test_feet_on_the_face_are_dropped(names: KeypointSet) -> None:
+    """As detectors fill unknown rows: in everybody's reach, but not on their own leg."""
+    xy = standing_person(names, height=300)
+    feet = [row for row, name in enumerate(names.names) if name.endswith(("toe", "heel"))]
+    xy[feet] = xy[names.index("nose")]
+    result = checked(xy, names=names)
+    assert kinds(result) == ["dropped_keypoints"]
+    toes = [row for row in feet if names.names[row].endswith("toe")]
+    assert not result.of_body.confidence[0, toes].any()
+    others = [row for row, name in enumerate(names.names) if name in KNOWN and row not in feet]
+    assert result.of_body.confidence[0, others].all()
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.sets(st.integers(0, 16), max_size=3), st.integers(0, 2**32 - 1))
 def test_up_to_three_of_seventeen_outliers_are_found(rows: set[int], seed: int) -> None:

@@ -34,8 +34,12 @@ MAX_DROPPED = 1 / 3
 _NAMED = 12
 
 # Of 18,000 synthetic people seen from random sides, with 6 to 23 keypoints and with a detector's
-# errors, none has a ratio above 1.7 (see `_unreachable`).
+# errors, none has a ratio above 1.7 (see `_implausible`).
 _MAX_REACH = 1.9
+# The same of a keypoint and the nearest of those that it is linked with: at most 5.5 among 6,000.
+_MAX_LIMB = 7.0
+# Links of the face are shorter than a detector's error.
+_SHORTEST_LIMB_M = 0.19
 # Quantiles that stay right while a third of the keypoints is wrong.
 _SCALE_QUANTILE, _REACH_QUANTILE = 0.6, 0.25
 
@@ -251,15 +255,15 @@ def _drop_implausible(
     dropped = [int(row) for row in np.flatnonzero(far & (confidence > 0))]
     rows = [int(row) for row in np.flatnonzero(~far & (confidence > 0))]
     while len(rows) >= MIN_KEYPOINTS:
-        worst = _unreachable(xy[rows].astype(np.float64), [names[row] for row in rows])
+        worst = _implausible(xy[rows].astype(np.float64), [names[row] for row in rows])
         if worst is None:
             break
         dropped.append(rows.pop(worst))
     return sorted(dropped)
 
 
-def _unreachable(points: npt.NDArray[np.float64], names: list[str]) -> int | None:
-    """The row that is farthest out of the others' reach, if any is.
+def _implausible(points: npt.NDArray[np.float64], names: list[str]) -> int | None:
+    """The row that is farthest out of the others' reach or from its own limb, if any is.
 
     Two keypoints of a body in an image are at most scale x reach apart, where reach is the length
     of the limbs between them and scale the pixels per metre. So every pair gives a lower bound of
@@ -273,7 +277,13 @@ def _unreachable(points: npt.NDArray[np.float64], names: list[str]) -> int | Non
     usual = float(np.nanquantile(scale, _SCALE_QUANTILE))
     own: npt.NDArray[np.float64] = np.nanquantile(scale, _REACH_QUANTILE, axis=1)
     worst = int(own.argmax())
-    return worst if own[worst] > _MAX_REACH * max(usual, 1e-9) else None
+    if own[worst] > _MAX_REACH * max(usual, 1e-9):
+        return worst
+    # Toes on the face are in everybody's reach, but not in that of their ankle.
+    limb = np.where(_neighbours(tuple(names)), scale, np.inf).min(axis=1)
+    shortest = np.where(np.isfinite(limb), limb, 0.0)
+    worst = int(shortest.argmax())
+    return worst if shortest[worst] > _MAX_LIMB * max(usual, 1e-9) else None
 
 
 # Largest distances in metres between neighbouring keypoints of the free body with mean shape, over
@@ -301,6 +311,14 @@ _LINKS = {
     ("left_ankle", "left_small_toe"): 0.19,
     ("left_ankle", "left_heel"): 0.08,
 }
+
+
+@lru_cache(maxsize=32)
+def _neighbours(names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """(K, K) whether two keypoints are the ends of one limb."""
+    limbs = {pair for pair, metres in _LINKS.items() if metres >= _SHORTEST_LIMB_M}
+    limbs |= {(_mirrored(one), _mirrored(other)) for one, other in limbs}
+    return np.array([[(a, b) in limbs or (b, a) in limbs for b in names] for a in names])
 
 
 @lru_cache(maxsize=32)
