@@ -29,7 +29,7 @@ def _info(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def works(name: str) -> Opener:
-    network = SimpleNamespace(runs_on=f"a fake {name}")
+    network = SimpleNamespace(runs_on=f"a fake {name}", reads=("keypoints", "box_info"))
     return lambda *_: (network, network)
 
 
@@ -181,7 +181,7 @@ def test_tensorrt_gets_the_files_and_the_options(
     made = []
 
     class FakeNetwork:
-        runs_on = "TensorRT 0"
+        reads, runs_on = ("keypoints", "box_info"), "TensorRT 0"
 
         def __init__(self, path: Path, *, device: str, options: EngineOptions) -> None:
             made.append((path.name, device, options))

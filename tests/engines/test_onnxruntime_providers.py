@@ -67,10 +67,17 @@ def test_a_named_provider_that_is_not_there(
         assert part in str(caught.value)
 
 
-def test_a_named_provider_that_silently_falls_back(graph: Path, fake: FakeSessions) -> None:
-    fake.available, fake.starts = [CUDA, CPU], False
-    with pytest.raises(RuntimeError, match=f"{CUDA} was asked for, but .* runs on {CPU}"):
-        open_with(graph, "cuda")
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_named_provider_that_is_there_but_cannot_be_loaded(
+    graph: Path, fake: FakeSessions, provider: str
+) -> None:
+    """The libraries of CUDA are missing: ONNX Runtime lists the provider and runs on the CPU."""
+    name = PROVIDERS[provider].name
+    fake.available, fake.starts = [name, CPU], False
+    message = rf"{name} was asked for; .*could not load it, and runs on {CPU}: .*\[cuda,cudnn\]"
+    with pytest.raises(RuntimeError, match=message) as caught:
+        open_with(graph, provider)
+    assert "in place of onnxruntime" not in str(caught.value)
 
 
 @pytest.mark.parametrize("available", [[CPU], [CUDA, CPU]])

@@ -18,19 +18,28 @@ class Provider(NamedTuple):
     """Whether it computes on a CUDA device, and can leave its outputs there."""
     install: str
     """What to do where it is missing."""
+    libraries: str = ""
+    """What to do where this ONNX Runtime has it, but it cannot be loaded."""
 
 
+_CUDA_LIBRARIES = (
+    "install the libraries of the CUDA and cuDNN that it was built for, as by "
+    'pip install "onnxruntime-gpu[cuda,cudnn]", and call onnxruntime.preload_dlls() or import '
+    "torch, which loads its own, before"
+)
 PROVIDERS = {
     "cpu": Provider("CPUExecutionProvider", False, "pip install onnxruntime"),
     "cuda": Provider(
         "CUDAExecutionProvider",
         True,
         "pip install onnxruntime-gpu in place of onnxruntime, for the installed CUDA and cuDNN",
+        _CUDA_LIBRARIES,
     ),
     "tensorrt": Provider(
         "TensorrtExecutionProvider",
         True,
         "pip install onnxruntime-gpu in place of onnxruntime, and the tensorrt it was built for",
+        f"pip install the tensorrt it was built for, and {_CUDA_LIBRARIES}",
     ),
     "nv_tensorrt_rtx": Provider(
         "NvTensorRTRTXExecutionProvider",
@@ -97,27 +106,6 @@ class DLPackArray(Protocol):
 Arrays = dict[str, DLPackArray]
 
 
-class FrozenNetwork(Protocol):
-    """A fixed function of named arrays, whichever engine runs it."""
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Names of the inputs; others may be passed and are ignored."""
-        ...
-
-    @property
-    def runs_on(self) -> str:
-        """The engine and the device in use, for people to read."""
-        ...
-
-    def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        """Inputs by name, persons first, to outputs by name, on the device that computed them.
-
-        Every call returns new arrays.
-        """
-        ...
-
-
 class TensorSpec(NamedTuple):
     """An input or output of a network; the first axis, the persons, is left out of `shape`."""
 
@@ -144,6 +132,30 @@ class TensorSpec(NamedTuple):
         if kind not in types:
             raise ValueError(f"{name} is of type {kind}; expected one of {', '.join(types)}")
         return cls(name, np.dtype(types[kind]), tuple(fixed))
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype} ({', '.join(['N', *map(str, self.shape)])})"
+
+
+class FrozenNetwork(Protocol):
+    """A fixed function of named arrays, whichever engine runs it."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the inputs; others may be passed and are ignored."""
+        ...
+
+    @property
+    def runs_on(self) -> str:
+        """The engine and the device in use, for people to read."""
+        ...
+
+    def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """Inputs by name, persons first, to outputs by name, on the device that computed them.
+
+        Every call returns new arrays.
+        """
+        ...
 
 
 def check_inputs(

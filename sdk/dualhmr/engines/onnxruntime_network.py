@@ -18,7 +18,12 @@ from dualhmr.engines.frozen_network import (
     check_inputs,
     provider_for,
 )
-from dualhmr.engines.onnxruntime_session import load_onnxruntime, open_session
+from dualhmr.engines.onnxruntime_session import (
+    available_providers,
+    load_onnxruntime,
+    open_session,
+    run_session,
+)
 
 _TYPES = {
     "tensor(float)": "float32",
@@ -48,6 +53,7 @@ class OnnxRuntimeNetwork:
         be used, or has no kernels for a graph of `precision`.
         """
         options = options or EngineOptions()
+        self._path = path
         requested = provider_for(options.provider, device)
         gpu_index = int(device.partition(":")[2] or 0)
         self._version = load_onnxruntime().__version__
@@ -60,7 +66,7 @@ class OnnxRuntimeNetwork:
                 raise RuntimeError(_not_used(requested, self._used))
             _log.warning("%s: %s", path.name, _not_used(requested, self._used))
         try:
-            self._inputs, self._outputs = (
+            self.inputs, self.outputs = (
                 [TensorSpec.of(node.name, node.type, node.shape, _TYPES) for node in nodes]
                 for nodes in (self._session.get_inputs(), self._session.get_outputs())
             )
@@ -72,7 +78,7 @@ class OnnxRuntimeNetwork:
     @property
     def reads(self) -> tuple[str, ...]:
         """Names of the inputs."""
-        return tuple(spec.name for spec in self._inputs)
+        return tuple(spec.name for spec in self.inputs)
 
     @property
     def runs_on(self) -> str:
@@ -84,11 +90,11 @@ class OnnxRuntimeNetwork:
         """Inputs by name to outputs by name.
 
         Raises TypeError for an input of another type, ValueError for one that is missing or of
-        another shape.
+        another shape, RuntimeError where ONNX Runtime fails.
         """
-        arrays, persons = check_inputs(inputs, self._inputs)
+        arrays, persons = check_inputs(inputs, self.inputs)
         outputs = {
-            spec.name: self._empty((persons, *spec.shape), spec.dtype) for spec in self._outputs
+            spec.name: self._empty((persons, *spec.shape), spec.dtype) for spec in self.outputs
         }
         if persons:
             self._run(arrays, outputs)
@@ -100,7 +106,7 @@ class OnnxRuntimeNetwork:
         for name, array in arrays.items():
             binding.bind_cpu_input(name, array)
         on_gpu = self._gpu_index is not None
-        for spec in self._outputs:
+        for spec in self.outputs:
             buffer = outputs[spec.name]
             binding.bind_output(
                 spec.name,
@@ -115,7 +121,7 @@ class OnnxRuntimeNetwork:
             # memory that it has just reused for the outputs.
             importlib.import_module("torch").cuda.current_stream(self._gpu_index).synchronize()
         binding.synchronize_inputs()
-        self._session.run_with_iobinding(binding)
+        run_session(self._path, self._session.run_with_iobinding, binding)
         binding.synchronize_outputs()
 
     def _empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
@@ -132,6 +138,12 @@ def _torch_sees_gpu() -> bool:
 
 
 def _not_used(requested: Provider, used: str) -> str:
+    listed = requested.name in available_providers(load_onnxruntime())
+    if listed and requested.libraries:
+        return (
+            f"{requested.name} was asked for; this ONNX Runtime has it, but could not load it, and "
+            f"runs on {used}: {requested.libraries}"
+        )
     return (
         f"{requested.name} was asked for, but this ONNX Runtime runs on {used}; to change that, "
         f"{requested.install}"

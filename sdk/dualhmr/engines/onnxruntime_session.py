@@ -2,10 +2,15 @@
 
 import importlib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dualhmr.engines.frozen_network import PROVIDERS, EngineOptions, Provider
+from dualhmr.engines.onnx_check import check_onnx
+from dualhmr.untrusted import brief
+
+T = TypeVar("T")
 
 _ERRORS_ONLY = 3
 _RTX_PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
@@ -40,11 +45,11 @@ def open_session(
     """A session on `provider`, or on the CPU where ONNX Runtime falls back to it.
 
     `precision` is the graph's, for the error. Raises FileNotFoundError, ValueError for a file that
-    is no network, RuntimeError where the provider cannot be started, or cannot run the graph.
+    is no network or refers to other files (see `check_onnx`), RuntimeError where the provider
+    cannot be started, or cannot run the graph.
     """
     onnxruntime = load_onnxruntime()
-    if not path.is_file():
-        raise FileNotFoundError(f"no ONNX file at {path}")
+    check_onnx(path)
     if provider.name not in available_providers(onnxruntime):
         _register_rtx_plugin(onnxruntime, provider)
     try:
@@ -68,6 +73,8 @@ def session_options(onnxruntime: Any, options: EngineOptions) -> Any:
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Idle threads that spin take the cores from the adaptation that follows.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Never ONNX Runtime's own format, which it recognises by four bytes: it is not checked.
+    settings.add_session_config_entry("session.load_model_format", "ONNX")
     if options.threads is not None:
         settings.intra_op_num_threads = options.threads
     return settings
@@ -111,18 +118,29 @@ def _register_rtx_plugin(onnxruntime: Any, provider: Provider) -> None:
     onnxruntime.register_execution_provider_library(provider.name, plugin.get_library_path())
 
 
+def run_session(path: Path, run: Callable[..., T], *arguments: object) -> T:
+    """`run(*arguments)`, a session's method; its errors share no base class but Exception.
+
+    Raises RuntimeError that names the file.
+    """
+    try:
+        return run(*arguments)
+    except Exception as error:
+        raise RuntimeError(f"{path}: ONNX Runtime cannot run it: {brief(error)}") from error
+
+
 def _explained(error: Exception, path: Path, provider: Provider, precision: str) -> Exception:
     kind = type(error).__name__
     if kind == "NotImplemented" or (kind == "InvalidGraph" and precision != "fp32"):
         return RuntimeError(
             f"{path}: ONNX Runtime's {provider.name} cannot run a network of precision "
-            f'{precision}: {error}; use backend="torch" or "tensorrt"'
+            f'{precision}: {brief(error)}; use backend="torch" or "tensorrt"'
         )
     if kind in _DAMAGE or provider == PROVIDERS["cpu"]:
         return ValueError(
-            f"{path}: ONNX Runtime cannot load it: {error}; is it damaged? export it again"
+            f"{path}: ONNX Runtime cannot load it: {brief(error)}; is it damaged? export it again"
         )
     return RuntimeError(
-        f"ONNX Runtime's {provider.name} was asked for and cannot be started: {error}; "
+        f"ONNX Runtime's {provider.name} was asked for and cannot be started: {brief(error)}; "
         f"{provider.install}"
     )

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dualhmr.arrays import check_torch
-from dualhmr.bundle import Bundle
+from dualhmr.bundle import FROZEN_GRAPHS, Bundle
+from dualhmr.engines.checked_network import checked_pair
 from dualhmr.engines.frozen_network import EngineOptions, FrozenNetwork
+from dualhmr.engines.onnx_check import check_onnx
 from dualhmr.engines.onnxruntime_network import OnnxRuntimeNetwork
 
 _Pair = tuple[FrozenNetwork, FrozenNetwork]
@@ -33,7 +35,7 @@ def _open_onnxruntime(bundle: Bundle, device: str, options: EngineOptions) -> _P
         OnnxRuntimeNetwork(
             bundle.path(file), device=device, options=options, precision=bundle.manifest.precision
         )
-        for file in ("backbone.onnx", "auxiliary.onnx")
+        for file in FROZEN_GRAPHS
     )
     return backbone, auxiliary
 
@@ -41,10 +43,11 @@ def _open_onnxruntime(bundle: Bundle, device: str, options: EngineOptions) -> _P
 def _open_tensorrt(bundle: Bundle, device: str, options: EngineOptions) -> _Pair:
     from dualhmr.engines.tensorrt.run import TensorRTNetwork
 
+    for file in FROZEN_GRAPHS:
+        check_onnx(bundle.path(file))
     options = replace(options, max_batch=options.max_batch or bundle.manifest.max_batch)
     backbone, auxiliary = (
-        TensorRTNetwork(bundle.path(file), device=device, options=options)
-        for file in ("backbone.onnx", "auxiliary.onnx")
+        TensorRTNetwork(bundle.path(file), device=device, options=options) for file in FROZEN_GRAPHS
     )
     return backbone, auxiliary
 
@@ -96,7 +99,9 @@ def open_networks(
             f"provider {options.provider!r} is one of ONNX Runtime, not of backend {backend!r}; "
             'use backend="onnxruntime", or leave the provider out'
         )
-    return FrozenNetworks(*_OPENERS[backend](bundle, device, options), backend=backend)
+    pair = _OPENERS[backend](bundle, device, options)
+    suffix = ".safetensors" if backend == "torch" else ".onnx"
+    return FrozenNetworks(*checked_pair(bundle, *pair, suffix=suffix), backend=backend)
 
 
 def _open_fastest(bundle: Bundle, device: str, options: EngineOptions) -> FrozenNetworks:

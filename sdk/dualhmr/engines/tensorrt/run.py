@@ -57,6 +57,7 @@ class TensorRTNetwork:
             self._runner = EngineRunner(
                 library.module, engine, memory, max_batch=max_batch, cuda_graph=options.cuda_graph
             )
+        self.inputs, self.outputs = self._runner.inputs, self._runner.outputs
         self._runs_on = f"{library} {gpu.name} ({gpu.capability})"
 
     @property
