@@ -13,6 +13,9 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
+from dualhmr.arguments import finite_number, shown
 from dualhmr.arrays import Array, library_of
 
 CROP_HEIGHT, CROP_WIDTH = 256, 192
@@ -52,6 +55,43 @@ def default_focal_length(width: int, height: int) -> float:
 def image_center(width: int, height: int) -> tuple[float, float]:
     """The default principal point: half the size, as in CLIFF."""
     return width / 2, height / 2
+
+
+# Shares of the image's longer side: a fisheye lens, and a telescope.
+_FOCAL_LENGTHS = (0.2, 100.0)
+
+
+def image_camera(
+    width: int,
+    height: int,
+    focal_length: float | None,
+    principal_point: tuple[float, float] | None,
+) -> tuple[float, tuple[float, float]]:
+    """Focal length and principal point in pixels: the user's, or CLIFF's guesses.
+
+    Raises ValueError for what no camera has.
+    """
+    if focal_length is None:
+        focal_length = default_focal_length(width, height)
+    if principal_point is None:
+        principal_point = image_center(width, height)
+    focal_length = finite_number("focal_length", focal_length, "a number of pixels")
+    low, high = (share * max(width, height) for share in _FOCAL_LENGTHS)
+    if not low <= focal_length <= high:
+        raise ValueError(
+            f"focal_length is {focal_length:g}, expected {low:.0f} to {high:.0f} for an image of "
+            f"{width}x{height}: pixels, not millimetres. From millimetres: focal length / sensor "
+            "width x image width"
+        )
+    if isinstance(principal_point, str) or np.shape(principal_point) != (2,):
+        raise ValueError(f"principal_point is {shown(principal_point)}, expected (x, y) in pixels")
+    x, y = (finite_number("principal_point", each, "(x, y) in pixels") for each in principal_point)
+    if not (-width <= x <= 2 * width and -height <= y <= 2 * height):
+        raise ValueError(
+            f"principal_point is ({x:g}, {y:g}), far outside of the {width}x{height} image; "
+            "expected (x, y) in its pixels"
+        )
+    return focal_length, (x, y)
 
 
 def keypoint_box(keypoints_px: Array, confidence: Array) -> tuple[Array, Array]:

@@ -7,7 +7,6 @@ enough plausible keypoints is skipped. After: a body that cannot be right is ret
 
 import difflib
 from collections.abc import Collection, Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from dualhmr.arguments import shown
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.keypoints import KEYPOINT_SETS, SPIN_24, Keypoints, KeypointSet
+from dualhmr.keypoints.limbs import limbs, reach
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -38,8 +38,6 @@ _NAMED = 12
 _MAX_REACH = 1.9
 # The same of a keypoint and the nearest of those that it is linked with: at most 5.5 among 6,000.
 _MAX_LIMB = 7.0
-# Links of the face are shorter than a detector's error.
-_SHORTEST_LIMB_M = 0.19
 # Quantiles that stay right while a third of the keypoints is wrong.
 _SCALE_QUANTILE, _REACH_QUANTILE = 0.6, 0.25
 
@@ -273,79 +271,17 @@ def _implausible(points: npt.NDArray[np.float64], names: list[str]) -> int | Non
     """
     distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
     np.fill_diagonal(distance, np.nan)
-    scale = distance / _reach(tuple(names))
+    scale = distance / reach(tuple(names))
     usual = float(np.nanquantile(scale, _SCALE_QUANTILE))
     own: npt.NDArray[np.float64] = np.nanquantile(scale, _REACH_QUANTILE, axis=1)
     worst = int(own.argmax())
     if own[worst] > _MAX_REACH * max(usual, 1e-9):
         return worst
     # Toes on the face are in everybody's reach, but not in that of their ankle.
-    limb = np.where(_neighbours(tuple(names)), scale, np.inf).min(axis=1)
+    limb = np.where(limbs(tuple(names)), scale, np.inf).min(axis=1)
     shortest = np.where(np.isfinite(limb), limb, 0.0)
     worst = int(shortest.argmax())
     return worst if shortest[worst] > _MAX_LIMB * max(usual, 1e-9) else None
-
-
-# Largest distances in metres between neighbouring keypoints of the free body with mean shape, over
-# its joints' range of motion in captured poses. The right side is like the left.
-_LINKS = {
-    ("nose", "left_eye"): 0.05,
-    ("left_eye", "right_eye"): 0.06,
-    ("left_eye", "left_ear"): 0.10,
-    ("left_ear", "right_ear"): 0.15,
-    ("left_ear", "head_top"): 0.20,
-    ("nose", "neck"): 0.29,
-    ("left_ear", "left_shoulder"): 0.30,
-    ("neck", "left_shoulder"): 0.16,
-    ("left_shoulder", "right_shoulder"): 0.33,
-    ("left_shoulder", "left_elbow"): 0.28,
-    ("left_elbow", "left_wrist"): 0.24,
-    ("left_shoulder", "left_hip"): 0.58,
-    ("left_shoulder", "right_hip"): 0.61,
-    ("neck", "mid_hip"): 0.53,
-    ("left_hip", "right_hip"): 0.24,
-    ("mid_hip", "left_hip"): 0.12,
-    ("left_hip", "left_knee"): 0.40,
-    ("left_knee", "left_ankle"): 0.41,
-    ("left_ankle", "left_big_toe"): 0.22,
-    ("left_ankle", "left_small_toe"): 0.19,
-    ("left_ankle", "left_heel"): 0.08,
-}
-
-
-@lru_cache(maxsize=32)
-def _neighbours(names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
-    """(K, K) whether two keypoints are the ends of one limb."""
-    limbs = {pair for pair, metres in _LINKS.items() if metres >= _SHORTEST_LIMB_M}
-    limbs |= {(_mirrored(one), _mirrored(other)) for one, other in limbs}
-    return np.array([[(a, b) in limbs or (b, a) in limbs for b in names] for a in names])
-
-
-@lru_cache(maxsize=32)
-def _reach(names: tuple[str, ...]) -> npt.NDArray[np.float64]:
-    """(K, K) metres: the shortest way along `_LINKS`, infinite where there is none.
-
-    A keypoint without links is in everybody's reach: its bounds of the scale are zero.
-    """
-    mirrored = {(_mirrored(one), _mirrored(other)): m for (one, other), m in _LINKS.items()}
-    links = _LINKS | mirrored
-    known = sorted({name for pair in links for name in pair})
-    row = {name: number for number, name in enumerate(known)}
-    length = np.full((len(known), len(known)), np.inf)
-    for (one, other), metres in links.items():
-        length[row[one], row[other]] = length[row[other], row[one]] = metres
-    for through in range(len(known)):  # Floyd and Warshall
-        length = np.minimum(length, length[:, [through]] + length[[through]])
-    found = np.full((len(names), len(names)), np.inf)
-    there = [number for number, name in enumerate(names) if name in row]
-    rows = [row[names[number]] for number in there]
-    found[np.ix_(there, there)] = length[np.ix_(rows, rows)]
-    return found
-
-
-def _mirrored(name: str) -> str:
-    side, _, rest = name.partition("_")
-    return {"left": f"right_{rest}", "right": f"left_{rest}"}.get(side, name)
 
 
 def _outside(points: FloatArray, image_size: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dualhmr.adaptation.schedule import NonFiniteError, Schedule
-from dualhmr.arguments import check_type, finite_number, shown, whole_number
+from dualhmr.arguments import check_type, shown, whole_number
 from dualhmr.body.arrays import BodyArrays, BodyParts, body_keypoints
 from dualhmr.body.files import matching_arrays
 from dualhmr.bundle import Bundle, open_bundle
-from dualhmr.camera import default_focal_length, image_center
+from dualhmr.camera import image_camera
 from dualhmr.engines import AUTO, EngineOptions, open_networks
 from dualhmr.images import read_image, upright_by_keypoints
 from dualhmr.keypoints import MIN_CONFIDENCE, KeypointSet, as_keypoints
@@ -147,7 +147,7 @@ class Recoverer:
             check_keypoint_names(everybody.set, known)
             pixels, doubt = upright_by_keypoints(photo, everybody.xy, everybody.confidence)
             height, width = pixels.shape[:2]
-            camera = _image_camera(width, height, focal_length, principal_point)
+            camera = image_camera(width, height, focal_length, principal_point)
             chosen_schedule = self._schedule(schedule, max_steps)
             plausible = plausible_keypoints(everybody, (width, height), known)
             if doubt is not None:
@@ -341,44 +341,8 @@ def _stacked(arrays: list[FloatArray], shape: tuple[int, ...]) -> FloatArray:
     return np.stack(arrays) if arrays else np.zeros((0, *shape), np.float32)
 
 
-def _image_camera(
-    width: int,
-    height: int,
-    focal_length: float | None,
-    principal_point: tuple[float, float] | None,
-) -> tuple[float, tuple[float, float]]:
-    """Focal length and principal point in pixels: the user's, or CLIFF's guesses.
-
-    Raises ValueError for what no camera has.
-    """
-    if focal_length is None:
-        focal_length = default_focal_length(width, height)
-    if principal_point is None:
-        principal_point = image_center(width, height)
-    focal_length = finite_number("focal_length", focal_length, "a number of pixels")
-    low, high = (share * max(width, height) for share in _FOCAL_LENGTHS)
-    if not low <= focal_length <= high:
-        raise ValueError(
-            f"focal_length is {focal_length:g}, expected {low:.0f} to {high:.0f} for an image of "
-            f"{width}x{height}: pixels, not millimetres. From millimetres: focal length / sensor "
-            "width x image width"
-        )
-    if isinstance(principal_point, str) or np.shape(principal_point) != (2,):
-        raise ValueError(f"principal_point is {shown(principal_point)}, expected (x, y) in pixels")
-    x, y = (finite_number("principal_point", each, "(x, y) in pixels") for each in principal_point)
-    if not (-width <= x <= 2 * width and -height <= y <= 2 * height):
-        raise ValueError(
-            f"principal_point is ({x:g}, {y:g}), far outside of the {width}x{height} image; "
-            "expected (x, y) in its pixels"
-        )
-    return focal_length, (x, y)
-
-
 # Every step is kept, and all of them take about a millisecond each.
 _MAX_STEPS = 100_000
-
-# Shares of the image's longer side: a fisheye lens, and a telescope.
-_FOCAL_LENGTHS = (0.2, 100.0)
 
 
 @contextmanager
