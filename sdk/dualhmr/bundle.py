@@ -33,6 +33,8 @@ FROZEN_GRAPHS = ("backbone.onnx", "auxiliary.onnx")
 REQUIRED_FILES = (*FROZEN_GRAPHS, "head.safetensors")
 ADAPTATION_GRAPH = "adaptation.onnx"
 OPTIONAL_FILES = ("backbone.safetensors", "auxiliary.safetensors", ADAPTATION_GRAPH)
+_LARGEST_LAYER, _MOST_LAYERS, _MOST_WEIGHTS = 4096, 100, 1 << 27
+"""The widest layer of the releases has 2048 numbers."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,16 @@ class NetworkSpec:
     hidden: int
     iterations: int
     head_reads_box_info: bool
+
+    def __post_init__(self) -> None:
+        options = self.backbone_options
+        for name, size in {**options, "hidden": self.hidden, "iterations": self.iterations}.items():
+            least = 0 if name in options else 1
+            most = _MOST_LAYERS if name in ("blocks", "iterations") else _LARGEST_LAYER
+            if not least <= size <= most:
+                raise ValueError(f"{name[:80]} is {size}, expected {least} to {most}")
+        if options.get("blocks", 0) * options.get("feature_count", 0) ** 2 > _MOST_WEIGHTS:
+            raise ValueError(f"the options {brief(options)} make a network of gigabytes")
 
     def build(self) -> "MeshRegressor":
         """The network in PyTorch, with untrained weights.
@@ -65,7 +77,7 @@ class NetworkSpec:
         network = MeshRegressor(backbone, head)
         if network.reads != self.reads:
             raise ValueError(
-                f"a {self.backbone} reads {network.reads}, the manifest says {self.reads}"
+                f"a {self.backbone} reads {network.reads}, the manifest says {brief(self.reads)}"
             )
         return network
 
@@ -141,9 +153,9 @@ def read_manifest(folder: Path) -> Manifest:
         )
     with one_value_error(path, "not a manifest"):
         manifest = from_plain(Manifest, plain)
-    if manifest.crop not in CROP_CONVENTIONS:
-        known = ", ".join(CROP_CONVENTIONS)
-        raise ValueError(f"{path}: unknown crop convention {manifest.crop!r}; known are {known}")
+        if manifest.crop not in CROP_CONVENTIONS:
+            known = ", ".join(CROP_CONVENTIONS)
+            raise ValueError(f"unknown crop convention {manifest.crop[:80]!r}; known are {known}")
     _check_file_names(path, set(manifest.files))
     return manifest
 
