@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -115,3 +116,52 @@ def test_bundle_of_smpl_networks_asks_for_the_body(bundle: Path) -> None:
     edit(bundle, lambda plain: plain.update(body="smpl"))
     with pytest.raises(ValueError, match="trained on body 'smpl', which does not come with"):
         Recoverer(bundle)
+
+
+def set_in(plain: dict[str, Any], path: str, value: object) -> None:
+    *owners, name = path.split(".")
+    for owner in owners:
+        plain = plain[owner]
+    plain[name] = value
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("max_batch", 0, "expected 1 to 4096"),
+        ("max_batch", -3, "expected 1 to 4096"),
+        ("max_batch", 2**40, "expected 1 to 4096"),
+        ("image_size", [224, 224], r"image_size is \(224, 224\), but crops are 256 by 192"),
+        ("schedule.adam_rate", math.nan, "schedule.adam_rate is nan, expected a finite number"),
+        ("schedule.tolerance", -1.0, "schedule.tolerance is -1.0"),
+        ("schedule.descent_max_norm", math.inf, "descent_max_norm is inf"),
+        ("weights.rotations", math.inf, "weights.rotations is inf"),
+        ("schedule.name", "nope", "unknown schedule 'nope'; known are paper, trained"),
+        ("camera", "pinhole", "unknown camera 'pinhole'; known are cliff, hmr"),
+        ("precision", "int8", "unknown precision 'int8'; known are fp32, fp16, bf16"),
+        ("keypoint_set", "body_9000", "unknown keypoints 'body_9000'"),
+    ],
+)
+def test_values_that_no_bundle_has(bundle: Path, field: str, value: object, message: str) -> None:
+    edit(bundle, lambda plain: set_in(plain, field, value))
+    with pytest.raises(ValueError, match=message) as caught:
+        open_bundle(bundle)
+    assert str(bundle / MANIFEST) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("main.hidden", 4096), ("main.backbone_options.feature_count", 4096)]
+)
+def test_networks_that_the_files_cannot_hold_get_no_memory(
+    bundle: Path, field: str, value: int
+) -> None:
+    """Manifests of a few hundred bytes describe hundreds of megabytes of weights."""
+    edit(bundle, lambda plain: set_in(plain, field, value))
+    with pytest.raises(ValueError, match=r"do not fit the network: the manifest describes \d{8,} "):
+        Recoverer(bundle, scope="all")
+
+
+def test_options_that_a_backbone_does_not_have(bundle: Path) -> None:
+    edit(bundle, lambda plain: set_in(plain, "main.backbone_options.colour", 3))
+    with pytest.raises(ValueError, match=r"a keypoint_trunk cannot be built: .*colour"):
+        Recoverer(bundle, adaptation="torch")

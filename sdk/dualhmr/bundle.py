@@ -9,16 +9,19 @@ auxiliary.safetensors  optional: likewise
 adaptation.onnx        optional: the whole adaptation by one schedule, to run without PyTorch
 """
 
+import math
 import os
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dualhmr.adaptation.schedule import Schedule, named_schedule
+from dualhmr.adaptation.schedule import SCHEDULE_NAMES, Schedule, named_schedule
 from dualhmr.arrays import check_torch
+from dualhmr.camera import CAMERAS, CROP_HEIGHT, CROP_WIDTH
 from dualhmr.crop import CROP_CONVENTIONS
 from dualhmr.files import sha256, write_json
+from dualhmr.keypoints import network_keypoints
 from dualhmr.objective.weights import LossWeights
 from dualhmr.plain_data import from_plain
 from dualhmr.untrusted import brief, one_value_error, read_json
@@ -32,9 +35,12 @@ MANIFEST = "manifest.json"
 FROZEN_GRAPHS = ("backbone.onnx", "auxiliary.onnx")
 REQUIRED_FILES = (*FROZEN_GRAPHS, "head.safetensors")
 ADAPTATION_GRAPH = "adaptation.onnx"
+PRECISIONS = ("fp32", "fp16", "bf16")
 OPTIONAL_FILES = ("backbone.safetensors", "auxiliary.safetensors", ADAPTATION_GRAPH)
 _LARGEST_LAYER, _MOST_LAYERS, _MOST_WEIGHTS = 4096, 100, 1 << 27
 """The widest layer of the releases has 2048 numbers."""
+_MOST_PERSONS = 4096
+"""Of a batch; as TensorRT's engines are built for."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,7 @@ class Manifest:
     crop: str = "dualhmr"
     """How the networks' crops are made: one of `dualhmr.crop.CROP_CONVENTIONS`."""
     precision: str = "fp32"
-    """The type that the ONNX files' backbones compute in: `fp32`, `fp16` or `bf16`."""
+    """The type that the ONNX files' backbones compute in, one of `PRECISIONS`."""
     max_batch: int | None = None
     """Most persons per batch of TensorRT engines; None: the engines' default."""
     format: str = FORMAT
@@ -153,11 +159,37 @@ def read_manifest(folder: Path) -> Manifest:
         )
     with one_value_error(path, "not a manifest"):
         manifest = from_plain(Manifest, plain)
-        if manifest.crop not in CROP_CONVENTIONS:
-            known = ", ".join(CROP_CONVENTIONS)
-            raise ValueError(f"unknown crop convention {manifest.crop[:80]!r}; known are {known}")
+        _check_names(manifest)
+        _check_numbers(manifest)
     _check_file_names(path, set(manifest.files))
     return manifest
+
+
+def _check_names(manifest: Manifest) -> None:
+    for field, name, known in (
+        ("crop convention", manifest.crop, CROP_CONVENTIONS),
+        ("camera", manifest.camera, CAMERAS),
+        ("precision", manifest.precision, PRECISIONS),
+        ("schedule", manifest.schedule.name, SCHEDULE_NAMES),
+    ):
+        if name not in known:
+            raise ValueError(f"unknown {field} {brief(name)}; known are {', '.join(known)}")
+    network_keypoints(manifest.keypoint_set)
+
+
+def _check_numbers(manifest: Manifest) -> None:
+    if manifest.max_batch is not None and not 1 <= manifest.max_batch <= _MOST_PERSONS:
+        raise ValueError(f"max_batch is {brief(manifest.max_batch)}, expected 1 to {_MOST_PERSONS}")
+    if manifest.image_size != (CROP_HEIGHT, CROP_WIDTH):
+        raise ValueError(
+            f"image_size is {brief(manifest.image_size)}, but crops are {CROP_HEIGHT} by "
+            f"{CROP_WIDTH} pixels"
+        )
+    rates = {f"weights.{name}": value for name, value in asdict(manifest.weights).items()}
+    rates |= {f"schedule.{name}": value for name, value in asdict(manifest.schedule).items()}
+    for field, value in rates.items():
+        if isinstance(value, float) and not 0 <= value < math.inf:
+            raise ValueError(f"{field} is {value}, expected a finite number of 0 or more")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -44,6 +44,8 @@ from dualhmr.plausibility import (
 from dualhmr.recovery import Recovery
 
 if TYPE_CHECKING:
+    import torch
+
     from dualhmr.body.model import Body
 
 
@@ -55,7 +57,7 @@ class Recoverer:
         bundle: str | os.PathLike[str] | Bundle | None = None,
         *,
         body: "str | os.PathLike[str] | Body | BodyArrays | None" = None,
-        device: str | None = None,
+        device: "str | torch.device | None" = None,
         backend: str = AUTO,
         adaptation: str = AUTO,
         options: EngineOptions | None = None,
@@ -67,7 +69,7 @@ class Recoverer:
             bundle: The folder of a bundle, or an opened bundle.
             body: A body file or a body. Bundles of SMPL networks need it, because SMPL's license
                 does not allow us to ship it.
-            device: "cpu" (default), "cuda" or "cuda:1".
+            device: "cpu" (default), "cuda", "cuda:1", or a torch.device.
             backend: Runs the frozen networks: "onnxruntime", "tensorrt", "torch", or "auto", the
                 fastest that works here. The attribute `backend` is the chosen one, and `engine`
                 names the library and device that it runs on.
@@ -81,7 +83,7 @@ class Recoverer:
             FileNotFoundError: The bundle, one of its files or the body is missing.
             TypeError: An argument is of another type.
             ValueError: The bundle or body is damaged or they do not match, or an option is unknown.
-            ImportError, RuntimeError: The device or the backend is not available.
+            ImportError, RuntimeError: The device or the backend is not available, or fails.
         """
         self._arguments: dict[str, Any] = {
             "bundle": bundle,
@@ -96,10 +98,8 @@ class Recoverer:
         check_type("options", options, (EngineOptions, type(None)), "EngineOptions")
         arrays = _as_arrays(body)
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-        device = "cpu" if device is None else str(device)
+        device = _device_name(device)
         options = options or EngineOptions()
-        if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-            raise ValueError(f"unknown device {device!r}; known are 'cpu' and 'cuda'")
         self.adaptation = choose_adaptation(adaptation, device=device, scope=scope)
         self.body = matching_arrays(
             arrays,
@@ -253,7 +253,7 @@ def recover(
     max_steps: int | None = None,
     focal_length: float | None = None,
     principal_point: tuple[float, float] | None = None,
-    device: str | None = None,
+    device: "str | torch.device | None" = None,
     backend: str = AUTO,
     adaptation: str = AUTO,
 ) -> Recovery:
@@ -275,7 +275,7 @@ def recover(
         max_steps: 14 by default.
         focal_length: Image pixels. None: the image's diagonal.
         principal_point: Image pixels. None: the image's centre.
-        device: "cpu" (default), "cuda" or "cuda:1".
+        device: "cpu" (default), "cuda", "cuda:1", or a torch.device.
         backend: Runs the frozen networks: "onnxruntime", "tensorrt", "torch", or "auto", the
             fastest that works here.
         adaptation: "torch", "onnx", which needs no PyTorch, or "auto", PyTorch if it is installed.
@@ -287,7 +287,7 @@ def recover(
     Raises:
         FileNotFoundError, TypeError, ValueError: An argument cannot be used. The message
             says what came, what was expected and what to do.
-        ImportError, RuntimeError: The device or the backend is not available.
+        ImportError, RuntimeError: The device or the backend is not available, or fails.
     """
     return Recoverer(bundle, device=device, backend=backend, adaptation=adaptation).recover(
         image,
@@ -317,6 +317,21 @@ def _as_arrays(
         )
     arrays: BodyArrays = to_arrays()
     return arrays
+
+
+def _device_name(device: object) -> str:
+    """ "cpu", "cuda" or "cuda:1", of a name or of a torch.device."""
+    expected = "expected 'cpu', 'cuda', 'cuda:1', or a torch.device of these"
+    if device is None:
+        return "cpu"
+    # Without an import of torch, which may not be installed.
+    is_torchs = (type(device).__module__, type(device).__name__) == ("torch", "device")
+    if not is_torchs and not isinstance(device, str):
+        raise TypeError(f"device is {shown(device)} of type {type(device).__name__}, {expected}")
+    name = str(device)
+    if not re.fullmatch(r"cpu(:0)?|cuda(:[0-9]{1,3})?", name):
+        raise ValueError(f"unknown device {shown(name)}; {expected}")
+    return name.removesuffix(":0") if name.startswith("cpu") else name
 
 
 def _backend_for_all(backend: str) -> str:

@@ -1,15 +1,20 @@
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from helpers.fake_adaptation_graphs import BETA_SCALES, DEPTHS_M, LOSSES, OFFSETS_PX, add_to_bundle
+from helpers.onnx_bundles import edit_graph, replace_output
 from helpers.small_bundle import write_small_bundle
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from dualhmr import Recoverer, Recovery, open_bundle
 from dualhmr.adaptation.schedule import named_schedule
+from dualhmr.bundle import ADAPTATION_GRAPH
 from dualhmr.example import example
 from dualhmr.keypoints import BODY_25, Keypoints, KeypointSet
 from dualhmr.plausibility import SkippedPerson
@@ -144,3 +149,111 @@ def test_choosing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for options in ({"adaptation": "torch"}, {"scope": "all"}, {"backend": "torch"}):
         with pytest.raises(ImportError, match=r'needs PyTorch: pip install "dualhmr\[torch\]"'):
             Recoverer(folder, **options)
+
+
+def scaled(name: str, factor: float) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.initializer.append(numpy_helper.from_array(np.float32([factor]), "factor"))
+        nodes = [onnx.helper.make_node("Mul", [f"{name}_before", "factor"], [name])]
+        replace_output(model, name, nodes)
+
+    return change
+
+
+def constant(name: str, array: np.ndarray) -> Callable[[onnx.ModelProto], None]:
+    """A constant of a shape that ONNX Runtime does not know when it opens the file."""
+
+    def change(model: onnx.ModelProto) -> None:
+        numbers = numpy_helper.from_array(array.reshape(-1), "new")
+        shape = numpy_helper.from_array(np.array(array.shape, np.int64), "new_shape")
+        model.graph.initializer.extend([numbers, shape])
+        make = onnx.helper.make_node
+        # `zero` hides the shape: it is computed from the input.
+        nodes = [
+            make("ReduceSum", ["max_steps"], ["steps_sum"], keepdims=0),
+            make("Sub", ["steps_sum", "steps_sum"], ["nought"]),
+            make("Add", ["new_shape", "nought"], ["hidden_shape"]),
+            make("Reshape", ["new", "hidden_shape"], [name]),
+        ]
+        replace_output(model, name, nodes)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (constant("losses", np.zeros(0, np.float32)), "gives 0 losses for at most 14 steps"),
+        (constant("losses", np.zeros(100, np.float32)), "gives 100 losses for at most 14 steps"),
+        (constant("losses", np.float32([1, np.nan, 1])), "gives losses that are not finite"),
+        (
+            constant("losses", np.float32([1, 2])),
+            r"gives step_rotations of shape \(3, 24, 3, 3\), expected \(2, 24, 3, 3\)",
+        ),
+        (
+            constant("step_betas", np.zeros((3, 4), np.float32)),
+            r"gives step_betas of shape \(3, 4\)",
+        ),
+        (scaled("step_translation", np.nan), "gives step_translation that are not finite"),
+        (scaled("step_rotations", np.inf), "gives step_rotations that are not finite"),
+        (scaled("step_keypoints", np.inf), "gives step_keypoints that are not finite"),
+        (scaled("camera_focal_length", -1), "gives a focal length that is not positive"),
+    ],
+)
+def test_outputs_that_contradict_each_other(
+    folder: Path, change: Callable[[onnx.ModelProto], None], message: str
+) -> None:
+    add_to_bundle(folder)
+    with pytest.raises(ValueError, match=message) as caught:
+        recover(edit_graph(folder, ADAPTATION_GRAPH, change))
+    assert str(folder / ADAPTATION_GRAPH) in str(caught.value)
+
+
+@pytest.mark.parametrize("stop", [-1, 3, 7, 2**62])
+def test_reasons_to_stop_that_do_not_exist(folder: Path, stop: int) -> None:
+    with pytest.raises(ValueError, match=f"stops for the reason {stop}, which does not exist"):
+        recover(add_to_bundle(folder, stop=stop))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"schedule": "", "keypoints": "nose"}, "unknown schedule ''; known are paper, trained"),
+        ({"schedule": "nope", "keypoints": "nose"}, "unknown schedule 'nope'"),
+        ({"schedule": "paper", "keypoints": ""}, "its keypoints are '', expected names"),
+        ({"schedule": "paper", "keypoints": "nose,"}, "expected names"),
+        ({"schedule": "paper", "keypoints": "nose,nose"}, "needs names, each of them once"),
+        ({"schedule": "paper", "keypoints": ",".join(map(str, range(2000)))}, "expected names"),
+    ],
+)
+def test_metadata_that_no_graph_has(folder: Path, metadata: dict[str, str], message: str) -> None:
+    add_to_bundle(folder, metadata=metadata)
+    with pytest.raises(ValueError, match=message) as caught:
+        Recoverer(folder, adaptation="onnx")
+    assert str(folder / ADAPTATION_GRAPH) in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_descriptions_of_other_shapes(folder: Path) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        (betas,) = [each for each in model.graph.input if each.name == "betas"]
+        betas.type.tensor_type.shape.dim[1].dim_value = 300
+
+    add_to_bundle(folder)
+    with pytest.raises(ValueError, match=r"betas is a tensor\(float\) of shape \[1, 300\], expec"):
+        Recoverer(edit_graph(folder, ADAPTATION_GRAPH, change), adaptation="onnx")
+
+
+def test_a_graph_that_cannot_run(folder: Path) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        wrong = numpy_helper.from_array(np.zeros((7, 7), np.float32), "wrong")
+        model.graph.initializer.append(wrong)
+        nodes = [
+            onnx.helper.make_node("Concat", ["losses_before", "losses_before"], ["x"], axis=0),
+            onnx.helper.make_node("MatMul", ["x", "wrong"], ["losses"]),
+        ]
+        replace_output(model, "losses", nodes)
+
+    add_to_bundle(folder)
+    with pytest.raises(RuntimeError, match=r"adaptation\.onnx: ONNX Runtime cannot run it"):
+        recover(edit_graph(folder, ADAPTATION_GRAPH, change))

@@ -131,7 +131,8 @@ def run_session(path: Path, run: Callable[..., T], *arguments: object) -> T:
 
 def _explained(error: Exception, path: Path, provider: Provider, precision: str) -> Exception:
     kind = type(error).__name__
-    if kind == "NotImplemented" or (kind == "InvalidGraph" and precision != "fp32"):
+    # "Fail": it is older than the opset that bfloat16 needs.
+    if kind == "NotImplemented" or (kind in ("InvalidGraph", "Fail") and precision != "fp32"):
         return RuntimeError(
             f"{path}: ONNX Runtime's {provider.name} cannot run a network of precision "
             f'{precision}: {brief(error)}; use backend="torch" or "tensorrt"'

@@ -1,6 +1,7 @@
 """A bundle's networks in PyTorch: the reference that the other engines are tested against."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.dlpack import from_dlpack
 
-from dualhmr.bundle import Bundle
+from dualhmr.bundle import Bundle, NetworkSpec
 from dualhmr.engines.frozen_network import Arrays, DLPackArray
 from dualhmr.networks import MeshRegressor, RegressorHead
 from dualhmr.networks.regressor import (
@@ -19,6 +20,7 @@ from dualhmr.networks.regressor import (
     FrozenBackbone,
 )
 from dualhmr.torch_threads import one_thread, usable_threads
+from dualhmr.untrusted import brief
 from dualhmr.weights import load_weights
 
 
@@ -58,24 +60,51 @@ class TorchNetwork:
 
 def torch_head(bundle: Bundle) -> RegressorHead:
     """The main network's head."""
-    head = bundle.manifest.main.build().head
-    load_weights(head, bundle.path("head.safetensors"))
+    # Without memory: of the whole network, only the head is needed.
+    head = _build(bundle.manifest.main, device="meta").head
+    path = bundle.path("head.safetensors")
+    _check_size(head, path)
+    head = head.to_empty(device="cpu")
+    load_weights(head, path)
     return head.eval()
 
 
 def torch_main_network(bundle: Bundle) -> MeshRegressor:
     """The whole main network."""
-    network = bundle.manifest.main.build()
-    load_weights(network.backbone, bundle.path("backbone.safetensors"))
+    path = bundle.path("backbone.safetensors")
+    _check_size(_build(bundle.manifest.main, device="meta").backbone, path)
+    network = _build(bundle.manifest.main)
+    load_weights(network.backbone, path)
     network.head = torch_head(bundle)
     return network.eval()
 
 
 def torch_auxiliary_network(bundle: Bundle) -> MeshRegressor:
     """The auxiliary network."""
-    network = bundle.manifest.auxiliary.build()
-    load_weights(network, bundle.path("auxiliary.safetensors"))
+    path = bundle.path("auxiliary.safetensors")
+    _check_size(_build(bundle.manifest.auxiliary, device="meta"), path)
+    network = _build(bundle.manifest.auxiliary)
+    load_weights(network, path)
     return network.eval()
+
+
+def _build(spec: NetworkSpec, *, device: str = "cpu") -> MeshRegressor:
+    """An untrained network; ValueError for options that its backbone does not have."""
+    try:
+        with torch.device(device):
+            return spec.build()
+    except TypeError as error:
+        raise ValueError(f"a {spec.backbone} cannot be built: {brief(error)}") from error
+
+
+def _check_size(module: nn.Module, path: Path) -> None:
+    """ValueError for a file that cannot hold the weights, before there is memory for them."""
+    numbers = sum(tensor.numel() for tensor in module.state_dict().values())
+    if numbers > (size := path.stat().st_size):
+        raise ValueError(
+            f"{path}: the weights do not fit the network: the manifest describes {numbers} "
+            f"numbers, and the file is {size} bytes long"
+        )
 
 
 @one_thread()  # in a forked process there may be no others

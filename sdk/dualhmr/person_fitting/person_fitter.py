@@ -81,8 +81,14 @@ def open_person_fitter(
 def _check_gpu(device: str) -> None:
     if device == "cpu":
         return
-    if not importlib.import_module("torch").cuda.is_available():
+    cuda = importlib.import_module("torch").cuda
+    if not cuda.is_available():
         raise RuntimeError(
             f"device {device!r} was asked for, but this PyTorch sees no GPU; leave the device out, "
             "or install a CUDA build of torch"
+        )
+    index, count = int(device.partition(":")[2] or 0), cuda.device_count()
+    if index >= count:
+        raise RuntimeError(
+            f"device {device!r} was asked for, but this PyTorch sees {count} GPUs, numbered from 0"
         )
