@@ -278,8 +278,11 @@ def _implausible(points: npt.NDArray[np.float64], names: list[str]) -> int | Non
     if own[worst] > _MAX_REACH * max(usual, 1e-9):
         return worst
     # Toes on the face are in everybody's reach, but not in that of their ankle.
-    limb = np.where(limbs(tuple(names)), scale, np.inf).min(axis=1)
-    shortest = np.where(np.isfinite(limb), limb, 0.0)
+    lengths = limbs(tuple(names))
+    linked = np.isfinite(lengths)
+    limb = np.full(lengths.shape, np.inf)
+    limb[linked] = distance[linked] / lengths[linked]
+    shortest = np.where(linked.any(axis=1), limb.min(axis=1), 0.0)
     worst = int(shortest.argmax())
     return worst if shortest[worst] > _MAX_LIMB * max(usual, 1e-9) else None
 

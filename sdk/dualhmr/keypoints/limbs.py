@@ -31,16 +31,18 @@ _LINKS = {
     ("left_ankle", "left_heel"): 0.08,
 }
 
-# Links of the face are shorter than a detector's error.
 _SHORTEST_LIMB_M = 0.19
 
 
 @lru_cache(maxsize=32)
-def limbs(names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
-    """(K, K) whether two keypoints are the ends of one limb."""
-    limbs = {pair for pair, metres in _LINKS.items() if metres >= _SHORTEST_LIMB_M}
-    limbs |= {(_mirrored(one), _mirrored(other)) for one, other in limbs}
-    return np.array([[(a, b) in limbs or (b, a) in limbs for b in names] for a in names])
+def limbs(names: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    """(K, K) metres between the two ends of one limb, at least 0.19; infinite for other pairs.
+
+    Shorter ones, as those of the face, are shorter than a detector's error.
+    """
+    links = {*_LINKS, *((_mirrored(one), _mirrored(other)) for one, other in _LINKS)}
+    linked = np.array([[(a, b) in links or (b, a) in links for b in names] for a in names])
+    return np.where(linked, np.maximum(reach(names), _SHORTEST_LIMB_M), np.inf)
 
 
 @lru_cache(maxsize=32)
