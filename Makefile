@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	@echo "The pictures are in dualhmr-out: overlay.png and steps.png; mesh.glb is the body."
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=2 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
