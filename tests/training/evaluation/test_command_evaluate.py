@@ -140,7 +140,7 @@ def test_networks_that_read_the_image_see_pictures(
         ([], "--data synthetic needs --poses"),
         (["--data", "human36m"], "needs --datasets --body --joint-regressor"),
         (["--poses", "absent.npz"], "no pose file at absent.npz"),
-        (["--poses", "other.npz"], "is not an .npz file"),
+        (["--poses", "other.npz"], "not an .npz of plain arrays"),
         (["--poses", "made_up.npz", "--count", "0"], "--count is 0, expected 1 or more"),
         (["--poses", "made_up.npz", "--threads", "0"], "--threads is 0, expected 1 or more"),
         (["--poses", "made_up.npz", "--noise", "2"], "--noise is 2, expected a fraction"),
