@@ -88,13 +88,13 @@ class PlausibleKeypoints(NamedTuple):
 def check_keypoint_names(keypoint_set: KeypointSet, known: Collection[str]) -> None:
     """Raises ValueError for names of a user's set that neither a known set nor the body has."""
     everywhere = {name for each in KEYPOINT_SETS.values() for name in each.names}
-    possible = sorted({*everywhere, *SPIN_24.names, *known})
+    possible = {*everywhere, *SPIN_24.names, *known}
     unknown = [name for name in keypoint_set.names if name not in possible]
     if not unknown:
         return
     meant = []
     for name in unknown[:_NAMED]:
-        near = difflib.get_close_matches(str(name), possible, 1)
+        near = difflib.get_close_matches(str(name), sorted(possible), 1)
         meant.append(f"{shown(name)} ({near[0]!r}?)" if near else shown(name))
     more = len(unknown) - len(meant)
     raise ValueError(

@@ -5,6 +5,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from dualhmr.keypoints.sets import mirrored_name
+
 # Largest distances in metres between neighbouring keypoints of the free body with mean shape, over
 # its joints' range of motion in captured poses. The right side is like the left.
 _LINKS = {
@@ -40,7 +42,7 @@ def limbs(names: tuple[str, ...]) -> npt.NDArray[np.float64]:
 
     Shorter ones, as those of the face, are shorter than a detector's error.
     """
-    links = {*_LINKS, *((_mirrored(one), _mirrored(other)) for one, other in _LINKS)}
+    links = _links()
     linked = np.array([[(a, b) in links or (b, a) in links for b in names] for a in names])
     return np.where(linked, np.maximum(reach(names), _SHORTEST_LIMB_M), np.inf)
 
@@ -51,8 +53,7 @@ def reach(names: tuple[str, ...]) -> npt.NDArray[np.float64]:
 
     A keypoint without links is in everybody's reach: its bounds of the scale are zero.
     """
-    mirrored = {(_mirrored(one), _mirrored(other)): m for (one, other), m in _LINKS.items()}
-    links = _LINKS | mirrored
+    links = _links()
     known = sorted({name for pair in links for name in pair})
     row = {name: number for number, name in enumerate(known)}
     length = np.full((len(known), len(known)), np.inf)
@@ -67,6 +68,9 @@ def reach(names: tuple[str, ...]) -> npt.NDArray[np.float64]:
     return found
 
 
-def _mirrored(name: str) -> str:
-    side, _, rest = name.partition("_")
-    return {"left": f"right_{rest}", "right": f"left_{rest}"}.get(side, name)
+def _links() -> dict[tuple[str, str], float]:
+    """Those of both sides."""
+    return _LINKS | {
+        (mirrored_name(one), mirrored_name(other)): metres
+        for (one, other), metres in _LINKS.items()
+    }

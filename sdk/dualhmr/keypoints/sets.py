@@ -53,7 +53,7 @@ class KeypointSet:
 
         The permutation is its own inverse. Raises ValueError if a keypoint's mirror is missing.
         """
-        return tuple(self.index(_mirror(name)) for name in self.names)
+        return tuple(self.index(mirrored_name(name)) for name in self.names)
 
 
 # The mirror of each face point of iBUG 300-W: jaw, brows, nose ridge, nostrils, eyes, outer and
@@ -70,7 +70,8 @@ _FACE_MIRROR = (
 )
 
 
-def _mirror(name: str) -> str:
+def mirrored_name(name: str) -> str:
+    """The keypoint that takes a keypoint's place in a mirrored image; the same for middle ones."""
     side, _, rest = name.partition("_")
     if side == "face" and rest.isdecimal() and int(rest) < len(_FACE_MIRROR):
         return f"face_{_FACE_MIRROR[int(rest)]}"
