@@ -3,13 +3,25 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.fast_head import AffineHead
+from dualhmr.adaptation.fast_head import AffineHead, TorchArithmetic
+from dualhmr.adaptation.fast_head.compiled import CompiledArithmetic
 from dualhmr.adaptation.optimisers import Parameters
+from dualhmr.adaptation.schedule import Schedule, named_schedule
 from dualhmr.adaptation.step import LossFunction
 from dualhmr.networks import HeadOutput, RegressorHead, affine_head
+
+arithmetics = pytest.mark.parametrize("arithmetic", [TorchArithmetic(), CompiledArithmetic()])
+
+
+def schedule_named(name: str, *, tolerance: float = 0.0) -> Schedule:
+    return named_schedule(
+        name, adam_rate=1e-3, descent_rate=1e-2, descent_max_norm=0.5, tolerance=tolerance
+    )
+
 
 ESTIMATE = 157
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.head_problem import HeadProblem
+from helpers.head_problem import HeadProblem, arithmetics, schedule_named
 from torch import Tensor
 
 from dualhmr.adaptation.adapt import Adaptation, adapt
@@ -20,16 +20,7 @@ from dualhmr.adaptation.schedule import (
     SCHEDULE_NAMES,
     Phase,
     Schedule,
-    named_schedule,
 )
-
-arithmetics = pytest.mark.parametrize("arithmetic", [TorchArithmetic(), CompiledArithmetic()])
-
-
-def schedule_named(name: str, *, tolerance: float = 0.0) -> Schedule:
-    return named_schedule(
-        name, adam_rate=1e-3, descent_rate=1e-2, descent_max_norm=0.5, tolerance=tolerance
-    )
 
 
 def reference(problem: HeadProblem, schedule: Schedule) -> Adaptation:

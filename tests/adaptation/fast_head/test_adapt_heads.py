@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.head_problem import HeadProblem
+from helpers.head_problem import HeadProblem, arithmetics, schedule_named
 from torch import Tensor
 
 from dualhmr.adaptation.adapt import AdaptationResult
 from dualhmr.adaptation.fast_head import Arithmetic, TorchArithmetic, adapt_head, adapt_heads
-from dualhmr.adaptation.fast_head.compiled import CompiledArithmetic
 from dualhmr.adaptation.fast_head.head_step import Problem, evaluate_head, update_matrices
 from dualhmr.adaptation.fast_head.rank_one_output import HeadInput
 from dualhmr.adaptation.optimisers import Adam, GradientDescent
@@ -19,17 +18,7 @@ from dualhmr.adaptation.schedule import (
     CONVERGED,
     NON_FINITE,
     SCHEDULE_NAMES,
-    Schedule,
-    named_schedule,
 )
-
-arithmetics = pytest.mark.parametrize("arithmetic", [TorchArithmetic(), CompiledArithmetic()])
-
-
-def schedule_named(name: str, *, tolerance: float = 0.0) -> Schedule:
-    return named_schedule(
-        name, adam_rate=1e-3, descent_rate=1e-2, descent_max_norm=0.5, tolerance=tolerance
-    )
 
 
 @arithmetics
