@@ -10,7 +10,7 @@ import torch
 from dualhmr.body.files import FREE_BODY
 from dualhmr.body.model import Body, matching_body
 from dualhmr.bundle import ADAPTATION_GRAPH, FROZEN_GRAPHS, Manifest, open_bundle
-from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
+from dualhmr.crop import crop_convention
 from dualhmr.engines.frozen_network import DEFAULT_MAX_BATCH
 from dualhmr.engines.tensorrt.library import Library, load_library
 from dualhmr.files import sha256
@@ -60,7 +60,7 @@ def manifest_for(
         body=facts.body,
         main=imported.main_spec,
         auxiliary=imported.auxiliary_spec,
-        image_size=(CROP_HEIGHT, CROP_WIDTH),
+        image_size=crop_convention(facts.crop).size,
         crop=facts.crop,
         keypoint_set=facts.keypoint_set,
         camera=facts.camera,

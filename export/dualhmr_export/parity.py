@@ -42,21 +42,22 @@ def real_crops(manifest: Manifest) -> dict[str, npt.NDArray[Any]]:
     target = network_keypoints(manifest.keypoint_set).set
     reads = {*manifest.main.reads, *manifest.auxiliary.reads}
     persons = [
-        network_inputs(image, observed, target=target, reads=reads, crop=manifest.crop)
-        for image, observed in real_people()
+        network_inputs(image, observed, target=target, reads=reads)
+        for image, observed in real_people(manifest.crop)
     ]
     return {name: np.concatenate([each[name] for each in persons]) for name in persons[0]}
 
 
-def real_people() -> Iterator[tuple[Image, ObservedPerson]]:
+def real_people(crop: str) -> Iterator[tuple[Image, ObservedPerson]]:
     """Eight persons: the example photograph, turned and mirrored, with keypoints and camera.
 
-    It is turned by right angles, which keep every pixel as it was taken.
+    It is turned by right angles, which keep every pixel as it was taken. `crop` is the networks'
+    convention, one of `CROP_CONVENTIONS`.
     """
     for image, keypoints in _orientations(*example()):
         height, width = image.shape[:2]
         camera = default_focal_length(width, height), image_center(width, height)
-        yield image, observe_person(keypoints, 0, *camera)
+        yield image, observe_person(keypoints, 0, *camera, crop=crop)
 
 
 def _orientations(image: Image, keypoints: Keypoints) -> Iterator[tuple[Image, Keypoints]]:
@@ -174,7 +175,7 @@ def adaptation_difference(bundle: Bundle, networks: FrozenNetworks, body: BodyAr
     torch_fitter = TorchFitter(bundle, body, device="cpu", scope="head")
     schedule = onnx_fitter.schedule
     distances, relatives, same_steps = [], [], True
-    for image, observed in real_people():
+    for image, observed in real_people(bundle.manifest.crop):
         evidence = run_frozen_networks(image, observed, networks, bundle.manifest)
         tensors = torch_fitter.tensors(evidence)
         result = adapt(torch_fitter.parameters, torch_fitter.loss_function(tensors), schedule)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from dualhmr.adaptation.schedule import SCHEDULE_NAMES, Schedule, named_schedule
 from dualhmr.arrays import check_torch
-from dualhmr.camera import CAMERAS, CROP_HEIGHT, CROP_WIDTH
+from dualhmr.camera import CAMERAS
 from dualhmr.crop import CROP_CONVENTIONS
 from dualhmr.files import sha256, write_json
 from dualhmr.keypoints import network_keypoints
@@ -180,10 +180,11 @@ def _check_names(manifest: Manifest) -> None:
 def _check_numbers(manifest: Manifest) -> None:
     if manifest.max_batch is not None and not 1 <= manifest.max_batch <= _MOST_PERSONS:
         raise ValueError(f"max_batch is {brief(manifest.max_batch)}, expected 1 to {_MOST_PERSONS}")
-    if manifest.image_size != (CROP_HEIGHT, CROP_WIDTH):
+    size = CROP_CONVENTIONS[manifest.crop].size
+    if manifest.image_size != size:
         raise ValueError(
-            f"image_size is {brief(manifest.image_size)}, but crops are {CROP_HEIGHT} by "
-            f"{CROP_WIDTH} pixels"
+            f"image_size is {brief(manifest.image_size)}, but crops are {size.height} by "
+            f"{size.width} pixels"
         )
     rates = {f"weights.{name}": value for name, value in asdict(manifest.weights).items()}
     rates |= {f"schedule.{name}": value for name, value in asdict(manifest.schedule).items()}

@@ -18,7 +18,17 @@ import numpy as np
 from dualhmr.arguments import finite_number, shown
 from dualhmr.arrays import Array, library_of
 
-CROP_HEIGHT, CROP_WIDTH = 256, 192
+
+class CropSize(NamedTuple):
+    """Pixels of a crop."""
+
+    height: int
+    width: int
+
+
+CROP_SIZE = CropSize(height=256, width=192)
+"""Of every crop convention that says no other."""
+CROP_HEIGHT, CROP_WIDTH = CROP_SIZE
 BOX_MARGIN = 1.2
 HMR_FOCAL_LENGTH = 5000.0
 
@@ -29,7 +39,7 @@ class View(NamedTuple):
     box_center: Array
     """(..., 2) image pixels."""
     box_height: Array
-    """(...) image pixels; the width is `CROP_WIDTH / CROP_HEIGHT` of it."""
+    """(...) image pixels; the box has the aspect ratio of the crop."""
     focal_length: Array
     """(...) image pixels."""
     principal_point: Array
@@ -94,19 +104,25 @@ def image_camera(
     return focal_length, (x, y)
 
 
-def keypoint_box(keypoints_px: Array, confidence: Array) -> tuple[Array, Array]:
+def keypoint_box(
+    keypoints_px: Array,
+    confidence: Array,
+    *,
+    size: CropSize = CROP_SIZE,
+    margin: float = BOX_MARGIN,
+) -> tuple[Array, Array]:
     """Centre (..., 2) and height (...) in pixels of the box around the labelled keypoints.
 
     `keypoints_px` (..., K, 2); those with `confidence` (..., K) zero are ignored. The box has the
-    crop's aspect ratio and `BOX_MARGIN` around the keypoints' rectangle. Without labelled keypoints
-    the centre is NaN, and with a single one the height is zero.
+    aspect ratio of a crop of `size`, and is `margin` times the least one around the keypoints.
+    Without labelled keypoints the centre is NaN, and with a single one the height is zero.
     """
     library = library_of(keypoints_px)
     labelled = (confidence > 0)[..., None]
     low = library.amin(library.where(labelled, keypoints_px, math.inf), -2)
     high = library.amax(library.where(labelled, keypoints_px, -math.inf), -2)
     width, height = high[..., 0] - low[..., 0], high[..., 1] - low[..., 1]
-    box_height = library.maximum(width * (CROP_HEIGHT / CROP_WIDTH), height) * BOX_MARGIN
+    box_height = library.maximum(width * (size.height / size.width), height) * margin
     return (low + high) / 2, box_height
 
 
@@ -121,16 +137,16 @@ def box_info(view: View) -> Array:
     return library_of(height).concatenate([offset, height[..., None]], -1)
 
 
-def half_crop(box_height: Array) -> Array:
-    """Half the box's width and height (..., 2) in image pixels."""
-    width = box_height * (CROP_WIDTH / CROP_HEIGHT)
+def half_crop(box_height: Array, size: CropSize = CROP_SIZE) -> Array:
+    """Half the width and height (..., 2), in image pixels, of a box for crops of `size`."""
+    width = box_height * (size.width / size.height)
     return library_of(box_height).stack([width, box_height], -1) / 2
 
 
-def image_to_crop(points_px: Array, view: View) -> Array:
-    """Image pixels (..., K, 2) -> normalised crop coordinates (..., K, 2)."""
+def image_to_crop(points_px: Array, view: View, size: CropSize = CROP_SIZE) -> Array:
+    """Image pixels (..., K, 2) -> normalised coordinates (..., K, 2) of crops of `size`."""
     center = view.box_center[..., None, :]
-    return (points_px - center) / half_crop(view.box_height)[..., None, :]
+    return (points_px - center) / half_crop(view.box_height, size)[..., None, :]
 
 
 def project(points: Array, camera: FullCamera) -> Array:
@@ -177,6 +193,8 @@ CAMERAS: dict[str, Callable[[Array, View], FullCamera]] = {
 }
 
 
-def project_to_crop(points: Array, camera: FullCamera, view: View) -> Array:
+def project_to_crop(
+    points: Array, camera: FullCamera, view: View, size: CropSize = CROP_SIZE
+) -> Array:
     """Points (..., K, 3) in the body's own frame -> normalised crop coordinates (..., K, 2)."""
-    return image_to_crop(project(points, camera), view)
+    return image_to_crop(project(points, camera), view, size)

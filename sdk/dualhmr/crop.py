@@ -13,27 +13,59 @@ of the released networks change by a few per cent. So a bundle's manifest names 
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
+from dualhmr.camera import BOX_MARGIN, CROP_SIZE, CropSize
+
+
+@dataclass(frozen=True)
+class CropConvention:
+    """How a person is cut out of a photograph; networks see crops as those they were trained on."""
+
+    name: str
+    resampling: Literal["antialiased", "centred", "rounded"]
+    """How crop pixels are read from the image, and where the box lies on them."""
+    size: CropSize = CROP_SIZE
+    """Pixels of the crop; the box has its aspect ratio."""
+    margin: float = BOX_MARGIN
+    """Of a box around keypoints: its height over that of the keypoints' rectangle."""
+
+
+CROP_CONVENTIONS = {
+    convention.name: convention
+    for convention in (
+        CropConvention("dualhmr", "antialiased"),
+        CropConvention("meta_hmr", "centred"),
+        CropConvention("cliff", "rounded"),
+    )
+}
+
+
+def crop_convention(name: str) -> CropConvention:
+    """The convention called `name`; raises ValueError for an unknown one."""
+    if name not in CROP_CONVENTIONS:
+        known = ", ".join(CROP_CONVENTIONS)
+        raise ValueError(f"unknown crop convention {name!r}; known are {known}")
+    return CROP_CONVENTIONS[name]
 
 
 def crop_to_image_affine(
-    box_center: npt.NDArray[np.floating], box_height: float
+    box_center: npt.NDArray[np.floating], box_height: float, size: CropSize = CROP_SIZE
 ) -> npt.NDArray[np.float64]:
     """The (2, 3) affine from crop pixels to image pixels, pixel centres at whole numbers.
 
     `box_center` (2,) and `box_height` in image pixels. The crop's outer edges, half a pixel beyond
     its outermost pixel centres, fall on the box's edges.
     """
-    scale = box_height / CROP_HEIGHT
+    scale = box_height / size.height
     offset = [
-        float(box_center[0]) - scale * (CROP_WIDTH - 1) / 2,
-        float(box_center[1]) - scale * (CROP_HEIGHT - 1) / 2,
+        float(box_center[0]) - scale * (size.width - 1) / 2,
+        float(box_center[1]) - scale * (size.height - 1) / 2,
     ]
     return np.array([[scale, 0.0, offset[0]], [0.0, scale, offset[1]]])
 
@@ -45,31 +77,32 @@ def crop_person(
     *,
     convention: str = "dualhmr",
 ) -> npt.NDArray[np.uint8]:
-    """`image` (H, W, 3) uint8 RGB -> the crop (256, 192, 3) uint8.
+    """`image` (H, W, 3) uint8 RGB -> the crop (256, 192, 3) uint8, or of the convention's size.
 
     `box_center` (2,) and `box_height` in image pixels. `convention` is one of `CROP_CONVENTIONS`.
     Crop pixels outside of the image are black.
 
     Raises ValueError for a box that is not finite or has no height, or an unknown convention.
     """
-    if convention not in CROP_CONVENTIONS:
-        known = ", ".join(CROP_CONVENTIONS)
-        raise ValueError(f"unknown crop convention {convention!r}; known are {known}")
+    how = crop_convention(convention)
     if not (np.isfinite(box_center).all() and math.isfinite(box_height) and box_height > 0):
         raise ValueError(
             f"box at {box_center} of height {box_height}, expected finite and positive"
         )
-    return CROP_CONVENTIONS[convention](image, box_center, box_height)
+    return _RESAMPLINGS[how.resampling](image, box_center, box_height, how.size)
 
 
 def _antialiased(
-    image: npt.NDArray[np.uint8], box_center: npt.NDArray[np.floating], box_height: float
+    image: npt.NDArray[np.uint8],
+    box_center: npt.NDArray[np.floating],
+    box_height: float,
+    size: CropSize,
 ) -> npt.NDArray[np.uint8]:
     """A box smaller than the crop is interpolated, of a larger one every image pixel counts."""
-    affine = crop_to_image_affine(box_center, box_height)
-    crop = np.zeros((CROP_HEIGHT, CROP_WIDTH, 3), np.uint8)
-    columns = _span(affine[0, 0], affine[0, 2], CROP_WIDTH, image.shape[1])
-    rows = _span(affine[1, 1], affine[1, 2], CROP_HEIGHT, image.shape[0])
+    affine = crop_to_image_affine(box_center, box_height, size)
+    crop = np.zeros((*size, 3), np.uint8)
+    columns = _span(affine[0, 0], affine[0, 2], size.width, image.shape[1])
+    rows = _span(affine[1, 1], affine[1, 2], size.height, image.shape[0])
     if columns.size and rows.size:
         inside = Image.fromarray(image[rows.image, columns.image]).resize(
             (columns.size, rows.size),
@@ -81,25 +114,31 @@ def _antialiased(
 
 
 def _centred(
-    image: npt.NDArray[np.uint8], box_center: npt.NDArray[np.floating], box_height: float
+    image: npt.NDArray[np.uint8],
+    box_center: npt.NDArray[np.floating],
+    box_height: float,
+    size: CropSize,
 ) -> npt.NDArray[np.uint8]:
-    """Crop pixel (96, 128) is the box's centre."""
-    scale = box_height / CROP_HEIGHT
-    x = float(box_center[0]) + scale * (np.arange(CROP_WIDTH) - CROP_WIDTH / 2)
-    y = float(box_center[1]) + scale * (np.arange(CROP_HEIGHT) - CROP_HEIGHT / 2)
+    """The crop pixel of half the size, (96, 128) of 192x256, is the box's centre."""
+    scale = box_height / size.height
+    x = float(box_center[0]) + scale * (np.arange(size.width) - size.width / 2)
+    y = float(box_center[1]) + scale * (np.arange(size.height) - size.height / 2)
     return _bilinear(image, _taps(x, image.shape[1]), _taps(y, image.shape[0]))
 
 
 def _rounded(
-    image: npt.NDArray[np.uint8], box_center: npt.NDArray[np.floating], box_height: float
+    image: npt.NDArray[np.uint8],
+    box_center: npt.NDArray[np.floating],
+    box_height: float,
+    size: CropSize,
 ) -> npt.NDArray[np.uint8]:
     """The box's corners are whole image pixels."""
     taps = []
-    for axis, size in enumerate((CROP_WIDTH, CROP_HEIGHT)):
-        half = box_height / CROP_HEIGHT * size / 2
+    for axis, pixels in enumerate((size.width, size.height)):
+        half = box_height / size.height * pixels / 2
         low = round(float(box_center[axis]) - half)
         high = max(round(float(box_center[axis]) + half), low + 1)
-        position = low + (np.arange(size) + 0.5) * ((high - low) / size) - 0.5
+        position = low + (np.arange(pixels) + 0.5) * ((high - low) / pixels) - 0.5
         # A resized picture ends at its edge pixels.
         inside = np.clip(position, low, high - 1)
         taps.append(_taps(inside, image.shape[1 - axis]))
@@ -126,7 +165,7 @@ def _taps(position: npt.NDArray[np.floating], size: int) -> _Taps:
 
 
 def _bilinear(image: npt.NDArray[np.uint8], columns: _Taps, rows: _Taps) -> npt.NDArray[np.uint8]:
-    crop = np.zeros((CROP_HEIGHT, CROP_WIDTH, 3), np.float32)
+    crop = np.zeros((rows.pixels.shape[1], columns.pixels.shape[1], 3), np.float32)
     for row, row_weight in zip(rows.pixels, rows.weights, strict=True):
         for column, column_weight in zip(columns.pixels, columns.weights, strict=True):
             weight = row_weight[:, None, None] * column_weight[:, None]
@@ -134,10 +173,10 @@ def _bilinear(image: npt.NDArray[np.uint8], columns: _Taps, rows: _Taps) -> npt.
     return np.rint(crop).astype(np.uint8)
 
 
-CROP_CONVENTIONS: dict[str, Callable[..., npt.NDArray[np.uint8]]] = {
-    "dualhmr": _antialiased,
-    "meta_hmr": _centred,
-    "cliff": _rounded,
+_RESAMPLINGS: dict[str, Callable[..., npt.NDArray[np.uint8]]] = {
+    "antialiased": _antialiased,
+    "centred": _centred,
+    "rounded": _rounded,
 }
 
 

@@ -10,7 +10,7 @@ from dualhmr.arrays import Array, library_of
 from dualhmr.body.arrays import JOINT_COUNT, BodyArrays, pose_arrays
 from dualhmr.bundle import Manifest
 from dualhmr.camera import View, box_info, image_to_crop, keypoint_box
-from dualhmr.crop import crop_person
+from dualhmr.crop import CropConvention, crop_convention, crop_person
 from dualhmr.engines import DLPackArray, FrozenNetworks
 from dualhmr.keypoints import Keypoints, KeypointSet, network_keypoints
 
@@ -52,11 +52,13 @@ class ObservedPerson(NamedTuple):
     confidence: FloatArray
     """(1, K)."""
     view: View
+    crop: CropConvention = crop_convention("dualhmr")
+    """How the networks see the person."""
 
     @property
     def crop_keypoints(self) -> FloatArray:
         """(1, K, 2) normalised crop coordinates."""
-        return image_to_crop(self.xy, self.view)
+        return image_to_crop(self.xy, self.view, self.crop.size)
 
 
 class PersonEvidence(NamedTuple):
@@ -108,14 +110,24 @@ class AdaptedPerson(NamedTuple):
 
 
 def observe_person(
-    keypoints: Keypoints, person: int, focal_length: float, principal_point: tuple[float, float]
+    keypoints: Keypoints,
+    person: int,
+    focal_length: float,
+    principal_point: tuple[float, float],
+    *,
+    crop: str = "dualhmr",
 ) -> ObservedPerson:
-    """One person's keypoints, the box around them, and the image's camera."""
+    """One person's keypoints, the box around them, and the image's camera.
+
+    `crop` is one of `CROP_CONVENTIONS`, that of the networks.
+    """
+    convention = crop_convention(crop)
     xy = keypoints.xy[person : person + 1]
     confidence = keypoints.confidence[person : person + 1]
-    center, height = keypoint_box(xy, confidence)
+    center, height = keypoint_box(xy, confidence, size=convention.size, margin=convention.margin)
     camera = np.array([focal_length], np.float32), np.array([principal_point], np.float32)
-    return ObservedPerson(keypoints.set, xy, confidence, View(center, height, *camera))
+    view = View(center, height, *camera)
+    return ObservedPerson(keypoints.set, xy, confidence, view, convention)
 
 
 def best_of(iterates: PersonIterates, observed: ObservedPerson) -> AdaptedPerson:
@@ -149,12 +161,11 @@ def network_inputs(
     *,
     target: KeypointSet,
     reads: Collection[str],
-    crop: str = "dualhmr",
 ) -> dict[str, npt.NDArray[Any]]:
     """The inputs named in `reads` for one person of `image` (H, W, 3), by name.
 
     `keypoints` are in the order of the set `target`, which the networks were trained with.
-    `box_info` is always included because heads read it. `crop` is one of `CROP_CONVENTIONS`.
+    `box_info` is always included because heads read it.
     """
     view = observed.view
     inputs: dict[str, npt.NDArray[Any]] = {"box_info": box_info(view)}
@@ -167,7 +178,8 @@ def network_inputs(
         )
     if "image" in reads:
         box_center, box_height = view.box_center[0], float(view.box_height[0])
-        inputs["image"] = crop_person(image, box_center, box_height, convention=crop)[None]
+        crop = crop_person(image, box_center, box_height, convention=observed.crop.name)
+        inputs["image"] = crop[None]
     return inputs
 
 
@@ -208,7 +220,6 @@ def run_frozen_networks(
         observed,
         target=network_keypoints(manifest.keypoint_set).set,
         reads={*networks.backbone.reads, *networks.auxiliary.reads},
-        crop=manifest.crop,
     )
     features = networks.backbone(inputs)["features"]
     pseudo_mesh = networks.auxiliary(inputs)

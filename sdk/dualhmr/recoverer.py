@@ -154,8 +154,10 @@ class Recoverer:
                 plausible.warnings.extend(
                     PersonWarning(person, "orientation", doubt) for person in plausible.persons
                 )
+            crop = self.bundle.manifest.crop
             observed = [
-                observe_person(plausible.of_body, person, *camera) for person in plausible.persons
+                observe_person(plausible.of_body, person, *camera, crop=crop)
+                for person in plausible.persons
             ]
         found = []
         for number, person in zip(plausible.persons, observed, strict=True):

@@ -98,7 +98,11 @@ def example_problem(bundle: Bundle, *, device: str) -> ExampleProblem:
     image, keypoints = example()
     height, width = image.shape[:2]
     observed = observe_person(
-        keypoints, 0, default_focal_length(width, height), image_center(width, height)
+        keypoints,
+        0,
+        default_focal_length(width, height),
+        image_center(width, height),
+        crop=bundle.manifest.crop,
     )
     networks = open_networks(bundle, "torch", device=device)
     evidence = run_frozen_networks(image, observed, networks, bundle.manifest)
