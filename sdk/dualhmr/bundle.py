@@ -52,13 +52,14 @@ class NetworkSpec:
     reads: tuple[str, ...]
     """The network's inputs: some of `image`, `keypoints`, `box_info`."""
     hidden: int
+    """Units of the head's hidden layers; 0 for a head without them."""
     iterations: int
     head_reads_box_info: bool
 
     def __post_init__(self) -> None:
         options = self.backbone_options
         for name, size in {**options, "hidden": self.hidden, "iterations": self.iterations}.items():
-            least = 0 if name in options else 1
+            least = 1 if name == "iterations" else 0
             most = _MOST_LAYERS if name in ("blocks", "iterations") else _LARGEST_LAYER
             if not least <= size <= most:
                 raise ValueError(f"{name[:80]} is {size}, expected {least} to {most}")

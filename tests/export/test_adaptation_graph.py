@@ -22,10 +22,11 @@ CASES = (
     Case("trained", iterations=1, reads_box_info=False, camera="hmr"),
     Case("release", iterations=3, reads_box_info=False, camera="cliff", weights=ALL),
     Case("eft", iterations=1, reads_box_info=True, camera="hmr", tolerance=0.03),
+    Case("paper", iterations=1, reads_box_info=False, camera="cliff", hidden=0),
 )
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.schedule)
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case.schedule}-{case.hidden}")
 def graph(request: pytest.FixtureRequest) -> AdaptingGraph:
     return AdaptingGraph(request.param)
 

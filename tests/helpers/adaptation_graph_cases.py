@@ -41,11 +41,15 @@ class Case:
     tolerance: float = 0.0
     weights: LossWeights = field(default_factory=lambda: LossWeights(vertices=0.0))
     rate: float = 1e-3
+    hidden: int = 16
 
     def head(self) -> RegressorHead:
         torch.manual_seed(5)
         head = RegressorHead(
-            FEATURES, hidden=16, iterations=self.iterations, reads_box_info=self.reads_box_info
+            FEATURES,
+            hidden=self.hidden,
+            iterations=self.iterations,
+            reads_box_info=self.reads_box_info,
         )
         head.init_pose[0, :6] = torch.tensor([1.0, 0, 0, -1, 0, 0])
         for decoder in (head.decpose, head.decshape, head.deccam):

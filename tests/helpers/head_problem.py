@@ -51,13 +51,16 @@ class HeadProblem:
         dtype: torch.dtype = torch.float64,
         seed: int = 0,
     ) -> "HeadProblem":
-        """Features with zeros, as behind a ReLU, and with values that hardly count."""
+        """Features with zeros, as behind a ReLU, and with values that hardly count.
+
+        With `hidden` 0 the head has no hidden layers.
+        """
         torch.manual_seed(seed)
         head = RegressorHead(
             features, hidden=hidden, iterations=iterations, reads_box_info=reads_box_info
         )
         for decoder in (head.decpose, head.decshape, head.deccam):
-            torch.nn.init.normal_(decoder.weight, std=0.1 / hidden**0.5)
+            torch.nn.init.normal_(decoder.weight, std=0.1 / (hidden or features) ** 0.5)
         values = normal(persons, features, seed=seed + 1).relu()
         values[:, :5] = torch.tensor([0.0, 1e-30, 1e-12, 3e-7, 1e-4])
         return HeadProblem(

@@ -25,7 +25,7 @@ class MixedPrecisionRegressor(MeshRegressor):
         """As of `MeshRegressor`."""
         if not self.training:
             return super().encode(inputs)
-        weight = self.head.fc1.weight
+        weight = self.head.decpose.weight
         with torch.autocast(weight.device.type, torch.bfloat16):
             features = super().encode(inputs)
         return features.to(weight.dtype)

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from dualhmr.adaptation.fast_head.affine_head import FC1_INPUT
+from dualhmr.adaptation.fast_head.affine_head import ON_INPUT
 from dualhmr.body.model import Body
 from dualhmr.bundle import Manifest
 from dualhmr.networks import RegressorHead
@@ -80,9 +80,9 @@ def _run_phases(problem: GraphProblem, graph: Assembly, inputs: Names) -> Names:
     state = {
         name: graph.constant(matrix.numpy())
         for name, matrix in matrices.items()
-        if name != FC1_INPUT
+        if name != ON_INPUT
     }
-    state[FC1_INPUT] = _fc1_output(problem, graph, inputs)
+    state[ON_INPUT] = _output_for_input(problem, graph, inputs)
     state |= {STOP: graph.constant(np.int64(0)), EVALUATIONS: graph.constant(np.int64(0))}
     left, losses, estimates = graph.input(MAX_STEPS_INPUT), [], []
     phases = problem.schedule.phases
@@ -114,19 +114,19 @@ def _run_phases(problem: GraphProblem, graph: Assembly, inputs: Names) -> Names:
     }
 
 
-def _fc1_output(problem: GraphProblem, graph: Assembly, inputs: Names) -> str:
-    """fc1's output for the head's input, before adaptation: (1, H)."""
+def _output_for_input(problem: GraphProblem, graph: Assembly, inputs: Names) -> str:
+    """What the input's matrix makes of it before adaptation: (1, H), or (1, E)."""
     read = [inputs[name] for name in ("features", "box_info") if name in inputs]
     values = graph.add("Concat", *read, graph.constant(np.ones((1, 1), np.float32)), axis=1)
-    matrix = graph.constant(problem.head.matrices[FC1_INPUT].numpy())
+    matrix = graph.constant(problem.head.matrices[ON_INPUT].numpy())
     return graph.add("Gemm", values, matrix, transB=1)
 
 
 def _optimiser_state(problem: GraphProblem, graph: Assembly, optimiser: object) -> Names:
     """Zeros, made by a node: a constant would be as large in the file as the matrices."""
     matrices = problem.head.matrices
-    output = matrices[FC1_INPUT].new_empty(1, len(matrices[FC1_INPUT]))
-    state = matrices | {FC1_INPUT: output}
+    output = matrices[ON_INPUT].new_empty(1, len(matrices[ON_INPUT]))
+    state = matrices | {ON_INPUT: output}
     return {
         name: graph.add("ConstantOfShape", graph.constant(np.array(shape, np.int64)))
         for name, shape in optimiser_state_shapes(state, optimiser).items()

@@ -88,7 +88,8 @@ class GraphArithmetic(TorchArithmetic):
             estimates.append(estimate)
             hiddens1.append(hidden1)
             hiddens2.append(hidden2)
-        return Activations(*(torch.cat(rows)[None] for rows in (estimates, hiddens1, hiddens2)))
+        hidden = (torch.cat(rows)[None] for rows in (hiddens1, hiddens2))
+        return Activations(torch.cat(estimates)[None], tuple(hidden))
 
     def backward(
         self, matrices: Matrices, activations: Activations, gradient: Tensor
@@ -96,16 +97,15 @@ class GraphArithmetic(TorchArithmetic):
         """See `Arithmetic`."""
         own = {name: matrix.squeeze(0) for name, matrix in matrices.items()}
         estimates, hiddens1, hiddens2 = [], [], []
-        for _ in range(activations.hidden1.shape[1]):
+        for _ in range(activations.estimates.shape[1] - 1):
             hidden2 = gradient @ own[DECODE]
             hidden1 = hidden2 @ own[FC2]
             estimates.append(gradient)
             hiddens1.append(hidden1)
             hiddens2.append(hidden2)
             gradient = torch.addmm(gradient, hidden1, own[FC1_ESTIMATE].T)
-        return ActivationGradients(
-            *(torch.cat(rows[::-1])[None] for rows in (estimates, hiddens1, hiddens2))
-        )
+        hidden = (torch.cat(rows[::-1])[None] for rows in (hiddens1, hiddens2))
+        return ActivationGradients(torch.cat(estimates[::-1])[None], tuple(hidden))
 
     def adam(
         self,

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from dualhmr.adaptation.fast_head.affine_head import FC1_INPUT
+from dualhmr.adaptation.fast_head.affine_head import ON_INPUT
 from dualhmr.adaptation.fast_head.head_gradients import MatrixGradients
 from dualhmr.adaptation.fast_head.head_step import (
     AdaptedMatrices,
@@ -61,7 +61,7 @@ def _matrices_of(problem: Problem, state: State) -> AdaptedMatrices:
     for name in problem.head.matrices:
         kept = [state[each][None] for each in moment_names(name) if each in state]
         moments = Moments(*kept) if kept else None
-        if name == FC1_INPUT:
+        if name == ON_INPUT:
             matrices[name] = RankOneOutput(state[name][None], problem.head_input, moments)
         else:
             matrices[name] = DenseMatrix(state[name][None], problem.arithmetic, moments)

@@ -46,9 +46,10 @@ def _clipped(max_norm: float | None) -> str:
 
 
 def _network(spec: NetworkSpec) -> str:
+    units = f"{spec.hidden} hidden units" if spec.hidden else "no hidden layers"
     return (
-        f"{spec.backbone}, reads {' and '.join(spec.reads)}; head with {spec.hidden} hidden units, "
-        f"{spec.iterations} iterations"
+        f"{spec.backbone}, reads {' and '.join(spec.reads)}; head with {units}, "
+        f"{spec.iterations} iteration{'s' * (spec.iterations > 1)}"
     )
 
 

@@ -110,7 +110,7 @@ def checked_pair(
 
 
 def feature_count(bundle: Bundle) -> int:
-    """How many features the head reads, by the size of its first layer.
+    """How many features the head reads, by the size of the layer that reads them.
 
     Raises ValueError for a file that is damaged or no head.
     """
@@ -119,9 +119,11 @@ def feature_count(bundle: Bundle) -> int:
         one_value_error(path, "damaged, or not the weights of a head"),
         safetensors.safe_open(path, framework="numpy") as weights,
     ):
-        _, width = weights.get_slice("fc1.weight").get_shape()
-        count = width - _ESTIMATE_COUNT
-        count -= _BOX_INFO_COUNT * bundle.manifest.main.head_reads_box_info
+        spec = bundle.manifest.main
+        first = "fc1.weight" if spec.hidden else "decpose.weight"
+        _, width = weights.get_slice(first).get_shape()
+        count = width - _BOX_INFO_COUNT * spec.head_reads_box_info
+        count -= _ESTIMATE_COUNT if spec.hidden else 0
         if count < 1:
             raise ValueError(f"its first layer reads {width} numbers")
         return int(count)

@@ -1,7 +1,8 @@
 """The regressor head: from features to SMPL parameters by repeated correction.
 
 HMR's iterative error feedback (Kanazawa et al., CVPR 2018) with CLIFF's box information (Li et
-al., ECCV 2022). There is no nonlinearity between the layers, so the head is affine in its input;
+al., ECCV 2022), or the readout of HMR2.0 (Goel et al., ICCV 2023), which has no hidden layers.
+There is no nonlinearity between the layers, so the head is affine in its input;
 `dualhmr.adaptation.fast_head` makes use of that.
 """
 
@@ -68,6 +69,9 @@ class RegressorHead(nn.Module):
     Meta-HMR runs 10 iterations in the main network and 3 in the auxiliary one; the number is not in
     its checkpoints. `mean_pose`, 144 numbers in the 6D layout, replaces the identity rotations
     as the start, global orientation included. Dropout acts in training mode only.
+
+    Without hidden layers (`hidden` 0) the correction is computed from the features alone, so it is
+    the same in every iteration, and one is enough.
     """
 
     init_pose: Tensor
@@ -89,16 +93,19 @@ class RegressorHead(nn.Module):
         if iterations < 1:
             raise ValueError(f"the head needs at least one iteration, got {iterations}")
         self.feature_count = feature_count
+        self.hidden = hidden
         self.iterations = iterations
         self.reads_box_info = reads_box_info
         input_count = feature_count + BOX_INFO_COUNT * reads_box_info
-        self.fc1 = nn.Linear(input_count + sum(_ESTIMATE_COUNTS), hidden)
-        self.drop1 = nn.Dropout(dropout)
-        self.fc2 = nn.Linear(hidden, hidden)
-        self.drop2 = nn.Dropout(dropout)
-        self.decpose = _decoder(hidden, POSE_COUNT)
-        self.decshape = _decoder(hidden, SHAPE_COUNT)
-        self.deccam = _decoder(hidden, CAMERA_COUNT)
+        if hidden:
+            self.fc1 = nn.Linear(input_count + sum(_ESTIMATE_COUNTS), hidden)
+            self.drop1 = nn.Dropout(dropout)
+            self.fc2 = nn.Linear(hidden, hidden)
+            self.drop2 = nn.Dropout(dropout)
+        decoded = hidden or input_count
+        self.decpose = _decoder(decoded, POSE_COUNT)
+        self.decshape = _decoder(decoded, SHAPE_COUNT)
+        self.deccam = _decoder(decoded, CAMERA_COUNT)
         self.register_buffer("init_pose", _initial_pose(mean_pose))
         self.register_buffer("init_shape", torch.zeros(1, SHAPE_COUNT))
         self.register_buffer("init_cam", torch.tensor([[0.9, 0.0, 0.0]]))
@@ -110,6 +117,9 @@ class RegressorHead(nn.Module):
         that does not.
         """
         head_input = self.head_input(features, box_info)
+        if not self.hidden:
+            correction = self._decode(head_input)
+            return self._corrected(head_input.shape[0], lambda _estimate: correction)
         # Features and box info stay the same over the iterations, so their share of fc1, by far
         # the larger one, is computed once.
         counts = [head_input.shape[-1], sum(_ESTIMATE_COUNTS)]
@@ -123,17 +133,21 @@ class RegressorHead(nn.Module):
         )
 
     def iterate(self, persons: int, *, first: Layer, second: Layer, decode: Layer) -> HeadOutput:
-        """The iterations, with any layers.
+        """The iterations of a head with hidden layers, with any layers.
 
         `first` maps the estimate (N, 157) to the first hidden layer, `second` that to the second
         one, and `decode` that to the correction (N, 157). `forward` passes the head's own layers;
         training passes layers that differ from person to person.
         """
+        return self._corrected(
+            persons, lambda estimate: decode(self.drop2(second(self.drop1(first(estimate)))))
+        )
+
+    def _corrected(self, persons: int, correction: Layer) -> HeadOutput:
         estimate = torch.cat([self.init_pose, self.init_shape, self.init_cam], dim=1)
         estimate = estimate.expand(persons, -1)
         for _ in range(self.iterations):
-            hidden = self.drop1(first(estimate))
-            estimate = estimate + decode(self.drop2(second(hidden)))
+            estimate = estimate + correction(estimate)
         return as_output(estimate)
 
     def head_input(self, features: Tensor, box_info: Tensor | None) -> Tensor:

@@ -71,6 +71,27 @@ def test_many_features(name: str, reads_box_info: bool, arithmetic: Arithmetic) 
         assert_alike(fast(problem, one, arithmetic), reference(problem, one))
 
 
+@arithmetics
+@pytest.mark.parametrize(("iterations", "reads_box_info"), [(1, False), (3, True)])
+@pytest.mark.parametrize("name", SCHEDULE_NAMES)
+def test_without_hidden_layers(
+    name: str, iterations: int, reads_box_info: bool, arithmetic: Arithmetic
+) -> None:
+    """All of the head is the matrix that reads its input."""
+    problem = HeadProblem.of(
+        features=300, hidden=0, iterations=iterations, reads_box_info=reads_box_info
+    )
+    assert {*problem.parameters} == {
+        f"{layer}.{part}"
+        for layer in ("decpose", "decshape", "deccam")
+        for part in ("weight", "bias")
+    }
+    schedule = schedule_named(name)
+    mine = fast(problem, schedule, arithmetic)
+    assert mine.loss_history[mine.best_step] < 0.95 * mine.loss_history[0]
+    assert_alike(mine, reference(problem, schedule))
+
+
 def _with_epsilon(phase: Phase, epsilon: float) -> Adam | GradientDescent:
     assert isinstance(phase.optimiser, Adam | GradientDescent)
     if isinstance(phase.optimiser, Adam):

@@ -8,9 +8,10 @@ from torch import nn
 from dualhmr.adaptation.fast_head import AffineHead
 
 
+@pytest.mark.parametrize("hidden", [0, 24])
 @pytest.mark.parametrize("reads_box_info", [False, True])
-def test_there_and_back(reads_box_info: bool) -> None:
-    problem = HeadProblem.of(reads_box_info=reads_box_info)
+def test_there_and_back(reads_box_info: bool, hidden: int) -> None:
+    problem = HeadProblem.of(reads_box_info=reads_box_info, hidden=hidden)
     head = problem.affine
     assert head.input_count == problem.head_input.shape[1]
     parameters = head.parameters(head.matrices)

@@ -8,7 +8,7 @@ from helpers.head_problem import HeadProblem, normal
 from torch import Tensor
 
 from dualhmr.adaptation.fast_head import TorchArithmetic, arithmetic_for
-from dualhmr.adaptation.fast_head.affine_head import FC1_INPUT
+from dualhmr.adaptation.fast_head.affine_head import ON_INPUT
 from dualhmr.adaptation.fast_head.compiled import CompiledArithmetic
 from dualhmr.adaptation.fast_head.head_gradients import (
     OuterProducts,
@@ -70,18 +70,19 @@ def test_iterations(iterations: int, hidden: int, dtype: torch.dtype) -> None:
     head = problem.affine
     head_input = HeadInput(problem.head_input).values
     matrices = {name: m.expand(2, *m.shape) for name, m in head.matrices.items()}
-    constant = head_input @ matrices.pop(FC1_INPUT).mT
+    constant = head_input @ matrices.pop(ON_INPUT).mT
     plain, compiled = TorchArithmetic(), CompiledArithmetic()
     forward = (matrices, constant, head.start, iterations)
     expected, found = plain.forward(*forward), compiled.forward(*forward)
-    close(found[:3], expected[:3], dtype)
+    close([found.estimates, *found.hidden], [expected.estimates, *expected.hidden], dtype)
     gradient = normal(2, 157, seed=9).to(dtype)
     gradients = plain.backward(matrices, expected, gradient)
-    close(compiled.backward(matrices, found, gradient), gradients, dtype)
+    others = compiled.backward(matrices, found, gradient)
+    close([others.estimates, *others.hidden], [gradients.estimates, *gradients.hidden], dtype)
 
     def estimate(matrices: dict[str, Tensor]) -> Tensor:
-        own = {name: matrix for name, matrix in matrices.items() if name != FC1_INPUT}
-        constant = head_input @ matrices[FC1_INPUT].mT
+        own = {name: matrix for name, matrix in matrices.items() if name != ON_INPUT}
+        constant = head_input @ matrices[ON_INPUT].mT
         activations = plain.forward(own, constant, head.start, iterations)
         return (activations.estimates[:, -1] * gradient).sum()
 
@@ -97,7 +98,7 @@ def test_the_head_is_the_modules() -> None:
     head_input = HeadInput(problem.head_input).values
     matrices = {name: m.expand(3, *m.shape) for name, m in head.matrices.items()}
     activations = TorchArithmetic().forward(
-        matrices, head_input @ matrices[FC1_INPUT].mT, head.start, head.iterations
+        matrices, head_input @ matrices[ON_INPUT].mT, head.start, head.iterations
     )
     expected = torch.cat(problem.head(problem.features, problem.box_info), dim=1).detach()
     torch.testing.assert_close(activations.estimates[:, -1], expected)

@@ -75,7 +75,7 @@ def assert_same(mine: Sequence[HeadAdaptation], expected: Sequence[HeadAdaptatio
         assert (one.stop_reason, one.best_step) == (other.stop_reason, other.best_step)
         assert one.loss_history == other.loss_history
         torch.testing.assert_close(one.outputs, other.outputs, rtol=0, atol=0)
-        within = 8 * torch.finfo(one.parameters["fc2.bias"].dtype).eps
+        within = 8 * torch.finfo(one.parameters["deccam.bias"].dtype).eps
         torch.testing.assert_close(one.parameters, other.parameters, rtol=within, atol=within)
 
 
@@ -92,6 +92,15 @@ def test_named_schedules(name: str, persons: int, dtype: torch.dtype, arithmetic
     expected = adapt_heads(head, problem.head_input, problem.evaluate, schedule, arithmetic=made)
     assert {one.steps for one in mine} == {14}
     assert_same(mine, expected)
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+@pytest.mark.parametrize("name", SCHEDULE_NAMES)
+def test_without_hidden_layers(name: str, iterations: int) -> None:
+    problem = HeadProblem.of(persons=2, features=60, hidden=0, iterations=iterations)
+    schedule = schedule_named(name)
+    mine = captured_of(problem, schedule).adapt(problem.head_input, problem.evaluate)
+    assert_same(mine, adapt_heads(problem.affine, problem.head_input, problem.evaluate, schedule))
 
 
 @pytest.mark.parametrize("block", [1, 3, 4, 100])

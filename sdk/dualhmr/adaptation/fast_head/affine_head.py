@@ -1,11 +1,16 @@
-"""An affine iterative head as six matrices.
+"""An affine iterative head as matrices.
 
-A head reads its input c (G numbers), which stays the same, and its own estimate e (E numbers):
+A head with hidden layers, HMR's, reads its input c (G numbers), which stays the same, and its own
+estimate e (E numbers):
 
     h1 = W1g c + b1 + W1e e,    h2 = W2 h1 + b2,    e <- e + D h2 + bd,    n times from a start.
 
 fc1 is split into the columns that act on c and those that act on e. Its bias is one more column,
 whose input is 1. All decoders are one matrix D, as they read the same hidden layer.
+
+Without hidden layers the decoders read c themselves, and there is nothing but the input's matrix:
+
+    e <- e + D c + bd.
 """
 
 from collections.abc import Sequence
@@ -19,8 +24,9 @@ from dualhmr.adaptation.optimisers import Parameters
 Matrices = dict[str, Tensor]
 """By the names below, each (rows, columns), or (N, rows, columns) for N persons of their own."""
 
-FC1_INPUT, FC1_ESTIMATE = "fc1_input", "fc1_estimate"
-"""(H, G + 1): W1g and b1; (E, H): the transpose of W1e, as loops are fast over long rows."""
+ON_INPUT, FC1_ESTIMATE = "on_input", "fc1_estimate"
+"""(H, G + 1): W1g and b1, or (E, G + 1): D and bd, where there are no hidden layers; and (E, H):
+the transpose of W1e, as loops are fast over long rows."""
 FC2, DECODE = "fc2", "decode"
 """(H, H) and (E, H): W2 and D."""
 FC2_BIAS, DECODE_BIAS = "fc2_bias", "decode_bias"
@@ -51,9 +57,10 @@ class AffineHead:
     ) -> "AffineHead":
         """From the parameters of linear layers `fc1`, `fc2` and `decoders`, in estimate order.
 
-        fc1's last E columns read the estimate; `start` is the estimate before the first iteration,
-        E numbers in any shape. Raises ValueError for missing or unexpected parameters, sizes that
-        do not fit each other, or fewer than one iteration.
+        Without hidden layers they are those of `decoders` alone. fc1's last E columns read the
+        estimate; `start` is the estimate before the first iteration, E numbers in any shape. Raises
+        ValueError for missing or unexpected parameters, sizes that do not fit each other, or fewer
+        than one iteration.
         """
         if iterations < 1:
             raise ValueError(f"the head needs at least one iteration, got {iterations}")
@@ -62,6 +69,12 @@ class AffineHead:
         weights = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         start = start.detach().clone().reshape(-1)
         decode = torch.cat([weights[f"{name}.weight"] for name in decoders])
+        decode_bias = torch.cat([weights[f"{name}.bias"] for name in decoders])
+        sizes = tuple((name, len(weights[f"{name}.weight"])) for name in decoders)
+        if "fc1.weight" not in weights:
+            _check_estimate(start, decode)
+            on_input = torch.cat([decode, decode_bias[:, None]], dim=1)
+            return AffineHead({ON_INPUT: on_input}, start, iterations, sizes)
         input_count = weights["fc1.weight"].shape[1] - len(start)
         if len(decode) != len(start) or input_count < 0:
             raise ValueError(
@@ -70,20 +83,24 @@ class AffineHead:
             )
         on_input, on_estimate = weights["fc1.weight"].split([input_count, len(start)], dim=1)
         matrices = {
-            FC1_INPUT: torch.cat([on_input, weights["fc1.bias"][:, None]], dim=1),
+            ON_INPUT: torch.cat([on_input, weights["fc1.bias"][:, None]], dim=1),
             FC1_ESTIMATE: on_estimate.T.contiguous(),
             FC2: weights["fc2.weight"],
             FC2_BIAS: weights["fc2.bias"][None],
             DECODE: decode,
-            DECODE_BIAS: torch.cat([weights[f"{name}.bias"] for name in decoders])[None],
+            DECODE_BIAS: decode_bias[None],
         }
-        sizes = tuple((name, len(weights[f"{name}.weight"])) for name in decoders)
         return AffineHead(matrices, start, iterations, sizes)
+
+    @property
+    def has_hidden_layers(self) -> bool:
+        """Whether the decoders read hidden layers; otherwise they read the head's input."""
+        return FC2 in self.matrices
 
     @property
     def input_count(self) -> int:
         """G, how many numbers the head reads beside its estimate."""
-        return self.matrices[FC1_INPUT].shape[1] - 1
+        return self.matrices[ON_INPUT].shape[1] - 1
 
     def check_input(self, head_input: Tensor) -> None:
         """Raises ValueError for an input other than (N, G) in the head's dtype on its device."""
@@ -100,22 +117,34 @@ class AffineHead:
 
     def parameters(self, matrices: Matrices) -> Parameters:
         """Matrices of this head as parameters of its layers: the reverse of `from_parameters`."""
-        on_input, sizes = matrices[FC1_INPUT], [size for _, size in self.decoders]
-        parameters = {
-            "fc1.weight": torch.cat([on_input[..., :-1], matrices[FC1_ESTIMATE].mT], dim=-1),
-            "fc1.bias": on_input[..., -1].contiguous(),
-            "fc2.weight": matrices[FC2],
-            "fc2.bias": matrices[FC2_BIAS].squeeze(-2),
-        }
-        weights = matrices[DECODE].split(sizes, dim=-2)
-        biases = matrices[DECODE_BIAS].squeeze(-2).split(sizes, dim=-1)
+        on_input, sizes = matrices[ON_INPUT], [size for _, size in self.decoders]
+        parameters: Parameters = {}
+        if self.has_hidden_layers:
+            parameters = {
+                "fc1.weight": torch.cat([on_input[..., :-1], matrices[FC1_ESTIMATE].mT], dim=-1),
+                "fc1.bias": on_input[..., -1].contiguous(),
+                "fc2.weight": matrices[FC2],
+                "fc2.bias": matrices[FC2_BIAS].squeeze(-2),
+            }
+            decode, bias = matrices[DECODE], matrices[DECODE_BIAS].squeeze(-2)
+        else:
+            decode, bias = on_input[..., :-1].contiguous(), on_input[..., -1].contiguous()
+        weights, biases = decode.split(sizes, dim=-2), bias.split(sizes, dim=-1)
         for (name, _), weight, bias in zip(self.decoders, weights, biases, strict=True):
             parameters |= {f"{name}.weight": weight, f"{name}.bias": bias}
         return parameters
 
 
+def _check_estimate(start: Tensor, decode: Tensor) -> None:
+    if len(decode) != len(start):
+        raise ValueError(
+            f"the start has {len(start)} numbers, the decoders make {len(decode)}; they do not fit"
+        )
+
+
 def _check_names(parameters: Parameters, decoders: Sequence[str]) -> None:
-    layers = [*_LAYERS, *decoders]
+    has_hidden_layers = any(name.partition(".")[0] not in decoders for name in parameters)
+    layers = [*(_LAYERS if has_hidden_layers else ()), *decoders]
     expected = {f"{layer}.{part}" for layer in layers for part in ("weight", "bias")}
     if set(parameters) != expected:
         raise ValueError(

@@ -23,7 +23,7 @@ from dualhmr.adaptation.optimisers import AdamCoefficients, Moments, adam_update
 
 
 class Arithmetic(Protocol):
-    """The iterations of a head, and Adam on its matrices (N, R, C), for N persons."""
+    """The iterations of a head with hidden layers, and Adam on its matrices (N, R, C), for N persons."""
 
     def forward(
         self, matrices: Matrices, constant: Tensor, start: Tensor, iterations: int
@@ -98,7 +98,7 @@ class TorchArithmetic:
         estimates = torch.cat(iterates, dim=1)
         hidden1 = torch.baddbmm(constant, estimates[:, :-1], fc1)
         hidden2 = torch.baddbmm(matrices[FC2_BIAS], hidden1, fc2.mT)
-        return Activations(estimates, hidden1, hidden2, transposed)
+        return Activations(estimates, (hidden1, hidden2), transposed)
 
     def backward(
         self, matrices: Matrices, activations: Activations, gradient: Tensor
@@ -107,11 +107,11 @@ class TorchArithmetic:
         assert activations.transition_transposed is not None
         transition = activations.transition_transposed.mT
         gradients = [gradient.unsqueeze(1)]
-        for _ in range(activations.hidden1.shape[1] - 1):
+        for _ in range(activations.estimates.shape[1] - 2):
             gradients.append(gradients[-1] @ transition)
         estimates = torch.cat(gradients[::-1], dim=1)
         hidden2 = estimates @ matrices[DECODE]
-        return ActivationGradients(estimates, hidden2 @ matrices[FC2], hidden2)
+        return ActivationGradients(estimates, (hidden2 @ matrices[FC2], hidden2))
 
     def start_adam(self, matrix: Tensor) -> tuple[Tensor, Moments]:
         """The matrix itself, and moments of zero."""

@@ -21,7 +21,7 @@ from dualhmr.adaptation.fast_head.adapt_head import (
     HeadAdaptation,
     StepGradients,
 )
-from dualhmr.adaptation.fast_head.affine_head import FC1_INPUT, AffineHead
+from dualhmr.adaptation.fast_head.affine_head import ON_INPUT, AffineHead
 from dualhmr.adaptation.fast_head.arithmetic import Arithmetic
 from dualhmr.adaptation.fast_head.choose_arithmetic import arithmetic_for
 from dualhmr.adaptation.fast_head.cuda_graph import (
@@ -210,7 +210,7 @@ class CapturedHeads:
                 matrix.value.clone(memory_format=torch.contiguous_format) for _ in range(3)
             )
             moments = Moments(first, second)
-            if name == FC1_INPUT:
+            if name == ON_INPUT:
                 matrices[name] = RankOneOutput(value, self._problem.head_input, moments)
             else:
                 matrices[name] = DenseMatrix(value, self._arithmetic, moments)

@@ -174,7 +174,7 @@ class CompiledArithmetic:
                 tuple(_person(bias, i) for bias in biases),
                 *(_person(part, i) for part in (estimates, hidden1, hidden2)),
             )
-        return Activations(estimates, hidden1, hidden2)
+        return Activations(estimates, (hidden1, hidden2))
 
     def backward(
         self, matrices: Matrices, activations: Activations, gradient: Tensor
@@ -182,14 +182,13 @@ class CompiledArithmetic:
         """See `Arithmetic`."""
         estimates = torch.empty_like(activations.estimates[:, 1:])
         estimates[:, -1] = gradient
-        hidden = (torch.zeros_like(activations.hidden1), torch.zeros_like(activations.hidden2))
-        gradients = ActivationGradients(estimates, *hidden)
+        hidden = tuple(torch.zeros_like(layer) for layer in activations.hidden)
         for i in range(len(gradient)):
             _backward(
                 tuple(_person(matrices[name], i) for name in (FC1_ESTIMATE, FC2, DECODE)),
-                *(_person(part, i) for part in gradients),
+                *(_person(part, i) for part in (estimates, *hidden)),
             )
-        return gradients
+        return ActivationGradients(estimates, hidden)
 
     def start_adam(self, matrix: Tensor) -> tuple[Tensor, Moments]:
         """A copy, and moments of zero."""

@@ -13,9 +13,9 @@ from dualhmr.adaptation.fast_head.affine_head import (
     DECODE,
     DECODE_BIAS,
     FC1_ESTIMATE,
-    FC1_INPUT,
     FC2,
     FC2_BIAS,
+    ON_INPUT,
 )
 
 
@@ -24,10 +24,8 @@ class Activations(NamedTuple):
 
     estimates: Tensor
     """(N, n + 1, E): e_0, the start, to e_n, the head's output."""
-    hidden1: Tensor
-    """(N, n, H): h1 of every iteration."""
-    hidden2: Tensor
-    """(N, n, H): h2 of every iteration."""
+    hidden: tuple[Tensor, ...]
+    """(N, n, H) each: h1 and h2 of every iteration, or nothing."""
     transition_transposed: Tensor | None = None
     """(N, E, E), what `TorchArithmetic` keeps for its way back: see there."""
 
@@ -37,10 +35,8 @@ class ActivationGradients(NamedTuple):
 
     estimates: Tensor
     """(N, n, E): with respect to e_1 to e_n."""
-    hidden1: Tensor
-    """(N, n, H)."""
-    hidden2: Tensor
-    """(N, n, H)."""
+    hidden: tuple[Tensor, ...]
+    """(N, n, H) each, of those layers that the head has."""
 
 
 class OuterProducts(NamedTuple):
@@ -79,16 +75,21 @@ def matrix_gradients(
     """The gradients of a head's matrices, where `head_input` (N, 1, G + 1) is c and a 1.
 
     The input is the same in all iterations, so the gradient of its matrix is a single outer
-    product, (sum_i g_h1_i) c^T.
+    product: (sum_i g_h1_i) c^T, or without hidden layers (sum_i g_i) c^T.
     """
-    ones = torch.ones_like(gradients.hidden1[..., :1])
+    first, *_ = *gradients.hidden, gradients.estimates
+    on_input = OuterProducts(first.sum(1, keepdim=True), head_input)
+    if not gradients.hidden:
+        return {ON_INPUT: on_input}
+    (hidden1, hidden2), (gradient1, gradient2) = activations.hidden, gradients.hidden
+    ones = torch.ones_like(gradient1[..., :1])
     return {
-        FC1_INPUT: OuterProducts(gradients.hidden1.sum(1, keepdim=True), head_input),
+        ON_INPUT: on_input,
         # Stored transposed, so left and right change places.
-        FC1_ESTIMATE: OuterProducts(activations.estimates[:, :-1], gradients.hidden1),
-        FC2: OuterProducts(gradients.hidden2, activations.hidden1),
-        FC2_BIAS: OuterProducts(ones, gradients.hidden2),
-        DECODE: OuterProducts(gradients.estimates, activations.hidden2),
+        FC1_ESTIMATE: OuterProducts(activations.estimates[:, :-1], gradient1),
+        FC2: OuterProducts(gradient2, hidden1),
+        FC2_BIAS: OuterProducts(ones, gradient2),
+        DECODE: OuterProducts(gradients.estimates, hidden2),
         DECODE_BIAS: OuterProducts(ones, gradients.estimates),
     }
 

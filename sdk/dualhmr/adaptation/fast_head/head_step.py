@@ -7,9 +7,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.fast_head.affine_head import FC1_INPUT, AffineHead, Matrices
+from dualhmr.adaptation.fast_head.affine_head import ON_INPUT, AffineHead, Matrices
 from dualhmr.adaptation.fast_head.arithmetic import Arithmetic
 from dualhmr.adaptation.fast_head.head_gradients import (
+    ActivationGradients,
     Activations,
     MatrixGradients,
     OuterProducts,
@@ -155,19 +156,24 @@ class Problem(NamedTuple):
             name: DenseMatrix(matrix.expand(persons, *matrix.shape), self.arithmetic)
             for name, matrix in self.head.matrices.items()
         }
-        output = self.head_input.values @ self.head.matrices[FC1_INPUT].mT
-        return matrices | {FC1_INPUT: RankOneOutput(output, self.head_input)}
+        output = self.head_input.values @ self.head.matrices[ON_INPUT].mT
+        return matrices | {ON_INPUT: RankOneOutput(output, self.head_input)}
 
 
 class HeadEvaluation(NamedTuple):
     """The head's output, how good it is, and how to improve it."""
 
-    estimate: Tensor
-    """(N, E)."""
+    activations: Activations
     watched_loss: Tensor
     """(N,), NaN for persons whose gradient is not finite."""
+    activation_gradients: ActivationGradients
     gradients: MatrixGradients
     """Of the sum of the losses that the step minimises."""
+
+    @property
+    def estimate(self) -> Tensor:
+        """(N, E)."""
+        return self.activations.estimates[:, -1]
 
 
 def evaluate_head(
@@ -185,11 +191,11 @@ def evaluate_head(
             f"evaluate returned a gradient {tuple(gradient.shape)} for estimates "
             f"{tuple(estimate.shape)}; expected the same shape"
         )
-    through_head = problem.arithmetic.backward(_dense_values(matrices), activations, gradient)
+    through_head = _backward(problem, matrices, activations, gradient)
     gradients = matrix_gradients(activations, through_head, problem.head_input.values)
     watched = sum_losses(values, problem.watched_losses)
     watched = torch.where(all_finite(gradients), watched, torch.nan)
-    return HeadEvaluation(estimate, watched, gradients)
+    return HeadEvaluation(activations, watched, through_head, gradients)
 
 
 def evaluate_last(problem: Problem, matrices: AdaptedMatrices) -> tuple[Tensor, Tensor]:
@@ -200,10 +206,23 @@ def evaluate_last(problem: Problem, matrices: AdaptedMatrices) -> tuple[Tensor, 
 
 
 def _forward(problem: Problem, matrices: AdaptedMatrices) -> Activations:
-    head, constant = problem.head, matrices[FC1_INPUT].value
+    head, constant = problem.head, matrices[ON_INPUT].value
+    if not head.has_hidden_layers:  # every iteration adds the same
+        count = torch.arange(head.iterations + 1, dtype=constant.dtype, device=constant.device)
+        return Activations(head.start + count[:, None] * constant, ())
     dense = _dense_values(matrices)
     return problem.arithmetic.forward(dense, constant, head.start, head.iterations)
 
 
+def _backward(
+    problem: Problem, matrices: AdaptedMatrices, activations: Activations, gradient: Tensor
+) -> ActivationGradients:
+    if not problem.head.has_hidden_layers:
+        return ActivationGradients(
+            gradient.unsqueeze(1).expand(-1, problem.head.iterations, -1), ()
+        )
+    return problem.arithmetic.backward(_dense_values(matrices), activations, gradient)
+
+
 def _dense_values(matrices: AdaptedMatrices) -> Matrices:
-    return {name: matrix.value for name, matrix in matrices.items() if name != FC1_INPUT}
+    return {name: matrix.value for name, matrix in matrices.items() if name != ON_INPUT}

@@ -86,7 +86,7 @@ class HeadInput:
 
 @dataclass(frozen=True)
 class RankOneOutput:
-    """k = W c (N, 1, H), adapted as if the matrix W (H, G + 1) were.
+    """k = W c (N, 1, H), adapted as if the matrix W (H, G + 1) were; E for H without hidden layers.
 
     W's gradient is d c^T, where d (N, 1, H) is that with respect to k.
     """

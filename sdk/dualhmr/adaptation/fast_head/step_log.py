@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.fast_head.affine_head import DECODE, FC1_ESTIMATE, FC2, AffineHead
+from dualhmr.adaptation.fast_head.affine_head import FC2, AffineHead
 from dualhmr.adaptation.fast_head.head_gradients import (
     ActivationGradients,
     Activations,
@@ -34,16 +34,11 @@ class StepLog:
     """
 
     def __init__(self, head: AffineHead, persons: int, rows: int) -> None:
-        estimate, hidden = head.matrices[FC1_ESTIMATE].shape
-        count = head.iterations
-        self._shapes = (
-            (count + 1, estimate),
-            (1, 1),
-            *((count, hidden),) * 2,
-            (count, estimate),
-            *((count, hidden),) * 2,
-        )
-        """Estimates, watched loss, h1 and h2; then the gradients of estimates, h1 and h2."""
+        estimate, count = len(head.start), head.iterations
+        hidden = [(count, len(head.matrices[FC2]))] * 2 if head.has_hidden_layers else []
+        self._layers = len(hidden)
+        self._shapes = ((count + 1, estimate), (1, 1), *hidden, (count, estimate), *hidden)
+        """Estimates, watched loss, hidden layers; then gradients of estimates and hidden layers."""
         self._sizes = [a * b for a, b in self._shapes]
         self._last = slice(count * estimate, (count + 1) * estimate + 1)
         """The last estimate and the watched loss, side by side."""
@@ -53,18 +48,15 @@ class StepLog:
 
     def write(self, evaluation: HeadEvaluation) -> None:
         """Writes the row at `index`."""
-        gradients, persons = evaluation.gradients, len(evaluation.watched_loss)
-        # The outer products of the matrices hold all activations and their gradients.
+        activations, gradients = evaluation.activations, evaluation.activation_gradients
         parts = (
-            gradients[FC1_ESTIMATE].left,
-            evaluation.estimate,
+            activations.estimates,
             evaluation.watched_loss,
-            gradients[FC2].right,
-            gradients[DECODE].right,
-            gradients[DECODE].left,
-            gradients[FC1_ESTIMATE].right,
-            gradients[FC2].left,
+            *activations.hidden,
+            gradients.estimates,
+            *gradients.hidden,
         )
+        persons = len(evaluation.watched_loss)
         numbers = torch.cat([part.reshape(persons, -1) for part in parts], dim=1)
         self._rows.index_copy_(0, self.index, numbers[None])
 
@@ -83,6 +75,12 @@ class StepLog:
     def gradients(self, step: LoggedStep, head_input: Tensor) -> MatrixGradients:
         """The matrices' gradients at a step, where `head_input` (N, 1, G + 1) is c and a 1."""
         parts = step.numbers.split(self._sizes, dim=1)
-        shaped = [part.unflatten(1, shape) for part, shape in zip(parts, self._shapes, strict=True)]
-        activations = Activations(shaped[0], *shaped[2:4])
-        return matrix_gradients(activations, ActivationGradients(*shaped[4:]), head_input)
+        estimates, _, *rest = (
+            part.unflatten(1, shape) for part, shape in zip(parts, self._shapes, strict=True)
+        )
+        hidden, (gradient, *hidden_gradients) = rest[: self._layers], rest[self._layers :]
+        return matrix_gradients(
+            Activations(estimates, tuple(hidden)),
+            ActivationGradients(gradient, tuple(hidden_gradients)),
+            head_input,
+        )
