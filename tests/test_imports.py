@@ -26,6 +26,7 @@ LAYERS = (
         "plain_data",
         "untrusted",
         "rotations",
+        "boxes",
         "camera",
         "crop",
         "image_files",

@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dualhmr.arrays import check_torch as _check_torch
+from dualhmr.body.parameters import SMPLParameters as SMPLParameters
+from dualhmr.boxes import Box as Box
 from dualhmr.bundle import Bundle as Bundle
 from dualhmr.bundle import open_bundle as open_bundle
 from dualhmr.engines import EngineOptions as EngineOptions
@@ -16,6 +18,7 @@ from dualhmr.keypoints import KEYPOINT_SETS as KEYPOINT_SETS
 from dualhmr.keypoints import Keypoints as Keypoints
 from dualhmr.keypoints import KeypointSet as KeypointSet
 from dualhmr.keypoints import read_keypoints as read_keypoints
+from dualhmr.recoverer import Prediction as Prediction
 from dualhmr.recoverer import Recoverer as Recoverer
 from dualhmr.recoverer import recover as recover
 from dualhmr.recovery import Recovery as Recovery

@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 from dualhmr.arrays import Array, library_of
 from dualhmr.body.arrays import JOINT_COUNT, BodyArrays, pose_arrays
+from dualhmr.body.parameters import SMPLParameters
+from dualhmr.boxes import Box
 from dualhmr.bundle import Manifest
 from dualhmr.camera import View, box_info, image_to_crop, keypoint_box
 from dualhmr.crop import CropConvention, crop_convention, crop_person
@@ -54,6 +56,8 @@ class ObservedPerson(NamedTuple):
     view: View
     crop: CropConvention = crop_convention("dualhmr")
     """How the networks see the person."""
+    ready_crop: npt.NDArray[np.uint8] | None = None
+    """(256, 192, 3) RGB, where the user has made it; None: it is made of the image."""
 
     @property
     def crop_keypoints(self) -> FloatArray:
@@ -73,6 +77,22 @@ class PersonEvidence(NamedTuple):
     """(1, 24, 3, 3) of the pseudo mesh."""
     betas: DLPackArray
     """(1, 10) of the pseudo mesh."""
+
+
+class FirstGuess(NamedTuple):
+    """What the main network says of one person, before any step."""
+
+    rotations: FloatArray
+    """(24, 3, 3)."""
+    betas: FloatArray
+    camera: FloatArray
+    """(3,) scale, x, y of the crop, as the head regresses them."""
+    translation: FloatArray
+    """(3,) metres."""
+    focal_length: float
+    """Image pixels."""
+    principal_point: FloatArray
+    """(2,) image pixels."""
 
 
 class PersonIterates(NamedTuple):
@@ -116,18 +136,25 @@ def observe_person(
     principal_point: tuple[float, float],
     *,
     crop: str = "dualhmr",
+    box: Box | None = None,
+    ready_crop: npt.NDArray[np.uint8] | None = None,
 ) -> ObservedPerson:
-    """One person's keypoints, the box around them, and the image's camera.
+    """One person's keypoints, `box` or the box around them, and the image's camera.
 
     `crop` is one of `CROP_CONVENTIONS`, that of the networks.
     """
     convention = crop_convention(crop)
     xy = keypoints.xy[person : person + 1]
     confidence = keypoints.confidence[person : person + 1]
-    center, height = keypoint_box(xy, confidence, size=convention.size, margin=convention.margin)
+    if box is None:
+        center, height = keypoint_box(
+            xy, confidence, size=convention.size, margin=convention.margin
+        )
+    else:
+        center, height = np.array([box.center], np.float32), np.array([box.height], np.float32)
     camera = np.array([focal_length], np.float32), np.array([principal_point], np.float32)
     view = View(center, height, *camera)
-    return ObservedPerson(keypoints.set, xy, confidence, view, convention)
+    return ObservedPerson(keypoints.set, xy, confidence, view, convention, ready_crop)
 
 
 def best_of(iterates: PersonIterates, observed: ObservedPerson) -> AdaptedPerson:
@@ -177,10 +204,16 @@ def network_inputs(
             target=target,
         )
     if "image" in reads:
-        box_center, box_height = view.box_center[0], float(view.box_height[0])
-        crop = crop_person(image, box_center, box_height, convention=observed.crop.name)
-        inputs["image"] = crop[None]
+        inputs["image"] = person_crop(image, observed)[None]
     return inputs
+
+
+def person_crop(image: npt.NDArray[np.uint8], observed: ObservedPerson) -> npt.NDArray[np.uint8]:
+    """The user's crop, or that of the person's box in `image`: (256, 192, 3) for most networks."""
+    if observed.ready_crop is not None:
+        return observed.ready_crop
+    view, convention = observed.view, observed.crop.name
+    return crop_person(image, view.box_center[0], float(view.box_height[0]), convention=convention)
 
 
 def keypoints_input(
@@ -213,16 +246,22 @@ def run_frozen_networks(
     observed: ObservedPerson,
     networks: FrozenNetworks,
     manifest: Manifest,
+    *,
+    pseudo_mesh: SMPLParameters | None = None,
 ) -> PersonEvidence:
-    """Runs both frozen networks, which `manifest` describes, on one person of `image` (H, W, 3)."""
+    """Runs both frozen networks, which `manifest` describes, on one person of `image` (H, W, 3).
+
+    With a `pseudo_mesh` the auxiliary network is not run.
+    """
     inputs = network_inputs(
         image,
         observed,
         target=network_keypoints(manifest.keypoint_set).set,
-        reads={*networks.backbone.reads, *networks.auxiliary.reads},
+        reads={*networks.backbone.reads, *(() if pseudo_mesh else networks.auxiliary.reads)},
     )
     features = networks.backbone(inputs)["features"]
-    pseudo_mesh = networks.auxiliary(inputs)
-    return PersonEvidence(
-        observed, inputs, features, pseudo_mesh["rotations"], pseudo_mesh["betas"]
-    )
+    if pseudo_mesh is not None:
+        rotations, betas = pseudo_mesh.rotations[None], pseudo_mesh.betas[None]
+        return PersonEvidence(observed, inputs, features, rotations, betas)
+    predicted = networks.auxiliary(inputs)
+    return PersonEvidence(observed, inputs, features, predicted["rotations"], predicted["betas"])

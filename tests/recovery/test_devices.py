@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dualhmr import Recoverer
-from dualhmr.recoverer import _device_name
+from dualhmr.recoverer.arguments import device_name
 
 
 @pytest.mark.parametrize("device", ["cpu", "cpu:0", torch.device("cpu"), torch.device("cpu", 0)])
@@ -27,7 +27,7 @@ def test_the_cpu(device: object) -> None:
     ],
 )
 def test_names(device: object, name: str) -> None:
-    assert _device_name(device) == name
+    assert device_name(device) == name
 
 
 @pytest.mark.parametrize(

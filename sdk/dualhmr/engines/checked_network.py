@@ -10,7 +10,6 @@ import numpy.typing as npt
 import safetensors
 
 from dualhmr.bundle import Bundle
-from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.engines.frozen_network import Arrays, FrozenNetwork, TensorSpec
 from dualhmr.keypoints import network_keypoints
 from dualhmr.untrusted import one_value_error
@@ -32,12 +31,16 @@ class CheckedNetwork:
         *,
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
+        advice: str = "export the bundle again",
     ) -> None:
         """`path`: the file that the network is from. It may read any of `inputs`.
+
+        `advice` ends the errors.
 
         Raises ValueError for an engine that describes other inputs or outputs.
         """
         self._network, self._path, self._outputs = network, path, outputs
+        self._advice = advice
         readable = [spec.name for spec in inputs]
         unknown = [name for name in network.reads if name not in readable]
         if unknown:
@@ -85,21 +88,15 @@ class CheckedNetwork:
                 raise self._error(f"{verb} {spec}, expected {by_name[spec.name]}")
 
     def _error(self, problem: str) -> ValueError:
-        return ValueError(f"{self._path} {problem}; export the bundle again")
+        return ValueError(f"{self._path} {problem}; {self._advice}")
 
 
 def checked_pair(
     bundle: Bundle, backbone: FrozenNetwork, auxiliary: FrozenNetwork, *, suffix: str
 ) -> tuple[CheckedNetwork, CheckedNetwork]:
     """Both networks of a bundle, from its files of that suffix, with its checks."""
-    keypoints = len(network_keypoints(bundle.manifest.keypoint_set).set)
-    inputs = (
-        TensorSpec("image", np.dtype(np.uint8), (CROP_HEIGHT, CROP_WIDTH, 3)),
-        TensorSpec("keypoints", _F32, (keypoints, 3)),
-        TensorSpec("box_info", _F32, (_BOX_INFO_COUNT,)),
-    )
+    inputs, pseudo_mesh = network_inputs_of(bundle), pseudo_mesh_outputs()
     features = (TensorSpec("features", _F32, (feature_count(bundle),)),)
-    pseudo_mesh = (TensorSpec("rotations", _F32, (24, 3, 3)), TensorSpec("betas", _F32, (10,)))
     folder = bundle.folder
     return (
         CheckedNetwork(backbone, folder / f"backbone{suffix}", inputs=inputs, outputs=features),
@@ -107,6 +104,21 @@ def checked_pair(
             auxiliary, folder / f"auxiliary{suffix}", inputs=inputs, outputs=pseudo_mesh
         ),
     )
+
+
+def network_inputs_of(bundle: Bundle) -> tuple[TensorSpec, ...]:
+    """What networks may read, for persons that the bundle's networks read too."""
+    keypoints = len(network_keypoints(bundle.manifest.keypoint_set).set)
+    return (
+        TensorSpec("image", np.dtype(np.uint8), (*bundle.manifest.image_size, 3)),
+        TensorSpec("keypoints", _F32, (keypoints, 3)),
+        TensorSpec("box_info", _F32, (_BOX_INFO_COUNT,)),
+    )
+
+
+def pseudo_mesh_outputs() -> tuple[TensorSpec, ...]:
+    """What auxiliary networks give; more is ignored."""
+    return TensorSpec("rotations", _F32, (24, 3, 3)), TensorSpec("betas", _F32, (10,))
 
 
 def feature_count(bundle: Bundle) -> int:

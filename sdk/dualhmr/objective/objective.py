@@ -20,10 +20,8 @@ from dualhmr.camera import CAMERAS, View, project_to_crop
 from dualhmr.keypoints import network_keypoints
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import losses
+from dualhmr.objective.weights import WITHOUT_TARGET as WITHOUT_TARGET
 from dualhmr.objective.weights import LossWeights
-
-WITHOUT_TARGET = frozenset({"keypoints_2d", "camera"})
-"""Names of the losses that need no target."""
 
 _HIPS = (JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip"))
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+WITHOUT_TARGET = frozenset({"keypoints_2d", "camera"})
+"""The losses that need no mesh to compare with."""
+
 
 @dataclass(frozen=True)
 class LossWeights:

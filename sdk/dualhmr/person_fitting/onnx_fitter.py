@@ -16,12 +16,14 @@ from dualhmr.adaptation.schedule import (
 )
 from dualhmr.arrays import INSTALL_TORCH, to_numpy
 from dualhmr.bundle import ADAPTATION_GRAPH, Bundle
+from dualhmr.camera import CAMERAS, View
 from dualhmr.engines import EngineOptions
 from dualhmr.engines.frozen_network import provider_for
 from dualhmr.engines.onnxruntime_session import load_onnxruntime, open_session, run_session
 from dualhmr.keypoints import KeypointSet
 from dualhmr.person import (
     AdaptedPerson,
+    FirstGuess,
     FloatArray,
     PersonEvidence,
     PersonIterates,
@@ -226,6 +228,20 @@ class OnnxFitter:
         outputs = self._graph(self._inputs(evidence, schedule.max_steps))
         return best_of(self._iterates(outputs, evidence.observed.keypoint_set), evidence.observed)
 
+    def first_guess(self, evidence: PersonEvidence) -> FirstGuess:
+        """The graph's first row, before any step."""
+        outputs = self._graph(self._inputs(evidence, 0))
+        translation = outputs.step_translation[0]
+        camera = crop_camera(translation, evidence.observed.view, self._bundle.manifest.camera)
+        return FirstGuess(
+            rotations=outputs.step_rotations[0],
+            betas=outputs.step_betas[0],
+            camera=camera,
+            translation=translation,
+            focal_length=float(outputs.camera_focal_length[0]),
+            principal_point=outputs.camera_principal_point[0],
+        )
+
     def _check_schedule(self, schedule: Schedule) -> None:
         own = self.schedule
         if schedule != own.limited_to(schedule.max_steps):
@@ -274,3 +290,20 @@ class OnnxFitter:
         absent = np.full_like(step_keypoints[:, :1], np.nan)
         order = [own.index(name) if name in own else len(own) for name in names.names]
         return np.concatenate([step_keypoints, absent], axis=1)[:, order]
+
+
+def crop_camera(translation: FloatArray, view: View, convention: str) -> FloatArray:
+    """The head's camera (3,), which the graph does not give, from the translation (3,), metres.
+
+    `view` is of one person. All conventions put them at a depth inverse to the scale, and add x
+    and y.
+    """
+    exact = View(*(np.asarray(part, np.float64) for part in view))
+
+    def place(scale: float) -> npt.NDArray[np.float64]:
+        full = CAMERAS[convention](np.array([[scale, 0.0, 0.0]]), exact)
+        return np.asarray(full.translation[0])
+
+    scale = float(place(1.0)[2] / translation[2])
+    x, y = translation[:2] - place(scale)[:2]
+    return np.array([scale, x, y], np.float32)

@@ -8,7 +8,7 @@ from dualhmr.arrays import check_torch, torch_installed
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.bundle import Bundle
 from dualhmr.engines import AUTO, EngineOptions
-from dualhmr.person import AdaptedPerson, PersonEvidence
+from dualhmr.person import AdaptedPerson, FirstGuess, PersonEvidence
 
 ADAPTATIONS = (AUTO, "torch", "onnx")
 SCOPES = ("head", "all")
@@ -28,6 +28,10 @@ class PersonFitter(Protocol):
         Raises ValueError for a schedule that it cannot run, and NonFiniteError where the loss at
         the start is not finite.
         """
+        ...
+
+    def first_guess(self, evidence: PersonEvidence) -> FirstGuess:
+        """What the main network says, before any step and whatever the keypoints are."""
         ...
 
 

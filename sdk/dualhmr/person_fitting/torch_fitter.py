@@ -26,6 +26,7 @@ from dualhmr.objective.gradient import ObjectiveGradient
 from dualhmr.objective.objective import Evidence, Objective, own_objective
 from dualhmr.person import (
     AdaptedPerson,
+    FirstGuess,
     FloatArray,
     ObservedPerson,
     PersonEvidence,
@@ -81,6 +82,22 @@ class TorchFitter:
         with few_threads(self._device, self._scope):
             tensors = self.tensors(evidence)
             return describe(tensors, self.adapt_tensors(tensors, schedule), evidence.observed)
+
+    @torch.no_grad()
+    def first_guess(self, evidence: PersonEvidence) -> FirstGuess:
+        """The network's output before any step."""
+        with few_threads(self._device, self._scope):
+            person = self.tensors(evidence)
+            output = self._run(self.parameters, person)
+            camera = person.objective.camera(output.camera, person.evidence.view)
+        return FirstGuess(
+            rotations=_array(output.rotations[0]),
+            betas=_array(output.betas[0]),
+            camera=_array(output.camera[0]),
+            translation=_array(camera.translation[0]),
+            focal_length=float(camera.focal_length[0]),
+            principal_point=_array(camera.principal_point[0]),
+        )
 
     def adapt_tensors(self, person: PersonTensors, schedule: Schedule) -> AdaptationResult:
         """As `adapt`, from tensors and without a body: outputs are `HeadOutput`s of one person."""

@@ -23,7 +23,7 @@ from dualhmr.adaptation.optimisers import AdamCoefficients, Moments, adam_update
 
 
 class Arithmetic(Protocol):
-    """The iterations of a head with hidden layers, and Adam on its matrices (N, R, C), for N persons."""
+    """The iterations of a head with hidden layers, and Adam on its matrices (N, R, C)."""
 
     def forward(
         self, matrices: Matrices, constant: Tensor, start: Tensor, iterations: int

@@ -1,0 +1,5 @@
+"""`Recoverer` and `recover`: a photograph and its persons' 2D keypoints -> `Recovery`."""
+
+from dualhmr.recoverer.prediction import Prediction as Prediction
+from dualhmr.recoverer.recover_function import recover as recover
+from dualhmr.recoverer.recoverer import Recoverer as Recoverer

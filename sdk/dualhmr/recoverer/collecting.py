@@ -1,0 +1,84 @@
+"""From the adapted bodies of a photograph's persons to one `Recovery`."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dualhmr.body.arrays import BodyArrays
+from dualhmr.person import AdaptedPerson, FloatArray, ObservedPerson, place_bodies
+from dualhmr.plausibility import PlausibleKeypoints, body_warnings
+from dualhmr.recovery import Recovery
+
+
+class FoundPerson(NamedTuple):
+    """One person who could be adapted."""
+
+    number: int
+    """Among the user's persons."""
+    observed: ObservedPerson
+    adapted: AdaptedPerson
+
+
+def collect_recovery(
+    plausible: PlausibleKeypoints,
+    found: list[FoundPerson],
+    *,
+    body: BodyArrays,
+    bundle: str,
+    timings: dict[str, float],
+    engine: str,
+    adaptation: str,
+) -> Recovery:
+    """The result. Raises ValueError, naming the bundle, for vertices that are not finite."""
+    persons = [person.number for person in found]
+    adapted = [person.adapted for person in found]
+    rotations = _stacked([person.rotations for person in adapted], (24, 3, 3))
+    shapes = _stacked([person.betas for person in adapted], (body.beta_count,))
+    translation = _stacked([person.translation for person in adapted], (3,))
+    vertices, joints = place_bodies(body, rotations, shapes, translation)
+    if not np.isfinite(vertices).all():
+        raise ValueError(f"bundle {bundle} gives a body that is not finite; is it damaged?")
+    keypoints = plausible.keypoints.select(persons)
+    warnings = [warning for warning in plausible.warnings if warning.person in persons]
+    for row, person in enumerate(found):
+        warnings += body_warnings(
+            person.number,
+            vertices=vertices[row],
+            body=body,
+            betas=shapes[row],
+            reprojection_px=person.adapted.reprojection_px,
+            box_height=float(person.observed.view.box_height[0]),
+        )
+    return Recovery(
+        persons=np.array(persons, np.int64),
+        skipped=tuple(sorted(plausible.skipped)),
+        warnings=tuple(sorted(warnings, key=lambda warning: warning.person)),
+        vertices=vertices,
+        joints=joints,
+        keypoints_2d=_stacked([p.keypoints_2d for p in adapted], (len(keypoints.set), 2)),
+        global_orient=rotations[:, 0],
+        body_pose=rotations[:, 1:],
+        betas=shapes,
+        translation=translation,
+        focal_length=np.array([person.focal_length for person in adapted], np.float32),
+        principal_point=_stacked([person.principal_point for person in adapted], (2,)),
+        faces=body.faces,
+        loss_history=tuple(person.iterates.losses for person in adapted),
+        steps=np.array([len(person.iterates.losses) - 1 for person in adapted], np.int64),
+        best_step=np.array([person.iterates.best_step for person in adapted], np.int64),
+        stop_reason=tuple(person.iterates.stop_reason for person in adapted),
+        reprojection_px=np.array(
+            [person.reprojection_px for person in adapted], np.float32
+        ).reshape(len(adapted), 2),
+        timings_ms=timings,
+        engine=engine,
+        adaptation=adaptation,
+        keypoints=keypoints,
+        traces=tuple(person.iterates.trace for person in adapted),
+        body=body,
+    )
+
+
+def _stacked(arrays: list[FloatArray], shape: tuple[int, ...]) -> FloatArray:
+    """One array (P, *shape), for zero persons too."""
+    return np.stack(arrays) if arrays else np.zeros((0, *shape), np.float32)

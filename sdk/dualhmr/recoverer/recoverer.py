@@ -1,0 +1,293 @@
+"""`Recoverer`: a photograph and its persons' 2D keypoints -> `Recovery`.
+
+Everything that a user passes is checked before a network runs. Every person is adapted alone, so a
+result does not depend on who else is in the photograph.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dualhmr.adaptation.schedule import NonFiniteError, Schedule
+from dualhmr.arguments import check_type
+from dualhmr.body.arrays import BodyArrays, body_keypoints
+from dualhmr.body.files import matching_arrays
+from dualhmr.body.parameters import SMPLParameters
+from dualhmr.bundle import Bundle, open_bundle
+from dualhmr.crop import crop_convention
+from dualhmr.engines import (
+    AUTO,
+    Auxiliary,
+    EngineOptions,
+    open_auxiliary,
+    open_networks,
+)
+from dualhmr.keypoints import MIN_CONFIDENCE, KeypointSet, network_keypoints
+from dualhmr.person import AdaptedPerson, PersonEvidence, person_crop, run_frozen_networks
+from dualhmr.person_fitting import PersonFitter, choose_adaptation, open_person_fitter
+from dualhmr.plausibility import SkippedPerson
+from dualhmr.recoverer.arguments import (
+    as_body_arrays,
+    as_pseudo_meshes,
+    backend_for_all,
+    check_uses_pseudo_mesh,
+    chosen_schedule,
+    device_name,
+)
+from dualhmr.recoverer.collecting import FoundPerson, collect_recovery
+from dualhmr.recoverer.observation import Given, Observation, observe
+from dualhmr.recoverer.prediction import Prediction, describe_prediction
+from dualhmr.recovery import Recovery
+
+if TYPE_CHECKING:
+    import torch
+
+    from dualhmr.body.model import Body
+
+
+class Recoverer:
+    """Recovers bodies with one bundle. Build it once and use it for many photographs."""
+
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str] | Bundle | None = None,
+        *,
+        body: "str | os.PathLike[str] | Body | BodyArrays | None" = None,
+        device: "str | torch.device | None" = None,
+        backend: str = AUTO,
+        adaptation: str = AUTO,
+        options: EngineOptions | None = None,
+        scope: str = "head",
+        auxiliary: "str | os.PathLike[str] | Auxiliary | None" = None,
+    ) -> None:
+        """Opens a bundle (None: the default one in the package) and the body that it needs.
+
+        Args:
+            bundle: The folder of a bundle, or an opened bundle.
+            body: A body file or a body. Bundles of SMPL networks need it, because SMPL's license
+                does not allow us to ship it.
+            device: "cpu" (default), "cuda", "cuda:1", or a torch.device.
+            backend: Runs the frozen networks: "onnxruntime", "tensorrt", "torch", or "auto", the
+                fastest that works here. The attribute `backend` is the chosen one, and `engine`
+                names the library and device that it runs on.
+            adaptation: "torch" adapts in PyTorch by any schedule. "onnx" needs no PyTorch and runs
+                the bundle's graph, which follows the one schedule it was exported for. "auto" is
+                "torch" if PyTorch is installed. The attribute `adaptation` is the chosen one.
+            options: Settings of the backends.
+            scope: "head" adapts the regressor head, "all" also the backbone (in PyTorch only).
+            auxiliary: Predicts the pseudo mesh in place of the bundle's auxiliary network: a
+                function from a crop (256, 192, 3) uint8 RGB to `SMPLParameters`, or the path of an
+                ONNX file that reads and gives what a bundle's `auxiliary.onnx` does.
+
+        Raises:
+            FileNotFoundError: The bundle, one of its files or the body is missing.
+            TypeError: An argument is of another type.
+            ValueError: The bundle or body is damaged or they do not match, or an option is unknown.
+            ImportError, RuntimeError: The device or the backend is not available, or fails.
+        """
+        self._arguments: dict[str, Any] = {
+            "bundle": bundle,
+            "body": body,
+            "device": device,
+            "backend": backend,
+            "adaptation": adaptation,
+            "options": options,
+            "scope": scope,
+            "auxiliary": auxiliary,
+        }
+        check_type("bundle", bundle, (str, os.PathLike, Bundle, type(None)), "a folder or a Bundle")
+        check_type("options", options, (EngineOptions, type(None)), "EngineOptions")
+        arrays = as_body_arrays(body)
+        self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        device = device_name(device)
+        options = options or EngineOptions()
+        self.adaptation = choose_adaptation(adaptation, device=device, scope=scope)
+        self.body = matching_arrays(
+            arrays,
+            needed=self.bundle.manifest.body,
+            networks=f"bundle {self.bundle.folder}",
+        )
+        if scope == "all":
+            backend = backend_for_all(backend)
+        self._networks = open_networks(self.bundle, backend, device=device, options=options)
+        self.backend, self.engine = self._networks.backend, self._networks.runs_on
+        self._own_auxiliary = auxiliary is not None
+        if auxiliary is not None:
+            own = open_auxiliary(
+                auxiliary,
+                self.bundle,
+                beta_count=self.body.beta_count,
+                device=device,
+                options=options,
+            )
+            self._networks = replace(self._networks, auxiliary=own)
+        self._fitter = open_person_fitter(
+            self.adaptation, self.bundle, self.body, device=device, scope=scope, options=options
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles as its arguments: a process that is handed one opens bundle and body anew."""
+        return partial(Recoverer, **self._arguments), ()
+
+    def recover(
+        self,
+        image: Any,
+        keypoints: Any,
+        *,
+        boxes: Any = None,
+        crops: Any = None,
+        pseudo_mesh: SMPLParameters | Sequence[SMPLParameters | None] | None = None,
+        scores: Any = None,
+        score_scale: float = 1.0,
+        min_confidence: float = MIN_CONFIDENCE,
+        keypoint_set: str | KeypointSet | None = None,
+        schedule: str | Schedule | None = None,
+        max_steps: int | None = None,
+        focal_length: float | None = None,
+        principal_point: tuple[float, float] | None = None,
+    ) -> Recovery:
+        """Recovers the persons in one photograph; see `dualhmr.recover` for the arguments."""
+        timings: dict[str, float] = {}
+        with _timed(timings, "prepare"):
+            given = Given(
+                keypoints=keypoints,
+                boxes=boxes,
+                crops=crops,
+                scores=scores,
+                score_scale=score_scale,
+                min_confidence=min_confidence,
+                keypoint_set=keypoint_set,
+                focal_length=focal_length,
+                principal_point=principal_point,
+            )
+            chosen = chosen_schedule(self.bundle, schedule, max_steps)
+            seen = self._observe(image, given)
+            meshes = as_pseudo_meshes(
+                pseudo_mesh,
+                len(seen.plausible.keypoints),
+                beta_count=self.body.beta_count,
+            )
+            if self._own_auxiliary or any(mesh is not None for mesh in meshes):
+                check_uses_pseudo_mesh(chosen)
+        plausible = seen.plausible
+        found = []
+        for number, person in zip(plausible.persons, seen.persons, strict=True):
+            with _timed(timings, "networks"):
+                evidence = run_frozen_networks(
+                    seen.pixels,
+                    person,
+                    self._networks,
+                    self.bundle.manifest,
+                    pseudo_mesh=meshes[number],
+                )
+            with _timed(timings, "adaptation"):
+                try:
+                    adapted = _adapted(self._fitter, evidence, chosen)
+                except NonFiniteError as error:
+                    plausible.skipped.append(SkippedPerson(number, str(error)))
+                else:
+                    found.append(FoundPerson(number, person, adapted))
+        with _timed(timings, "mesh"):
+            return collect_recovery(
+                plausible,
+                found,
+                body=self.body,
+                bundle=str(self.bundle.folder),
+                timings=timings,
+                engine=self.engine,
+                adaptation=self._fitter.runs_on,
+            )
+
+    def predict(
+        self,
+        image: Any,
+        keypoints: Any = None,
+        *,
+        boxes: Any = None,
+        crops: Any = None,
+        scores: Any = None,
+        score_scale: float = 1.0,
+        min_confidence: float = MIN_CONFIDENCE,
+        keypoint_set: str | KeypointSet | None = None,
+        focal_length: float | None = None,
+        principal_point: tuple[float, float] | None = None,
+    ) -> tuple[Prediction, ...]:
+        """What the networks say of the persons in one photograph, before any step.
+
+        The arguments are those of `recover`. Networks that read the image need no keypoints where
+        there are boxes; networks that read keypoints do.
+
+        Returns:
+            One `Prediction` for each person who can be recovered, in the order of the input;
+            `Recovery.skipped` of `recover` says why others cannot.
+
+        Raises:
+            FileNotFoundError, TypeError, ValueError: An argument cannot be used.
+            RuntimeError: An engine fails.
+        """
+        given = Given(
+            keypoints=keypoints,
+            boxes=boxes,
+            crops=crops,
+            scores=scores,
+            score_scale=score_scale,
+            min_confidence=min_confidence,
+            keypoint_set=keypoint_set,
+            focal_length=focal_length,
+            principal_point=principal_point,
+        )
+        if keypoints is None and "keypoints" in self._reads:
+            raise ValueError(
+                f"the networks of bundle {self.bundle.folder} read keypoints: pass them, also "
+                "where there are boxes"
+            )
+        seen = self._observe(image, given)
+        predictions = []
+        for number, person in zip(seen.plausible.persons, seen.persons, strict=True):
+            evidence = run_frozen_networks(
+                seen.pixels, person, self._networks, self.bundle.manifest
+            )
+            crop = person_crop(seen.pixels, person)
+            guess = self._fitter.first_guess(evidence)
+            predictions.append(describe_prediction(number, person, crop, evidence, guess))
+        return tuple(predictions)
+
+    @property
+    def _reads(self) -> set[str]:
+        return {*self._networks.backbone.reads, *self._networks.auxiliary.reads}
+
+    def _observe(self, image: Any, given: Given) -> Observation:
+        if given.crops is not None and "image" not in self._reads:
+            raise ValueError(
+                f"crops came, but the networks of bundle {self.bundle.folder} do not read the "
+                "image; leave crops out"
+            )
+        return observe(
+            image,
+            given,
+            known=body_keypoints(self.body),
+            without_keypoints=network_keypoints(self.bundle.manifest.keypoint_set).set,
+            crop=crop_convention(self.bundle.manifest.crop),
+        )
+
+
+def _adapted(fitter: PersonFitter, evidence: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
+    body = fitter.adapt(evidence, schedule)
+    # NaN are the points that the body does not have; a point in the camera's plane is infinite.
+    if np.isinf(body.keypoints_2d).any() or not np.isfinite(body.reprojection_px).all():
+        raise NonFiniteError("the body cannot be projected into the image")
+    return body
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    """Adds the milliseconds that the block takes to those of its stage."""
+    start = time.perf_counter()
+    yield
+    timings[stage] = timings.get(stage, 0.0) + 1000 * (time.perf_counter() - start)
