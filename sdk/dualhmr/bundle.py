@@ -101,14 +101,15 @@ class ScheduleDefaults:
     """Gradient descent clips the gradient to this norm."""
     tolerance: float = 2e-5
 
-    def schedule(self, name: str | None = None) -> Schedule:
-        """The schedule of that name (None: the default one) at these rates."""
+    def schedule(self, name: str | None = None, *, weights: LossWeights) -> Schedule:
+        """The schedule of that name (None: the default one) at these rates, for these losses."""
         return named_schedule(
             name or self.name,
             adam_rate=self.adam_rate,
             descent_rate=self.descent_rate,
             descent_max_norm=self.descent_max_norm,
             tolerance=self.tolerance,
+            keypoints_weight=weights.keypoints_2d,
         )
 
 

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import pytest
 import torch
@@ -153,8 +154,8 @@ def test_history_and_outputs_are_the_start_and_every_step(name: str, steps: int)
     assert len(result.loss_history) == len(result.outputs) == steps + 1
     for loss, output in zip(result.loss_history, result.outputs, strict=True):
         assert isinstance(output, tuple)
-        losses, _ = Recorded()({"w": output[0] / 2}, schedule.watched_losses)
-        assert loss == pytest.approx(float(sum(losses.values())))
+        losses, _ = Recorded()({"w": output[0] / 2}, schedule.watched.losses)
+        assert loss == pytest.approx(schedule.watched.scale * float(sum(losses.values())))
 
 
 def test_the_best_iterate_is_returned_and_not_the_last() -> None:
@@ -188,15 +189,15 @@ def test_never_worse_than_the_start(
     single_precision: bool,
 ) -> None:
     schedule = named_schedule(name, tolerance=1e-9)
-    phases = tuple(Phase(kind(rate), phase.steps, phase.losses) for phase in schedule.phases)
-    schedule = Schedule(name, phases, schedule.tolerance)
+    phases = tuple(replace(phase, optimiser=kind(rate)) for phase in schedule.phases)
+    schedule = replace(schedule, phases=phases, iterate="best")
     start = at(x, y)
     if single_precision:
         start = {"w": start["w"].float()}
     result = adapt(start, Recorded(), schedule)
-    losses, _ = Recorded()(result.parameters, schedule.watched_losses)
-    achieved = float(sum(losses.values()))
-    assert achieved <= result.loss_history[0]
+    losses, _ = Recorded()(result.parameters, schedule.watched.losses)
+    achieved = schedule.watched.scale * float(sum(losses.values()))
+    assert achieved <= result.loss_history[0] * (1 + 1e-6)
     assert achieved == pytest.approx(min(result.loss_history), rel=1e-6)
     assert all(math.isfinite(loss) for loss in result.loss_history)
     assert result.stop_reason in (CONVERGED, NON_FINITE, OUT_OF_STEPS)
@@ -218,7 +219,7 @@ def test_release_watches_2d_and_begins_with_a_step_on_all_losses() -> None:
     gradient = torch.func.grad(lambda w: sum(Recorded()({"w": w}, None)[0].values()))(start["w"])
     torch.testing.assert_close(second, start["w"] - 0.1 * gradient)
     expected, _ = Recorded()({"w": first}, ["keypoints_2d"])
-    assert result.loss_history[0] == pytest.approx(float(expected["keypoints_2d"]))
+    assert result.loss_history[0] == pytest.approx(float(expected["keypoints_2d"]) / 5)
 
 
 def test_eft_never_evaluates_another_loss() -> None:
@@ -229,12 +230,95 @@ def test_eft_never_evaluates_another_loss() -> None:
 
 
 def test_a_small_step_of_one_optimiser_does_not_end_the_next() -> None:
-    # The release's plain step may well change the 2D loss by less than its tolerance.
-    schedule = named_schedule("release", adam_rate=0.1, descent_rate=1e-12, tolerance=1e-6)
+    # The plain step may well change the loss by less than the tolerance.
+    schedule = named_schedule("trained", adam_rate=0.1, descent_rate=1e-12, tolerance=1e-6)
     result = adapt(at(0.0, 5.0), Recorded(), schedule)
     assert abs(result.loss_history[1] - result.loss_history[0]) < schedule.tolerance
     assert result.steps == 14
     assert result.loss_history[-1] < result.loss_history[0] - 0.1
+
+
+def release_loop(
+    function: LossFunction, start: Parameters, *, rate: float, tolerance: float, weight: float
+) -> list[Tensor]:
+    """The release's loop, as its facts say, with PyTorch's own optimisers: all iterates."""
+    w = start["w"].clone().requires_grad_()
+    plain, adam = torch.optim.SGD([w], lr=rate), torch.optim.Adam([w], lr=rate)
+    iterates, before = [w.detach().clone()], None
+    for step in range(15):
+        losses, _ = function({"w": w}, None)
+        loss = sum(losses.values()) if step == 0 else losses["keypoints_2d"] / weight
+        w.grad = None
+        loss.backward()
+        (plain if step == 0 else adam).step()
+        iterates.append(w.detach().clone())
+        if before is not None and abs(loss.item() - before) < tolerance:
+            break
+        before = loss.item()
+    return iterates
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    x=st.floats(-4, 4),
+    y=st.floats(-4, 4),
+    rate=st.floats(1e-7, 0.3),
+    tolerance=st.sampled_from([0.0, 2e-5, 1e-3, 0.1, 1e9]),
+    weight=st.sampled_from([5.0, 1.0]),
+)
+@example(x=0.0, y=5.0, rate=1e-7, tolerance=2e-5, weight=5.0)  # ends after three updates
+def test_release_goes_as_the_release(
+    x: float, y: float, rate: float, tolerance: float, weight: float
+) -> None:
+    def weighted(
+        parameters: Parameters, names: Collection[str] | None
+    ) -> tuple[dict[str, Tensor], tuple[Tensor]]:
+        losses, output = Recorded()(parameters, names)
+        if "keypoints_2d" in losses:
+            losses["keypoints_2d"] = weight * losses["keypoints_2d"]
+        return losses, output
+
+    expected = release_loop(weighted, at(x, y), rate=rate, tolerance=tolerance, weight=weight)
+    schedule = named_schedule(
+        "release",
+        adam_rate=rate,
+        descent_rate=rate,
+        tolerance=tolerance,
+        keypoints_weight=weight,
+    )
+    result = adapt(at(x, y), weighted, schedule)
+    assert result.steps == result.best_step == len(expected) - 1
+    assert result.stop_reason == (OUT_OF_STEPS if tolerance == 0 else result.stop_reason)
+    for output, iterate in zip(result.outputs, expected, strict=True):
+        assert isinstance(output, tuple)
+        torch.testing.assert_close(output[0] / 2, iterate, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(result.parameters["w"], expected[-1], rtol=1e-9, atol=1e-9)
+
+
+def test_the_first_2d_loss_is_compared_with_the_total_before_it() -> None:
+    schedule = named_schedule("release", adam_rate=1e-9, descent_rate=1e-9)
+    result = adapt(at(0.0, 5.0), Recorded(), schedule)
+    # The plain step changes next to nothing, yet the total before it is another number.
+    assert abs(result.loss_history[1] - result.loss_history[0]) < schedule.tolerance
+    assert (result.steps, result.stop_reason) == (3, CONVERGED)
+
+
+def test_a_phase_of_the_head_leaves_the_other_parameters() -> None:
+    def losses(
+        parameters: Parameters, _: Collection[str] | None
+    ) -> tuple[dict[str, Tensor], tuple[Tensor]]:
+        total = parameters["head.w"] * parameters["backbone.w"]
+        return {"keypoints_2d": total.sum()}, (total,)
+
+    start = {"head.w": torch.ones(2), "backbone.w": torch.full((2,), 3.0)}
+    plain = Phase(GradientDescent(0.1), 1, head_only=True)
+    schedule = Schedule("two", (plain, Phase(GradientDescent(0.1), 1)), 0.0, iterate="last")
+    first = adapt(start, losses, schedule.limited_to(1), head_prefix="head.").parameters
+    assert first["head.w"].tolist() == pytest.approx([0.7, 0.7])
+    assert first["backbone.w"].tolist() == [3.0, 3.0]
+    second = adapt(start, losses, schedule, head_prefix="head.").parameters
+    assert second["backbone.w"].tolist() == pytest.approx([2.93, 2.93])
+    assert list(second) == list(start)
 
 
 def test_parameters_of_a_module_are_left_alone() -> None:

@@ -18,10 +18,13 @@ def test_paper_is_algorithm_1() -> None:
 def test_release_is_a_plain_step_then_adam_on_keypoints() -> None:
     schedule = named_schedule("release")
     assert schedule.phases == (
-        Phase(GradientDescent(1e-5), 1, losses=None),
-        Phase(PAPERS_ADAM, 13, losses=ONLY_2D),
+        Phase(GradientDescent(1e-5), 1, losses=None, head_only=True),
+        Phase(PAPERS_ADAM, 14, losses=ONLY_2D, scale=1 / 5),
     )
-    assert schedule.watched_losses == ONLY_2D
+    assert schedule.watched == schedule.phases[1]
+    assert (schedule.stop_rule, schedule.iterate) == ("across_phases", "last")
+    weights = [named_schedule("release", keypoints_weight=w).watched.scale for w in (2.0, 1.0, 0.0)]
+    assert weights == [0.5, 1.0, 1.0]
     assert schedule.tolerance == 2e-5
 
 
@@ -31,7 +34,7 @@ def test_trained_is_the_inner_step_of_training_then_adam_on_the_same_losses() ->
         Phase(GradientDescent(1e-3, max_norm=1.0), 1, losses=None),
         Phase(PAPERS_ADAM, 13, losses=None),
     )
-    assert schedule.watched_losses is None
+    assert schedule.watched.losses is None
 
 
 def test_eft_knows_no_pseudo_mesh() -> None:
@@ -44,7 +47,8 @@ def test_named_schedules_carry_their_names_and_rates(name: str) -> None:
     schedule = named_schedule(name, adam_rate=3e-4, descent_rate=2e-3, tolerance=0.5)
     assert schedule.name == name
     assert schedule.tolerance == 0.5
-    assert schedule.max_steps == 14
+    assert schedule.max_steps == (15 if name == "release" else 14)
+    assert (schedule.stop_rule == "across_phases") == (name == "release")
     rates = {Adam: 3e-4, GradientDescent: 2e-3}
     for phase in schedule.phases:
         assert phase.optimiser.learning_rate == rates[type(phase.optimiser)]
@@ -62,7 +66,7 @@ def test_limited_to_gives_that_many_steps(name: str, steps: int) -> None:
     schedule = named_schedule(name)
     limited = schedule.limited_to(steps)
     assert limited.max_steps == steps
-    assert limited.watched_losses == schedule.watched_losses
+    assert limited.watched.losses == schedule.watched.losses
     assert replace(limited, phases=schedule.phases) == schedule
 
 
@@ -71,7 +75,7 @@ def test_limited_to_cuts_late_phases_and_draws_out_the_last() -> None:
         [phase.steps for phase in named_schedule("release").limited_to(n).phases] for n in (0, 1, 5)
     ]
     assert steps == [[0, 0], [1, 0], [1, 4]]
-    assert named_schedule("release").limited_to(14) == named_schedule("release")
+    assert named_schedule("release").limited_to(15) == named_schedule("release")
 
 
 def test_limited_to_where_the_same_phase_comes_twice() -> None:
@@ -85,3 +89,8 @@ def test_schedules_that_cannot_be_meant() -> None:
         named_schedule("paper").limited_to(-1)
     with pytest.raises(ValueError, match="schedule 'empty' has no phases"):
         Schedule("empty", (), 0.0)
+    phases = named_schedule("paper").phases
+    with pytest.raises(ValueError, match="iterate is 'first', expected one of best, last"):
+        Schedule("first", phases, 0.0, iterate="first")
+    with pytest.raises(ValueError, match="stop_rule is 'never', expected one of within_phase"):
+        Schedule("endless", phases, 0.0, stop_rule="never")

@@ -139,7 +139,7 @@ def test_unknown_schedules(tmp_path: Path) -> None:
 
 def test_uncut_it_builds_as_an_engine(default: Bundle) -> None:
     trt = pytest.importorskip("tensorrt_rtx")
-    schedule = default.manifest.schedule.schedule()
+    schedule = default.manifest.schedule.schedule(weights=default.manifest.weights)
     problem = GraphProblem.of(torch_head(default), default.manifest, load_body(), schedule)
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)

@@ -108,7 +108,8 @@ def test_other_schedules(folder: Path) -> None:
         recover(folder, schedule="eft")
     with pytest.raises(ValueError, match="not at other rates"):
         recover(folder, schedule=named_schedule("paper", adam_rate=1.0))
-    own = open_bundle(folder).manifest.schedule.schedule("paper")
+    manifest = open_bundle(folder).manifest
+    own = manifest.schedule.schedule("paper", weights=manifest.weights)
     assert recover(folder, schedule=own).steps.tolist() == [2]
     assert recover(folder, schedule="paper").steps.tolist() == [2]
 

@@ -31,7 +31,7 @@ def test_captured_once_and_used_for_everybody(
     people: list[PersonEvidence], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = open_bundle()
-    schedule = bundle.manifest.schedule.schedule()
+    schedule = bundle.manifest.schedule.schedule(weights=bundle.manifest.weights)
     plain, capturing = (TorchFitter(bundle, read_body(), device="cpu", scope="head") for _ in "ab")
     monkeypatch.setattr(capturing, "_captures", True)
     found = [capturing.adapt(person, schedule) for person in people]

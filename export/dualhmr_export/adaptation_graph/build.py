@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from dualhmr.adaptation.fast_head.affine_head import ON_INPUT
+from dualhmr.adaptation.schedule import WITHIN_PHASE
 from dualhmr.body.model import Body
 from dualhmr.bundle import Manifest
 from dualhmr.networks import RegressorHead
@@ -91,7 +92,8 @@ def _run_phases(problem: GraphProblem, graph: Assembly, inputs: Names) -> Names:
         if number < len(phases) - 1:
             steps = graph.add("Min", left, graph.constant(np.int64(phase.steps)))
             left = graph.add("Sub", left, steps)
-        state[PREVIOUS] = graph.constant(np.float32(np.inf))
+        if number == 0 or problem.schedule.stop_rule == WITHIN_PHASE:
+            state[PREVIOUS] = graph.constant(np.float32(np.inf))
         before = state | _optimiser_state(problem, graph, phase.optimiser)
         step = StepPiece(problem, phase)
         plan = LoopPlan(
@@ -169,11 +171,14 @@ def write_adaptation_graph(
     None is the manifest's own. Raises ValueError for an unknown one, and for a body without a
     definition of its keypoints.
     """
-    problem = GraphProblem.of(head, manifest, body, manifest.schedule.schedule(schedule))
+    problem = GraphProblem.of(
+        head, manifest, body, manifest.schedule.schedule(schedule, weights=manifest.weights)
+    )
     model = adaptation_graph(problem)
     facts = {
         "keypoints": ",".join(problem.keypoints),
         "schedule": problem.schedule.name,
+        "stop_rule": problem.schedule.stop_rule,
         MAX_STEPS_INPUT: str(problem.schedule.max_steps),
         "tolerance": str(problem.schedule.tolerance),
         "camera": manifest.camera,

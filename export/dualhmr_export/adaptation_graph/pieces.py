@@ -23,7 +23,13 @@ from dualhmr.adaptation.fast_head.head_step import (
 )
 from dualhmr.adaptation.fast_head.rank_one_output import RankOneOutput
 from dualhmr.adaptation.optimisers import Adam, AdamCoefficients, GradientDescent, Moments
-from dualhmr.adaptation.schedule import CONVERGED, NON_FINITE, STOP_REASONS, Phase
+from dualhmr.adaptation.schedule import (
+    CONVERGED,
+    NON_FINITE,
+    STOP_REASONS,
+    WITHIN_PHASE,
+    Phase,
+)
 from dualhmr.body.model import pose_skeleton
 from dualhmr.camera import project
 from dualhmr.networks.head import CAMERA_COUNT, POSE_COUNT, HeadOutput
@@ -149,11 +155,13 @@ class StepPiece:
         """Whether to go on, the state after the step, and the loss () and estimate (E,) before."""
         problem, optimiser = self._problem.for_person(inputs), self._phase.optimiser
         matrices = _matrices_of(problem, inputs)
-        evaluation = evaluate_head(problem, matrices, self._phase.losses)
-        tolerance = self._problem.schedule.tolerance
-        loss, stop = _check_loss(evaluation.watched_loss, inputs[PREVIOUS], tolerance)
+        evaluation = evaluate_head(problem, matrices, self._phase)
+        schedule, watched = self._problem.schedule, evaluation.watched_loss
+        within_phase = schedule.stop_rule == WITHIN_PHASE
+        compared = watched if within_phase else evaluation.minimised_loss
+        loss, stop = _check_loss(watched, compared, inputs[PREVIOUS], schedule.tolerance)
         after = _updated(matrices, evaluation.gradients, optimiser, inputs)
-        after |= {PREVIOUS: loss, STOP: stop, EVALUATIONS: inputs[EVALUATIONS] + 1}
+        after |= {PREVIOUS: compared[0], STOP: stop, EVALUATIONS: inputs[EVALUATIONS] + 1}
         state = {name: after[name] for name in self.state}
         return {GO_ON: stop == 0, **state, LOSS: loss, ESTIMATE: evaluation.estimate[0]}
 
@@ -169,11 +177,16 @@ class FinalEvaluation:
         """Loss (1,) and estimate (1, E), `stop`, and `kept`, a number (1,)."""
         problem = self._problem.for_person(inputs)
         watched, estimate = evaluate_last(problem, _matrices_of(problem, inputs))
-        loss, own = _check_loss(watched, inputs[PREVIOUS], self._problem.schedule.tolerance)
-        before = inputs[STOP]
+        schedule, before = self._problem.schedule, inputs[STOP]
+        within_phase = schedule.stop_rule == WITHIN_PHASE
+        previous = inputs[PREVIOUS] if within_phase else torch.full((), torch.inf)
+        loss, own = _check_loss(watched, watched, previous, schedule.tolerance)
+        # After a step that met the tolerance and was still taken, this evaluation counts.
+        open_end = before == 0 if within_phase else before != _NON_FINITE
         stop = torch.where(before == 0, own, before)
+        stop = torch.where(open_end & (own == _NON_FINITE), own, stop)
         # Dropped are this evaluation where a step has stopped before, and one that is not finite.
-        dropped = (before != 0).long() + (stop == _NON_FINITE).long()
+        dropped = (~open_end).long() + (stop == _NON_FINITE).long()
         kept = (inputs[EVALUATIONS] + 1 - dropped).clamp_min(1)
         return {LOSS: loss[None], ESTIMATE: estimate, STOP: stop, KEPT: kept[None]}
 
@@ -208,10 +221,12 @@ class IteratePoses:
 _CONVERGED, _NON_FINITE = (STOP_REASONS.index(reason) for reason in (CONVERGED, NON_FINITE))
 
 
-def _check_loss(watched: Tensor, previous: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+def _check_loss(
+    watched: Tensor, compared: Tensor, previous: Tensor, tolerance: float
+) -> tuple[Tensor, Tensor]:
     """The watched loss (1,) as (), NaN where it is not finite; and the reason to stop, or 0."""
     loss = watched[0]
     finite = torch.isfinite(loss)
-    close = (loss - previous).abs() < tolerance
+    close = (compared[0] - previous).abs() < tolerance
     stop = torch.where(finite, close.long() * _CONVERGED, _NON_FINITE)
     return torch.where(finite, loss, torch.nan), stop

@@ -100,7 +100,7 @@ class GraphProblem:
             self.head,
             GridQuadratureInput(torch.cat(head_input, dim=1)),
             self._gradient.with_evidence(self._evidence(inputs)),
-            self.schedule.watched_losses,
+            self.schedule,
             GraphArithmetic(),
         )
 

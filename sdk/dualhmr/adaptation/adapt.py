@@ -1,17 +1,21 @@
-"""`adapt`: runs a schedule of steps, stops early, and returns the best iterate."""
+"""`adapt`: runs a schedule of steps, stops early, and returns the best or last iterate."""
 
 import math
 from dataclasses import dataclass
 
 import torch
 
-from dualhmr.adaptation.optimisers import Parameters
+from dualhmr.adaptation.optimisers import OptimiserState, Parameters
 from dualhmr.adaptation.schedule import (
     CONVERGED,
+    LAST,
     NON_FINITE,
     OUT_OF_STEPS,
+    WITHIN_PHASE,
     NonFiniteError,
+    PlannedStep,
     Schedule,
+    planned_steps,
 )
 from dualhmr.adaptation.step import LossFunction, adaptation_step, all_finite, sum_losses
 
@@ -21,7 +25,10 @@ class AdaptationResult:
     """How an adaptation went."""
 
     best_step: int
-    """The number of steps after which the watched loss was lowest; 0 is the start."""
+    """The number of steps after which the result is taken; 0 is the start.
+
+    By the schedule's `iterate` the watched loss was lowest there, or it is the last.
+    """
     loss_history: tuple[float, ...]
     """The watched loss at the start and after every step."""
     outputs: tuple[object, ...]
@@ -38,40 +45,53 @@ class AdaptationResult:
 class Recorder:
     """Records the iterates of one adaptation, and decides when it stops."""
 
-    def __init__(self, tolerance: float) -> None:
+    def __init__(self, schedule: Schedule) -> None:
         self.stop_reason = ""
-        """Empty while the adaptation goes on."""
-        self._tolerance = tolerance
+        """Empty while there is no reason."""
+        self.finished = False
+        """Whether the iterate recorded last is the last one."""
+        self._schedule = schedule
         self._history: list[float] = []
         self._outputs: list[object] = []
         self._best_step = 0
         self._previous = math.inf
 
-    def enter_phase(self) -> None:
-        """A phase with another optimiser begins."""
-        # A small change by the last step of one optimiser says nothing about the next optimiser.
-        self._previous = math.inf
+    def record(
+        self, watched: float, output: object, planned: PlannedStep, minimised: float
+    ) -> bool:
+        """Records an iterate; returns whether it is the result so far.
 
-    def record(self, loss: float, output: object) -> bool:
-        """Records an iterate with a finite loss; returns whether it is the best one so far.
-
-        `loss` is NaN for an iterate whose gradient is not finite. Raises ValueError for a loss at
-        the start that is not finite: there is no earlier iterate to return.
+        The step `planned` begins here, and `minimised` is the sum that it minimises.
+        `watched` is NaN for an iterate whose gradient is not finite. Raises NonFiniteError for a
+        loss at the start that is not finite: there is no earlier iterate to return.
         """
-        if not math.isfinite(loss):
+        if not math.isfinite(watched):
             if not self._history:
-                raise NonFiniteError(f"the loss or its gradient is {loss} before the first step")
-            self.stop_reason = NON_FINITE
+                raise NonFiniteError(f"the loss or its gradient is {watched} before the first step")
+            self.stop_reason, self.finished = NON_FINITE, True
             return False
-        best = not self._history or loss < self._history[self._best_step]
-        if best:
+        best = not self._history or watched < self._history[self._best_step]
+        if best or self._schedule.iterate == LAST:
             self._best_step = len(self._history)
-        if abs(loss - self._previous) < self._tolerance:
-            self.stop_reason = CONVERGED
-        self._previous = loss
-        self._history.append(loss)
+        self._history.append(watched)
         self._outputs.append(output)
-        return best
+        self._compare(planned, watched, minimised)
+        return self._best_step == len(self._history) - 1
+
+    def _compare(self, planned: PlannedStep, watched: float, minimised: float) -> None:
+        if self.stop_reason:  # the step that met the tolerance has been taken
+            self.finished = True
+            return
+        within_phase = self._schedule.stop_rule == WITHIN_PHASE
+        if planned.final and not within_phase:  # no step would follow
+            return
+        if within_phase and planned.updates == 0:
+            # A small change by the last step of one optimiser says nothing about the next one.
+            self._previous = math.inf
+        compared = watched if within_phase else minimised
+        if abs(compared - self._previous) < self._schedule.tolerance:
+            self.stop_reason, self.finished = CONVERGED, within_phase
+        self._previous = compared
 
     def result(self) -> AdaptationResult:
         """All that was recorded; without another reason to stop, the steps are used up."""
@@ -88,41 +108,64 @@ class Adaptation(AdaptationResult):
     """How an adaptation went, and the parameters it found."""
 
     parameters: Parameters
-    """Those of the best iterate."""
+    """Those of the step `best_step`."""
 
 
 @torch.no_grad()
-def adapt(parameters: Parameters, loss_function: LossFunction, schedule: Schedule) -> Adaptation:
-    """Runs `schedule` from `parameters`; the best iterate is returned, so it is never worse.
+def adapt(
+    parameters: Parameters,
+    loss_function: LossFunction,
+    schedule: Schedule,
+    *,
+    head_prefix: str = "",
+) -> Adaptation:
+    """Runs `schedule` from `parameters`; see there when it ends and which iterate is the result.
 
-    `loss_function` returns scalar losses by name. Adaptation ends when two consecutive watched
-    losses within a phase differ by less than the schedule's tolerance, when the steps are used up,
-    or as soon as a loss or gradient is not finite: then the iterates before it count. Raises
-    ValueError when the loss or gradient at the start is already not finite.
+    `loss_function` returns scalar losses by name. As soon as a loss or gradient is not finite, the
+    adaptation ends too, and the iterates before it count. Names of the head's parameters begin with
+    `head_prefix`. Raises NonFiniteError when the loss or gradient at the start is already not
+    finite.
     """
-    recorder = Recorder(schedule.tolerance)
+    recorder = Recorder(schedule)
     best = parameters
-    for phase in schedule.phases:
-        recorder.enter_phase()
-        state = phase.optimiser.start(parameters)
-        for _ in range(phase.steps):
-            step = adaptation_step(
-                parameters,
-                loss_function,
-                phase.optimiser,
-                state,
-                losses=phase.losses,
-                also=schedule.watched_losses,
-            )
-            watched = float(sum_losses(step.losses, schedule.watched_losses))
-            if not bool(all_finite(step.gradients)):
-                watched = math.nan
-            if recorder.record(watched, step.output):
-                best = parameters
-            if recorder.stop_reason:
-                return Adaptation(**vars(recorder.result()), parameters=best)
-            parameters, state = step.parameters, step.state
-    losses, output = loss_function(parameters, schedule.watched_losses)
-    if recorder.record(float(sum_losses(losses, schedule.watched_losses)), output):
+    state: OptimiserState | None = None
+    watched = schedule.watched
+    for planned in planned_steps(schedule):
+        if planned.final or recorder.stop_reason:
+            break
+        phase = planned.phase
+        adapted = _named(parameters, head_prefix if phase.head_only else "")
+        if planned.updates == 0 or state is None:
+            state = phase.optimiser.start(adapted)
+        step = adaptation_step(
+            adapted,
+            _with_others(loss_function, parameters),
+            phase.optimiser,
+            state,
+            losses=phase.losses,
+            scale=phase.scale,
+            also=watched.losses,
+        )
+        loss = float(sum_losses(step.losses, watched.losses, watched.scale))
+        if not bool(all_finite(step.gradients)):
+            loss = math.nan
+        minimised = float(sum_losses(step.losses, phase.losses, phase.scale))
+        if recorder.record(loss, step.output, planned, minimised):
+            best = parameters
+        if recorder.finished:
+            return Adaptation(**vars(recorder.result()), parameters=best)
+        parameters, state = parameters | step.parameters, step.state
+    losses, output = loss_function(parameters, watched.losses)
+    loss = float(sum_losses(losses, watched.losses, watched.scale))
+    if recorder.record(loss, output, planned, loss):
         best = parameters
     return Adaptation(**vars(recorder.result()), parameters=best)
+
+
+def _named(parameters: Parameters, prefix: str) -> Parameters:
+    return {name: value for name, value in parameters.items() if name.startswith(prefix)}
+
+
+def _with_others(loss_function: LossFunction, parameters: Parameters) -> LossFunction:
+    """`loss_function` of some of the parameters, with the others as they are."""
+    return lambda some, names: loss_function({**parameters, **some}, names)

@@ -33,10 +33,11 @@ def adaptation_step(
     state: OptimiserState,
     *,
     losses: Collection[str] | None = None,
+    scale: float = 1.0,
     also: Collection[str] | None = (),
     keep_graph: bool = False,
 ) -> StepResult:
-    """One update of `parameters` on the sum of the named `losses` (None: all).
+    """One update of `parameters` on the sum of the named `losses` (None: all), times `scale`.
 
     `also` names losses that are evaluated and returned, but are not part of the sum (None: all).
     Pure: nothing is changed in place, so the step can be mapped over samples with
@@ -47,7 +48,7 @@ def adaptation_step(
 
     def total(parameters: Parameters) -> tuple[Tensor, tuple[Losses, object]]:
         values, output = loss_function(parameters, wanted)
-        return sum_losses(values, losses), (values, output)
+        return sum_losses(values, losses, scale), (values, output)
 
     gradients, (_, (values, output)) = torch.func.grad_and_value(total, has_aux=True)(parameters)
     if not keep_graph:
@@ -56,15 +57,16 @@ def adaptation_step(
     return StepResult(updated, state, values, gradients, output)
 
 
-def sum_losses(values: Losses, names: Collection[str] | None) -> Tensor:
-    """The sum of the losses in `names` (None: of all); (N,) where the losses are.
+def sum_losses(values: Losses, names: Collection[str] | None, scale: float = 1.0) -> Tensor:
+    """The sum of the losses in `names` (None: of all), times `scale`; (N,) where the losses are.
 
     Raises ValueError if `values` has none of them.
     """
     counted = [value for name, value in values.items() if names is None or name in names]
     if not counted:
         raise ValueError(f"no loss to minimise: {names} of {list(values)}")
-    return torch.stack(counted).sum(0)
+    total = torch.stack(counted).sum(0)
+    return total if scale == 1 else scale * total
 
 
 def all_finite(gradients: Parameters) -> Tensor:

@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from dualhmr.adaptation.schedule import SCHEDULE_NAMES
+from dualhmr.adaptation.schedule import ITERATES, SCHEDULE_NAMES
 from dualhmr.cli.photographs import (
     KeypointOptions,
     Photograph,
@@ -55,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-pictures", action="store_true", help="write no overlay and no steps")
     parser.add_argument("--schedule", choices=SCHEDULE_NAMES, help="the bundle's if left out")
     parser.add_argument("--max-steps", type=int, metavar="N")
+    parser.add_argument(
+        "--iterate",
+        choices=ITERATES,
+        help="which iterate is the result: the one with the lowest loss, or the last "
+        "(best; of the schedule release, last)",
+    )
     parser.add_argument("--focal-length", type=float, metavar="PIXELS", help="if it is known")
     parser.add_argument("--device", help="cpu (default), cuda or cuda:1")
     parser.add_argument(
@@ -236,6 +242,7 @@ def _recover(
         inputs.keypoints,
         schedule=options.schedule,
         max_steps=options.max_steps,
+        iterate=options.iterate,
         focal_length=options.focal_length,
     )
     written = write_outputs(recovery, inputs.pixels, photograph.out, _chosen_outputs(options))

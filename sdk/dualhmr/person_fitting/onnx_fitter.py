@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhmr.adaptation.schedule import (
+    LAST,
     SCHEDULE_NAMES,
     STOP_REASONS,
+    WITHIN_PHASE,
     NonFiniteError,
     Schedule,
 )
@@ -33,8 +36,9 @@ from dualhmr.person import (
 )
 from dualhmr.untrusted import brief, one_value_error
 
-SCHEDULE, KEYPOINTS = "schedule", "keypoints"
-"""Keys of the file's metadata: the name of the schedule, and those of the keypoints, by commas."""
+SCHEDULE, KEYPOINTS, STOP_RULE = "schedule", "keypoints", "stop_rule"
+"""Keys of the file's metadata: the name of the schedule, those of the keypoints, by commas, and the
+schedule's rule to stop, which older files lack: `within_phase`."""
 
 
 class GraphOutputs(NamedTuple):
@@ -111,6 +115,7 @@ class AdaptationGraph:
                 "export the bundle again"
             )
         self.schedule = metadata[SCHEDULE]
+        self.stop_rule = metadata.get(STOP_RULE, WITHIN_PHASE)
         self._path = path
         with one_value_error(path, "not a graph of an adaptation", advice="export it again"):
             if self.schedule not in SCHEDULE_NAMES:
@@ -210,7 +215,13 @@ class OnnxFitter:
                 f"PyTorch; export it again, or {INSTALL_TORCH}"
             )
         self._bundle = bundle
-        self._graph = AdaptationGraph(bundle.path(ADAPTATION_GRAPH), device=device, options=options)
+        path = bundle.path(ADAPTATION_GRAPH)
+        self._graph = AdaptationGraph(path, device=device, options=options)
+        if self._graph.stop_rule != self.schedule.stop_rule:
+            raise ValueError(
+                f"{path} stops by the rule {brief(self._graph.stop_rule)}, schedule "
+                f"{self.schedule.name!r} by {self.schedule.stop_rule!r}; export the bundle again"
+            )
 
     @property
     def runs_on(self) -> str:
@@ -220,13 +231,15 @@ class OnnxFitter:
     @property
     def schedule(self) -> Schedule:
         """The graph's schedule, at the bundle's rates."""
-        return self._bundle.manifest.schedule.schedule(self._graph.schedule)
+        manifest = self._bundle.manifest
+        return manifest.schedule.schedule(self._graph.schedule, weights=manifest.weights)
 
     def adapt(self, evidence: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         """Adapts the head to one person; see `dualhmr.adaptation.adapt`."""
         self._check_schedule(schedule)
         outputs = self._graph(self._inputs(evidence, schedule.max_steps))
-        return best_of(self._iterates(outputs, evidence.observed.keypoint_set), evidence.observed)
+        iterates = self._iterates(outputs, evidence.observed.keypoint_set, schedule.iterate)
+        return best_of(iterates, evidence.observed)
 
     def first_guess(self, evidence: PersonEvidence) -> FirstGuess:
         """The graph's first row, before any step."""
@@ -244,7 +257,7 @@ class OnnxFitter:
 
     def _check_schedule(self, schedule: Schedule) -> None:
         own = self.schedule
-        if schedule != own.limited_to(schedule.max_steps):
+        if replace(schedule, iterate=own.iterate) != own.limited_to(schedule.max_steps):
             other = "at other rates" if schedule.name == own.name else f"by {schedule.name!r}"
             raise ValueError(
                 f"without PyTorch, bundle {self._bundle.folder} adapts by the schedule "
@@ -273,14 +286,15 @@ class OnnxFitter:
             **evidence.observed.view._asdict(),
         }
 
-    def _iterates(self, outputs: GraphOutputs, names: KeypointSet) -> PersonIterates:
+    def _iterates(self, outputs: GraphOutputs, names: KeypointSet, iterate: str) -> PersonIterates:
+        last = len(outputs.losses) - 1
         return PersonIterates(
             losses=tuple(outputs.losses.tolist()),
             trace=StepTrace(outputs.step_rotations, outputs.step_betas, outputs.step_translation),
             keypoints_2d=self._reordered(outputs.step_keypoints, names),
             focal_length=outputs.camera_focal_length,
             principal_point=outputs.camera_principal_point,
-            best_step=int(np.argmin(outputs.losses)),
+            best_step=last if iterate == LAST else int(np.argmin(outputs.losses)),
             stop_reason=STOP_REASONS[int(outputs.stop)],
         )
 

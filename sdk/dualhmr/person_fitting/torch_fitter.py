@@ -102,7 +102,7 @@ class TorchFitter:
     def adapt_tensors(self, person: PersonTensors, schedule: Schedule) -> AdaptationResult:
         """As `adapt`, from tensors and without a body: outputs are `HeadOutput`s of one person."""
         if self._scope == "all":
-            return adapt(self.parameters, self.loss_function(person), schedule)
+            return adapt(self.parameters, self.loss_function(person), schedule, head_prefix="head.")
         evaluate = ObjectiveGradient(person.objective, person.evidence)
         head_input = self._head.head_input(person.features, self._box_info(person))
         if self._captures:

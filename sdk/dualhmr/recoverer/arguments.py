@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,15 +68,22 @@ def backend_for_all(backend: str) -> str:
 
 
 def chosen_schedule(
-    bundle: Bundle, schedule: str | Schedule | None, max_steps: int | None
+    bundle: Bundle,
+    schedule: str | Schedule | None,
+    max_steps: int | None,
+    iterate: str | None = None,
 ) -> Schedule:
-    """The schedule, by default the bundle's, with `max_steps` steps.
+    """The schedule, by default the bundle's, with `max_steps` steps and that `iterate` as result.
 
-    Raises TypeError or ValueError for what is no schedule or number of steps.
+    Raises TypeError or ValueError for what is no schedule, number of steps or iterate.
     """
     if not isinstance(schedule, Schedule):
         check_type("schedule", schedule, (str, type(None)), "a schedule's name or a Schedule")
-        schedule = bundle.manifest.schedule.schedule(schedule)
+        manifest = bundle.manifest
+        schedule = manifest.schedule.schedule(schedule, weights=manifest.weights)
+    if iterate is not None:
+        check_type("iterate", iterate, (str,), "best or last")
+        schedule = replace(schedule, iterate=iterate)
     if max_steps is None:
         return schedule
     steps = whole_number("max_steps", max_steps, "a number of steps")

@@ -27,6 +27,7 @@ def recover(
     bundle: str | os.PathLike[str] | Bundle | None = None,
     schedule: str | Schedule | None = None,
     max_steps: int | None = None,
+    iterate: str | None = None,
     focal_length: float | None = None,
     principal_point: tuple[float, float] | None = None,
     device: "str | torch.device | None" = None,
@@ -52,7 +53,9 @@ def recover(
         keypoint_set: What the K keypoints are. Inferred from K if left out.
         bundle: A folder that `dualhmr export` wrote. None: the default networks.
         schedule: "paper", "trained", "release" or "eft". None: the bundle's.
-        max_steps: 14 by default.
+        max_steps: 14 by default, 15 for "release".
+        iterate: "best" returns the iterate with the lowest loss, "last" the last one. None: "best",
+            but for "release".
         focal_length: Image pixels. None: the image's diagonal.
         principal_point: Image pixels. None: the image's centre.
         device: "cpu" (default), "cuda", "cuda:1", or a torch.device.
@@ -92,6 +95,7 @@ def recover(
         keypoint_set=keypoint_set,
         schedule=schedule,
         max_steps=max_steps,
+        iterate=iterate,
         focal_length=focal_length,
         principal_point=principal_point,
     )

@@ -149,6 +149,7 @@ class Recoverer:
         keypoint_set: str | KeypointSet | None = None,
         schedule: str | Schedule | None = None,
         max_steps: int | None = None,
+        iterate: str | None = None,
         focal_length: float | None = None,
         principal_point: tuple[float, float] | None = None,
     ) -> Recovery:
@@ -166,7 +167,7 @@ class Recoverer:
                 focal_length=focal_length,
                 principal_point=principal_point,
             )
-            chosen = chosen_schedule(self.bundle, schedule, max_steps)
+            chosen = chosen_schedule(self.bundle, schedule, max_steps, iterate)
             seen = self._observe(image, given)
             meshes = as_pseudo_meshes(
                 pseudo_mesh,

@@ -25,7 +25,8 @@ from dualhmr.adaptation.schedule import (
 @pytest.mark.parametrize("name", SCHEDULE_NAMES)
 def test_as_one_by_one(name: str, arithmetic: Arithmetic) -> None:
     problem = HeadProblem.of(persons=4, features=60)
-    schedule = schedule_named(name, tolerance=0.4).limited_to(40)
+    # The release's loss has weight 1, so it changes less.
+    schedule = schedule_named(name, tolerance=0.2 if name == "release" else 0.4).limited_to(40)
     head = problem.affine
     together = adapt_heads(
         head, problem.head_input, problem.evaluate, schedule, arithmetic=arithmetic
@@ -92,11 +93,12 @@ def test_a_step_in_pytorch_does_not_wait_for_the_device() -> None:
         return {"loss": estimate.sum(1)}, estimate
 
     head_input = HeadInput(problem.head_input.to("meta"))
-    step = Problem(affine, head_input, evaluate, None, TorchArithmetic())
+    schedule = schedule_named("trained")
+    step = Problem(affine, head_input, evaluate, schedule, TorchArithmetic())
     matrices = step.start()
     for optimiser in (Adam(1e-3), GradientDescent(1e-3, max_norm=1.0)):
         for updates in range(2):
-            evaluation = evaluate_head(step, matrices, None)
+            evaluation = evaluate_head(step, matrices, schedule.watched)
             matrices = update_matrices(matrices, evaluation.gradients, optimiser, updates)
     assert evaluation.watched_loss.shape == (2,)
     assert {matrix.value.device.type for matrix in matrices.values()} == {"meta"}

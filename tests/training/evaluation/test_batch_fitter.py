@@ -53,7 +53,7 @@ def test_errors_are_those_of_what_recover_gives(
     batch: EvaluationBatch,
     joints: ComparedJoints,
 ) -> None:
-    schedule = networks.facts.schedule.schedule(name)
+    schedule = networks.facts.schedule.schedule(name, weights=networks.facts.weights)
     (results,) = fitter.adapt(batch, [schedule])
     people = people_errors(
         results, batch, fitter.objective, joints, after=range(schedule.max_steps + 1)
@@ -90,7 +90,10 @@ def test_errors_are_those_of_what_recover_gives(
 def test_several_schedules_at_once_do_not_disturb_each_other(
     fitter: BatchFitter, networks: Networks, batch: EvaluationBatch
 ) -> None:
-    schedules = [networks.facts.schedule.schedule(name).limited_to(2) for name in SCHEDULE_NAMES]
+    schedules = [
+        networks.facts.schedule.schedule(name, weights=networks.facts.weights).limited_to(2)
+        for name in SCHEDULE_NAMES
+    ]
     for schedule, results in zip(schedules, fitter.adapt(batch, schedules), strict=True):
         (alone,) = fitter.adapt(batch, [schedule])
         assert [result.loss_history for result in results] == [
@@ -101,7 +104,7 @@ def test_several_schedules_at_once_do_not_disturb_each_other(
 def test_weights_of_losses_are_those_asked_for(
     networks: Networks, body: Body, group: EvaluationGroup, batch: EvaluationBatch
 ) -> None:
-    start = networks.facts.schedule.schedule("eft").limited_to(0)
+    start = networks.facts.schedule.schedule("eft", weights=networks.facts.weights).limited_to(0)
 
     def loss(weight: float) -> float:
         fitter = BatchFitter(

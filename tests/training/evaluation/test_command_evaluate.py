@@ -195,7 +195,7 @@ def test_a_missing_matplotlib_is_found_before_any_work(
 def test_nobody_to_evaluate_on(
     fitter: BatchFitter, networks: Networks, group: EvaluationGroup
 ) -> None:
-    schedule = networks.facts.schedule.schedule()
+    schedule = networks.facts.schedule.schedule(weights=networks.facts.weights)
     with pytest.raises(ValueError, match="there are no people to evaluate on"):
         evaluate(fitter, replace(group, batches=[]), [schedule])
 
@@ -206,7 +206,7 @@ def test_who_cannot_be_adapted_to_is_named(
     keypoints = batch.evidence.keypoints.clone()
     keypoints[1] = torch.nan
     blurred = batch._replace(evidence=batch.evidence._replace(keypoints=keypoints))
-    schedule = networks.facts.schedule.schedule().limited_to(1)
+    schedule = networks.facts.schedule.schedule(weights=networks.facts.weights).limited_to(1)
     message = "of the people from number 3 on, person 1: the loss or its gradient is nan"
     with pytest.raises(ValueError, match=message):
         evaluate(fitter, replace(group, batches=[batch, blurred]), [schedule])

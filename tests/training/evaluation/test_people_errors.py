@@ -37,7 +37,9 @@ def adapted(
     name: str = "paper",
     steps: int = STEPS,
 ) -> tuple[AdaptationResult, ...]:
-    schedule = networks.facts.schedule.schedule(name).limited_to(steps)
+    schedule = networks.facts.schedule.schedule(name, weights=networks.facts.weights).limited_to(
+        steps
+    )
     return fitter.adapt(batch, [schedule])[0]
 
 

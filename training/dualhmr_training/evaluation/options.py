@@ -66,12 +66,14 @@ def check_options(options: argparse.Namespace) -> None:
         check_plot(options.plot)
 
 
-def chosen_schedules(options: argparse.Namespace, defaults: ScheduleDefaults) -> list[Schedule]:
+def chosen_schedules(
+    options: argparse.Namespace, defaults: ScheduleDefaults, weights: LossWeights
+) -> list[Schedule]:
     """Those asked for, each at all the rates asked for, each once."""
     if options.descent_rate is not None:
         defaults = replace(defaults, descent_rate=options.descent_rate)
     schedules = [
-        replace(defaults, adam_rate=rate).schedule(name)
+        replace(defaults, adam_rate=rate).schedule(name, weights=weights)
         for name in dict.fromkeys(options.schedule or [defaults.name])
         for rate in dict.fromkeys(options.adam_rate or [defaults.adam_rate])
     ]

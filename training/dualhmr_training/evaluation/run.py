@@ -42,7 +42,7 @@ def run_evaluation(options: argparse.Namespace) -> None:
         torch.set_num_threads(options.threads)
     networks = open_networks(options.networks)
     weights = chosen_weights(options, networks.facts.weights)
-    schedules = chosen_schedules(options, networks.facts.schedule)
+    schedules = chosen_schedules(options, networks.facts.schedule, weights)
     check_schedules(networks, weights, schedules)
     body = matching_body(options.body, needed=networks.facts.body, networks=networks.source)
     extra = None if options.extra_joints is None else read_extra_joints(options.extra_joints)

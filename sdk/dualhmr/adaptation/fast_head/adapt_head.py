@@ -23,8 +23,8 @@ from dualhmr.adaptation.fast_head.head_step import (
     update_matrices,
 )
 from dualhmr.adaptation.fast_head.rank_one_output import HeadInput
-from dualhmr.adaptation.optimisers import Optimiser, Parameters
-from dualhmr.adaptation.schedule import Schedule
+from dualhmr.adaptation.optimisers import Parameters
+from dualhmr.adaptation.schedule import PlannedStep, Schedule, planned_steps
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class HeadAdaptation(AdaptationResult):
     """How the adaptation of a head went, and the parameters it found."""
 
     rebuild: Callable[[], Parameters] = field(repr=False, compare=False)
-    """Computes the parameters of the best iterate."""
+    """Computes the parameters of the step `best_step`."""
 
     @cached_property
     def parameters(self) -> Parameters:
-        """Those of the best iterate, by the names of the head's layers; built when first used."""
+        """Those of the step `best_step`, by the head's names of layers; built when first used."""
         return self.rebuild()
 
 
@@ -78,16 +78,16 @@ def adapt_heads(
     """The results of `adapt_head` for N persons with `head_input` (N, G), computed together.
 
     That pays where one person leaves a device idle; on a CPU, adapt one person after the other.
-    All persons take steps until all have stopped or the schedule ends; steps after a person's own
-    stop are dropped. Raises ValueError as `adapt_head`, naming the first person concerned.
+    All persons take steps until all have finished or the schedule ends; steps after a person's own
+    last are dropped. Raises ValueError as `adapt_head`, naming the first person concerned.
     """
     head.check_input(head_input)
     arithmetic = arithmetic or arithmetic_for(head_input)
-    problem = Problem(head, HeadInput(head_input), evaluate, schedule.watched_losses, arithmetic)
-    recorder = BatchRecorder(len(head_input), schedule.tolerance, output)
+    problem = Problem(head, HeadInput(head_input), evaluate, schedule, arithmetic)
+    recorder = BatchRecorder(len(head_input), schedule, output)
     steps: list[StepGradients] = []
     if len(head_input):
-        matrices, steps = _take_steps(problem, schedule, recorder)
+        matrices, steps = _take_steps(problem, recorder)
         for matrix in matrices.values():
             matrix.recycle()
     return recorder.results(head, arithmetic, steps)
@@ -96,59 +96,62 @@ def adapt_heads(
 class StepGradients(NamedTuple):
     """One step that N persons took."""
 
-    optimiser: Optimiser
-    updates: int
-    """The number of updates of the optimiser in this phase before this one."""
+    planned: PlannedStep
     gradients: MatrixGradients
 
 
 def _take_steps(
-    problem: Problem, schedule: Schedule, recorder: "BatchRecorder"
+    problem: Problem, recorder: "BatchRecorder"
 ) -> tuple[AdaptedMatrices, list[StepGradients]]:
     matrices = problem.start()
     steps: list[StepGradients] = []
-    for phase in schedule.phases:
-        recorder.enter_phase()
-        for updates in range(phase.steps):
-            evaluation = evaluate_head(problem, matrices, phase.losses)
-            recorder.record(evaluation.watched_loss, evaluation.estimate)
-            if recorder.all_stopped:
-                return matrices, steps
-            steps.append(StepGradients(phase.optimiser, updates, evaluation.gradients))
-            matrices = update_matrices(matrices, evaluation.gradients, phase.optimiser, updates)
-    recorder.record(*evaluate_last(problem, matrices))
+    for planned in planned_steps(problem.schedule):
+        if planned.final:
+            watched, estimate = evaluate_last(problem, matrices)
+            recorder.record(watched, estimate, planned, watched)
+            break
+        evaluation = evaluate_head(problem, matrices, planned.phase)
+        recorder.record(
+            evaluation.watched_loss, evaluation.estimate, planned, evaluation.minimised_loss
+        )
+        if recorder.all_finished:
+            return matrices, steps
+        steps.append(StepGradients(planned, evaluation.gradients))
+        matrices = update_matrices(
+            matrices, evaluation.gradients, planned.phase.optimiser, planned.updates
+        )
     return matrices, steps
 
 
 class BatchRecorder:
-    """A recorder for each of N persons; nothing is recorded of a person who has stopped."""
+    """A recorder for each of N persons; nothing is recorded of a person who has finished."""
 
-    def __init__(self, persons: int, tolerance: float, output: Callable[[Tensor], object]) -> None:
-        self._recorders = [Recorder(tolerance) for _ in range(persons)]
+    def __init__(
+        self, persons: int, schedule: Schedule, output: Callable[[Tensor], object]
+    ) -> None:
+        self._recorders = [Recorder(schedule) for _ in range(persons)]
         self._output = output
 
-    def enter_phase(self) -> None:
-        """A phase with another optimiser begins."""
-        for recorder in self._recorders:
-            recorder.enter_phase()
-
-    def record(self, watched_loss: Tensor, estimate: Tensor) -> None:
-        """An iterate's watched loss (N,) and estimate (N, E)."""
-        for person, loss in enumerate(watched_loss.tolist()):
-            recorder = self._recorders[person]
-            if recorder.stop_reason:
+    def record(
+        self, watched: Tensor, estimate: Tensor, planned: PlannedStep, minimised: Tensor
+    ) -> None:
+        """An iterate: losses (N,), estimate (N, E), and the step that begins; see `Recorder`."""
+        losses = zip(self._recorders, watched.tolist(), minimised.tolist(), strict=True)
+        for person, (recorder, loss, compared) in enumerate(losses):
+            if recorder.finished:
                 continue
             try:
-                recorder.record(loss, self._output(estimate[person : person + 1]))
+                output = self._output(estimate[person : person + 1])
+                recorder.record(loss, output, planned, compared)
             except ValueError as error:
                 if len(self._recorders) == 1:
                     raise
                 raise ValueError(f"person {person}: {error}") from error
 
     @property
-    def all_stopped(self) -> bool:
+    def all_finished(self) -> bool:
         """Whether further steps are in vain."""
-        return all(recorder.stop_reason for recorder in self._recorders)
+        return all(recorder.finished for recorder in self._recorders)
 
     def results(
         self, head: AffineHead, arithmetic: Arithmetic, steps: Sequence[StepGradients]
@@ -176,5 +179,7 @@ def _rebuild(
     }
     for step in steps:
         own = {name: gradient.of_person(person) for name, gradient in step.gradients.items()}
-        matrices = update_matrices(matrices, own, step.optimiser, step.updates)
+        matrices = update_matrices(
+            matrices, own, step.planned.phase.optimiser, step.planned.updates
+        )
     return head.parameters({name: matrix.value[0] for name, matrix in matrices.items()})

@@ -9,9 +9,9 @@ It has not run on a GPU yet; tests compare the same loop, with an eager stand-in
 `adapt_heads`.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,38 +47,9 @@ from dualhmr.adaptation.fast_head.rank_one_output import HeadInput, RankOneOutpu
 from dualhmr.adaptation.fast_head.step_log import StepLog
 from dualhmr.adaptation.fast_head.tensor_tree import clone_tensors, copy_tensors_into
 from dualhmr.adaptation.optimisers import Adam, AdamCoefficients, Moments, Optimiser
-from dualhmr.adaptation.schedule import Schedule
+from dualhmr.adaptation.schedule import Phase, PlannedStep, Schedule, planned_steps
 
 _BLOCK = 4
-
-
-class StepKind(NamedTuple):
-    """Steps of a kind share a graph."""
-
-    losses: tuple[str, ...] | None
-    optimiser: Optimiser
-
-
-class PlannedStep(NamedTuple):
-    """A step of a schedule, or the final evaluation."""
-
-    kind: StepKind | None
-    """None for the final evaluation."""
-    updates: int
-    """The number of updates in this phase before this one."""
-    enters_phase: bool
-
-
-def plan_steps(schedule: Schedule) -> Iterator[PlannedStep]:
-    """All steps, then the final evaluation."""
-    enters = False
-    for phase in schedule.phases:
-        losses = None if phase.losses is None else tuple(phase.losses)
-        enters = True
-        for updates in range(phase.steps):
-            yield PlannedStep(StepKind(losses, phase.optimiser), updates, enters)
-            enters = False
-    yield PlannedStep(None, 0, enters)
 
 
 class CapturedHeads:
@@ -112,7 +83,7 @@ class CapturedHeads:
             raise ValueError(f"{persons} persons, {block} steps a block; expected at least one")
         self._head, self._schedule, self._persons = head, schedule, persons
         self._arithmetic = arithmetic or arithmetic_for(head.start)
-        self._plan = list(plan_steps(schedule))
+        self._plan = list(planned_steps(schedule))
         self._blocks = [range(i, i + block) for i in range(0, len(self._plan), block)]
         # A capture's warm-ups write rows too.
         rows = max(len(self._plan), MAX_WARM_UPS + 1)
@@ -122,7 +93,7 @@ class CapturedHeads:
             head,
             clone_tensors(_prepare_input(head.start.new_zeros(persons, head.input_count))),
             clone_tensors(evaluate, shared),
-            schedule.watched_losses,
+            schedule,
             self._arithmetic,
         )
         self._matrices = self._allocate_matrices()
@@ -149,7 +120,7 @@ class CapturedHeads:
         with without_tf32():
             prepared = _prepare_input(head_input)
             self._fill(prepared, evaluate)
-        recorder = BatchRecorder(self._persons, self._schedule.tolerance, output)
+        recorder = BatchRecorder(self._persons, self._schedule, output)
         steps = self._take_steps(prepared.values, recorder)
         return recorder.results(self._head, self._arithmetic, steps)
 
@@ -158,23 +129,20 @@ class CapturedHeads:
         for block in self._blocks:
             steps = self._plan[block.start : block.stop]
             for step in steps:
-                if step.kind and step.updates == 0 and isinstance(step.kind.optimiser, Adam):
+                if step.updates == 0 and isinstance(step.phase.optimiser, Adam):
                     self._zero_moments()
-                self._replays[step.kind]()
+                self._replays[_kind(step)]()
             logged = self._log.read(block.start, block.start + len(steps))
             for step, row in zip(steps, logged, strict=True):
-                if step.enters_phase:
-                    recorder.enter_phase()
-                recorder.record(row.watched_loss, row.estimate)
-                if recorder.all_stopped or step.kind is None:
+                recorder.record(row.watched_loss, row.estimate, step, row.minimised_loss)
+                if recorder.all_finished or step.final:
                     return taken
-                gradients = self._log.gradients(row, head_input)
-                taken.append(StepGradients(step.kind.optimiser, step.updates, gradients))
+                taken.append(StepGradients(step, self._log.gradients(row, head_input)))
         raise AssertionError("the plan ends with the final evaluation")
 
-    def _capture(self, replay: Replay) -> dict[StepKind | None, Work]:
-        replays: dict[StepKind | None, Work] = {}
-        for kind in dict.fromkeys(step.kind for step in self._plan):
+    def _capture(self, replay: Replay) -> dict[Phase | None, Work]:
+        replays: dict[Phase | None, Work] = {}
+        for kind in dict.fromkeys(map(_kind, self._plan)):
             # What warm-ups compute from zeros is overwritten before it is read.
             self._log.index.zero_()
             work = self._evaluate_last if kind is None else partial(self._step, kind)
@@ -182,10 +150,10 @@ class CapturedHeads:
                 replays[kind] = replay.capture(work)
         return replays
 
-    def _step(self, kind: StepKind) -> None:
-        evaluation = evaluate_head(self._problem, self._matrices, kind.losses)
+    def _step(self, phase: Phase) -> None:
+        evaluation = evaluate_head(self._problem, self._matrices, phase)
         self._log.write(evaluation)
-        updated = self._update(kind.optimiser, evaluation.gradients)
+        updated = self._update(phase.optimiser, evaluation.gradients)
         for name, matrix in self._matrices.items():
             _copy_into(matrix, updated[name])
         self._log.index.add_(1)
@@ -230,12 +198,20 @@ class CapturedHeads:
                 moment.zero_()
 
 
+def _kind(step: PlannedStep) -> Phase | None:
+    """Steps of a kind share a graph; None is the final evaluation."""
+    if step.final:
+        return None
+    losses = step.phase.losses
+    return replace(step.phase, steps=0, losses=None if losses is None else tuple(losses))
+
+
 def _coefficients(plan: list[PlannedStep], rows: int, like: Tensor) -> Tensor:
     """Adam's rate and epsilon at all steps, (2, rows); zero where the optimiser is not Adam."""
     numbers = torch.zeros(2, rows, dtype=torch.float64)
     for row, step in enumerate(plan):
-        if step.kind and isinstance(step.kind.optimiser, Adam):
-            coefficients = step.kind.optimiser.coefficients(step.updates)
+        if not step.final and isinstance(step.phase.optimiser, Adam):
+            coefficients = step.phase.optimiser.coefficients(step.updates)
             numbers[:, row] = torch.tensor(
                 [coefficients.rate, coefficients.epsilon], dtype=torch.float64
             )

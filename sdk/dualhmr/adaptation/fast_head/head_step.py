@@ -27,6 +27,7 @@ from dualhmr.adaptation.optimisers import (
     Optimiser,
     clip_scale,
 )
+from dualhmr.adaptation.schedule import Phase, Schedule
 from dualhmr.adaptation.step import Losses, sum_losses
 
 
@@ -146,7 +147,7 @@ class Problem(NamedTuple):
     head: AffineHead
     head_input: HeadInput
     evaluate: Evaluate
-    watched_losses: Collection[str] | None
+    schedule: Schedule
     arithmetic: Arithmetic
 
     def start(self) -> AdaptedMatrices:
@@ -166,9 +167,11 @@ class HeadEvaluation(NamedTuple):
     activations: Activations
     watched_loss: Tensor
     """(N,), NaN for persons whose gradient is not finite."""
+    minimised_loss: Tensor
+    """(N,), what the step minimises."""
     activation_gradients: ActivationGradients
     gradients: MatrixGradients
-    """Of the sum of the losses that the step minimises."""
+    """Of the minimised loss."""
 
     @property
     def estimate(self) -> Tensor:
@@ -176,33 +179,36 @@ class HeadEvaluation(NamedTuple):
         return self.activations.estimates[:, -1]
 
 
-def evaluate_head(
-    problem: Problem, matrices: AdaptedMatrices, losses: Collection[str] | None
-) -> HeadEvaluation:
-    """Runs the head forward and backward, for the sum of `losses` (None: of all).
+def evaluate_head(problem: Problem, matrices: AdaptedMatrices, phase: Phase) -> HeadEvaluation:
+    """Runs the head forward and backward, for the sum of losses that a step of `phase` minimises.
 
     Raises ValueError where `evaluate` returns a gradient of another shape than the estimates.
     """
     activations = _forward(problem, matrices)
     estimate = activations.estimates[:, -1]
-    values, gradient = problem.evaluate(estimate, losses=losses, also=problem.watched_losses)
+    watched = problem.schedule.watched
+    values, gradient = problem.evaluate(estimate, losses=phase.losses, also=watched.losses)
     if gradient.shape != estimate.shape:
         raise ValueError(
             f"evaluate returned a gradient {tuple(gradient.shape)} for estimates "
             f"{tuple(estimate.shape)}; expected the same shape"
         )
+    if phase.scale != 1:
+        gradient = phase.scale * gradient
     through_head = _backward(problem, matrices, activations, gradient)
     gradients = matrix_gradients(activations, through_head, problem.head_input.values)
-    watched = sum_losses(values, problem.watched_losses)
-    watched = torch.where(all_finite(gradients), watched, torch.nan)
-    return HeadEvaluation(activations, watched, through_head, gradients)
+    loss = sum_losses(values, watched.losses, watched.scale)
+    loss = torch.where(all_finite(gradients), loss, torch.nan)
+    minimised = sum_losses(values, phase.losses, phase.scale)
+    return HeadEvaluation(activations, loss, minimised, through_head, gradients)
 
 
 def evaluate_last(problem: Problem, matrices: AdaptedMatrices) -> tuple[Tensor, Tensor]:
     """The watched loss (N,) and estimates (N, E) after the last step: forward only."""
     estimate = _forward(problem, matrices).estimates[:, -1]
-    values, _ = problem.evaluate(estimate, losses=problem.watched_losses, also=())
-    return sum_losses(values, problem.watched_losses), estimate
+    watched = problem.schedule.watched
+    values, _ = problem.evaluate(estimate, losses=watched.losses, also=())
+    return sum_losses(values, watched.losses, watched.scale), estimate
 
 
 def _forward(problem: Problem, matrices: AdaptedMatrices) -> Activations:

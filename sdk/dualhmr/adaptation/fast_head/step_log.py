@@ -20,6 +20,8 @@ class LoggedStep(NamedTuple):
 
     watched_loss: Tensor
     """(N,), on the host."""
+    minimised_loss: Tensor
+    """(N,), on the host."""
     estimate: Tensor
     """(N, E)."""
     numbers: Tensor
@@ -37,11 +39,13 @@ class StepLog:
         estimate, count = len(head.start), head.iterations
         hidden = [(count, len(head.matrices[FC2]))] * 2 if head.has_hidden_layers else []
         self._layers = len(hidden)
-        self._shapes = ((count + 1, estimate), (1, 1), *hidden, (count, estimate), *hidden)
-        """Estimates, watched loss, hidden layers; then gradients of estimates and hidden layers."""
+        losses = [(1, 1)] * 2
+        self._shapes = ((count + 1, estimate), *losses, *hidden, (count, estimate), *hidden)
+        """Estimates, watched and minimised loss, hidden layers; then the gradients of estimates and
+        hidden layers."""
         self._sizes = [a * b for a, b in self._shapes]
-        self._last = slice(count * estimate, (count + 1) * estimate + 1)
-        """The last estimate and the watched loss, side by side."""
+        self._last = slice(count * estimate, (count + 1) * estimate + 2)
+        """The last estimate, the watched and the minimised loss, side by side."""
         self._rows = head.start.new_zeros(rows, persons, sum(self._sizes))
         self.index = torch.zeros(1, dtype=torch.int64, device=head.start.device)
         """(1,)."""
@@ -52,6 +56,7 @@ class StepLog:
         parts = (
             activations.estimates,
             evaluation.watched_loss,
+            evaluation.minimised_loss,
             *activations.hidden,
             gradients.estimates,
             *gradients.hidden,
@@ -62,20 +67,22 @@ class StepLog:
 
     def write_last(self, watched_loss: Tensor, estimate: Tensor) -> None:
         """Writes the row of the final evaluation, which has no gradients."""
-        numbers = torch.cat([estimate, watched_loss[:, None]], dim=1)
+        numbers = torch.cat([estimate, *(watched_loss[:, None],) * 2], dim=1)
         self._rows[..., self._last].index_copy_(0, self.index, numbers[None])
 
     def read(self, start: int, stop: int) -> list[LoggedStep]:
         """Copies of some rows; waits for the device."""
         rows = self._rows[start:stop].clone()
         last = rows[..., self._last]
-        on_host = last[..., -1].cpu()
-        return [LoggedStep(*row) for row in zip(on_host, last[..., :-1], rows, strict=True)]
+        watched, minimised = last[..., -2:].cpu().unbind(-1)
+        return [
+            LoggedStep(*row) for row in zip(watched, minimised, last[..., :-2], rows, strict=True)
+        ]
 
     def gradients(self, step: LoggedStep, head_input: Tensor) -> MatrixGradients:
         """The matrices' gradients at a step, where `head_input` (N, 1, G + 1) is c and a 1."""
         parts = step.numbers.split(self._sizes, dim=1)
-        estimates, _, *rest = (
+        estimates, _, _, *rest = (
             part.unflatten(1, shape) for part, shape in zip(parts, self._shapes, strict=True)
         )
         hidden, (gradient, *hidden_gradients) = rest[: self._layers], rest[self._layers :]
