@@ -21,7 +21,7 @@ from dualhmr.camera import (
     project,
     project_to_crop,
 )
-from dualhmr.crop import crop_to_image_affine
+from dualhmr.crop import crop_convention, crop_to_image_affine
 
 WIDTH, HEIGHT = 1280, 720
 
@@ -136,6 +136,31 @@ def test_a_scale_of_one_makes_the_box_two_metres_high(name: str) -> None:
     seen = project_to_crop(ends, CAMERAS[name](crop_camera, view), view)
     expected = torch.tensor([[0.0, -1.0], [0.0, 1.0]], dtype=torch.float64).expand(5, 2, 2)
     torch.testing.assert_close(seen, expected, rtol=0, atol=1e-9)
+
+
+def test_camera_and_crop_are_those_of_spin() -> None:
+    """SPIN's formulas, for its square crops of 224 pixels."""
+    view, crop_cameras, points = random_view(), random_crop_cameras(), random_points()
+    size = crop_convention("spin").size
+    seen = project_to_crop(points, hmr_camera(crop_cameras, view, size), view, size)
+    for person in range(5):
+        s, tx, ty = crop_cameras[person].tolist()
+        placed = points[person].numpy() + np.array([tx, ty, 2 * 5000 / (224 * s + 1e-9)])
+        np.testing.assert_allclose(
+            seen[person], 5000 * placed[:, :2] / placed[:, 2:] / 112, rtol=0, atol=1e-12
+        )
+    corner = view.box_center + view.box_height[:, None] / 2
+    torch.testing.assert_close(
+        image_to_crop(corner[:, None], view, size), torch.ones(5, 1, 2, dtype=torch.float64)
+    )
+
+
+def test_the_square_box_of_spin() -> None:
+    people = torch.tensor([[[10.0, 20.0], [40.0, 100.0]], [[0.0, 0.0], [60.0, 30.0]]])
+    size = crop_convention("spin").size
+    center, height = keypoint_box(people, torch.ones(2, 2), size=size, margin=1.1)
+    torch.testing.assert_close(center, torch.tensor([[25.0, 60.0], [30.0, 15.0]]))
+    torch.testing.assert_close(height, torch.tensor([80 * 1.1, 60 * 1.1]))
 
 
 @pytest.mark.parametrize("name", ["cliff", "hmr"])

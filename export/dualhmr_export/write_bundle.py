@@ -17,7 +17,6 @@ from dualhmr.bundle import (
     Manifest,
     write_manifest,
 )
-from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.files import sha256
 from dualhmr.keypoints import network_keypoints
 from dualhmr.networks import MeshRegressor
@@ -107,7 +106,7 @@ def example_inputs(manifest: Manifest) -> dict[str, Tensor]:
     """Every input that networks read, by name, for two persons."""
     keypoints = len(network_keypoints(manifest.keypoint_set).set)
     return {
-        "image": torch.zeros(2, CROP_HEIGHT, CROP_WIDTH, 3, dtype=torch.uint8),
+        "image": torch.zeros(2, *manifest.image_size, 3, dtype=torch.uint8),
         "keypoints": torch.full((2, keypoints, 3), 0.5),
         "box_info": torch.zeros(2, 3),
     }

@@ -156,10 +156,10 @@ def project(points: Array, camera: FullCamera) -> Array:
     return in_plane * camera.focal_length[..., None, None] + camera.principal_point[..., None, :]
 
 
-def cliff_camera(crop_camera: Array, view: View) -> FullCamera:
+def cliff_camera(crop_camera: Array, view: View, _size: CropSize = CROP_SIZE) -> FullCamera:
     """The network's (scale, x, y) (..., 3) -> the full-image camera of CLIFF.
 
-    A scale of 1 makes the box 2 m high at the person's depth.
+    A scale of 1 makes the box 2 m high at the person's depth, whatever the size of the crop.
     """
     scale, x, y = (crop_camera[..., number] for number in range(3))
     # At depth z a box of h pixels is h z / f metres high. HMR's scale makes it 2 / scale metres, so
@@ -173,21 +173,23 @@ def cliff_camera(crop_camera: Array, view: View) -> FullCamera:
     )
 
 
-def hmr_camera(crop_camera: Array, view: View) -> FullCamera:
+def hmr_camera(crop_camera: Array, view: View, size: CropSize = CROP_SIZE) -> FullCamera:
     """The network's (scale, x, y) (..., 3) -> the camera of HMR, written as one of the full image.
 
-    HMR's camera is that of the crop, with a focal length of 5000 crop pixels through the crop's
-    centre. In image pixels its principal point is the box's centre and its focal length grows with
-    the box. The view's focal length and principal point are not used.
+    HMR's camera is that of the crop of `size`, with a focal length of 5000 crop pixels through the
+    crop's centre. In image pixels its principal point is the box's centre and its focal length
+    grows with the box. The view's focal length and principal point are not used.
     """
     scale, x, y = (crop_camera[..., number] for number in range(3))
-    depth = 2 * HMR_FOCAL_LENGTH / (CROP_HEIGHT * scale + 1e-9)
-    focal_length = HMR_FOCAL_LENGTH * view.box_height / CROP_HEIGHT
+    depth = 2 * HMR_FOCAL_LENGTH / (size.height * scale + 1e-9)
+    focal_length = HMR_FOCAL_LENGTH * view.box_height / size.height
     translation = library_of(depth).stack([x, y, depth], -1)
     return FullCamera(translation, focal_length, view.box_center)
 
 
-CAMERAS: dict[str, Callable[[Array, View], FullCamera]] = {
+CameraConvention = Callable[[Array, View, CropSize], FullCamera]
+
+CAMERAS: dict[str, CameraConvention] = {
     "cliff": cliff_camera,
     "hmr": hmr_camera,
 }

@@ -92,7 +92,9 @@ def test_spin(tmp_path: Path, smpl: Path, capsys: pytest.CaptureFixture[str]) ->
     write_mean_params(start)
     arguments = [str(checkpoint), "--mean-params", str(start), "--precision", "fp16"]
     export_and_verify(arguments, out, capsys)
-    assert open_bundle(out).manifest.provenance.keys() == {"hmr.pt", "mean.npz"}
+    manifest = open_bundle(out).manifest
+    assert manifest.provenance.keys() == {"hmr.pt", "mean.npz"}
+    assert (manifest.crop, manifest.image_size) == ("spin", (224, 224))
     recovers(out, smpl)
 
 

@@ -34,7 +34,7 @@ def contact_sheet(outputs: Sequence[HeadOutput], objective: Objective, batch: Ba
 def _crops_with_bodies(output: HeadOutput, objective: Objective, batch: Batch) -> list[Picture]:
     view, body = batch.evidence.view, objective.body
     pose = pose_skeleton(body, output.rotations, output.betas)
-    camera = objective.camera(output.camera, view)
+    camera = objective.full_camera(output.camera, view)
     vertices = (skin_vertices(body, pose) + camera.translation[:, None]).cpu().numpy()
     # A crop has a camera of its own: that of the image, moved to the box and magnified.
     magnification = CROP_HEIGHT / view.box_height

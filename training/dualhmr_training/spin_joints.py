@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dualhmr.body.model import Body
 from dualhmr.body.points import PointRegressor, keypoint_regressor
+from dualhmr.camera import CROP_SIZE, CropSize
 from dualhmr.keypoints import BODY_25, COCO_17, SPIN_24
 from dualhmr.objective.objective import Objective
 from dualhmr.objective.weights import LossWeights
@@ -89,6 +90,7 @@ def spin_objective(
     camera: str,
     weights: LossWeights,
     keypoints: PointRegressor | None = None,
+    crop_size: CropSize = CROP_SIZE,
 ) -> Objective:
     """The release's objective: 49 keypoints in 2D, the 24 annotated joints in 3D.
 
@@ -103,4 +105,5 @@ def spin_objective(
         weights=weights,
         joints=spin_24_regressor(body, extra_joints),
         root=SPIN_HIPS,
+        crop_size=crop_size,
     )

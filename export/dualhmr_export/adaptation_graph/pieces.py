@@ -205,7 +205,7 @@ class IteratePoses:
         output = HeadOutput(*estimate.split([POSE_COUNT, betas, CAMERA_COUNT], dim=1))
         objective, rows = self._problem.objective, estimate.shape[0]
         rotations = output.rotations
-        camera = objective.camera(output.camera, view)
+        camera = objective.full_camera(output.camera, view)
         pose = pose_skeleton(objective.body, rotations, output.betas)
         keypoints = project(objective.points(pose)[0], camera)
         return {

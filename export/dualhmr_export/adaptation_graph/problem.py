@@ -14,6 +14,7 @@ from dualhmr.body.model import Body, pose_skeleton
 from dualhmr.body.points import keypoint_regressor
 from dualhmr.bundle import Manifest
 from dualhmr.camera import View
+from dualhmr.crop import crop_convention
 from dualhmr.keypoints import KEYPOINT_SETS, KeypointSet
 from dualhmr.networks import RegressorHead, affine_head
 from dualhmr.objective.gradient import ObjectiveGradient
@@ -56,6 +57,7 @@ class GraphProblem:
             camera=manifest.camera,
             weights=manifest.weights,
             keypoints=keypoint_regressor(body, named_points(body)),
+            crop_size=crop_convention(manifest.crop).size,
         )
         return GraphProblem(affine_head(head), head.reads_box_info, objective, schedule)
 

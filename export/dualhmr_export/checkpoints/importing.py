@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dualhmr.bundle import NetworkSpec
+from dualhmr.crop import crop_convention
 from dualhmr.networks import MeshRegressor
 from dualhmr.plain_data import from_plain
 from dualhmr_export.checkpoints.architectures import ImportedNetwork
@@ -11,8 +12,11 @@ from dualhmr_export.checkpoints.releases import AnyPath, Contents, read_release
 from dualhmr_training.training_folder import NetworkFacts, network_facts, read_networks, read_record
 
 _SHARED_FACTS = ("body", "camera", "keypoint_set")
-"""What two networks have to agree on to be a pair. Both see crops by the main network's convention:
-an auxiliary network of another release is off by as much as its own crops differ from these."""
+"""What two networks have to agree on to be a pair, besides the size of their crops.
+
+Both see crops by the main network's convention: an auxiliary network of another release is off by
+as much as its own crops differ from these.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +98,13 @@ def _check_arguments(
                     f"{path} ({contents.kind}) cannot be adapted with this auxiliary network "
                     f"({other.kind}): its {name} is {ours}, the other's {theirs}"
                 )
+        sizes = [crop_convention(each.facts.crop).size for each in (contents, other)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f"{path} ({contents.kind}) cannot be adapted with this auxiliary network "
+                f"({other.kind}): it sees crops of {sizes[0].width}x{sizes[0].height} pixels, the "
+                f"other of {sizes[1].width}x{sizes[1].height}"
+            )
     used = contents.used_mean_params or (other is not None and other.used_mean_params)
     if mean_params is not None and not used:
         raise ValueError(

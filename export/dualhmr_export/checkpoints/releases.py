@@ -121,13 +121,11 @@ def _read_spin(file: ReleaseFile) -> Contents:
         start = read_mean_params(file.mean_params).start
         estimate = dict(zip(_INITIAL_ESTIMATE, start, strict=True))
     network = file.load(_MAIN, iterations=_ITERATIONS, **estimate)
-    # SPIN's crops are squares of 224 pixels, which no bundle has yet; of those that there are,
-    # CLIFF's convention is the nearest: CLIFF took its cropping from SPIN.
     return Contents(
         f"SPIN, {file.main.title}",
         network,
         None,
-        file.facts(crop="cliff"),
+        file.facts(crop="spin"),
         used_mean_params=bool(estimate),
     )
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.body.model import Body, Pose, pose_skeleton, skin_vertices
 from dualhmr.body.points import BodyPoints, PointRegressor, keypoint_regressor, skeleton_regressor
-from dualhmr.camera import CAMERAS, View, project_to_crop
+from dualhmr.camera import CAMERAS, CROP_SIZE, CropSize, FullCamera, View, project_to_crop
 from dualhmr.keypoints import network_keypoints
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import losses
@@ -62,7 +62,8 @@ class Objective:
     `keypoints` are the 2D points that evidence holds, in its order; `keypoint_count` is that of the
     set the network was trained with (see `keypoints_2d_loss`). 3D joints are `joints`, or the
     24 of the skeleton, compared after centring between the two with the indices `root`, the hips.
-    `body_points` computes the keypoints, then the joints.
+    `body_points` computes the keypoints, then the joints. `crop_size` is that of the networks'
+    crops, which crop coordinates and HMR's camera refer to.
     """
 
     def __init__(
@@ -75,12 +76,14 @@ class Objective:
         weights: LossWeights,
         joints: PointRegressor | None = None,
         root: tuple[int, int] = _HIPS,
+        crop_size: CropSize = CROP_SIZE,
     ) -> None:
         """Raises ValueError for an unknown camera convention."""
         if camera not in CAMERAS:
             raise ValueError(f"unknown camera {camera!r}; known are {', '.join(CAMERAS)}")
         self.body = body
         self.camera = CAMERAS[camera]
+        self.crop_size = crop_size
         self.keypoint_count = keypoint_count
         self.weights: dict[str, float] = asdict(weights)
         self.root = root
@@ -131,6 +134,10 @@ class Objective:
         vertices = skin_vertices(self.body, pose) if self.weights["vertices"] else None
         return MeshTarget(rotations, betas, self.points(pose)[1], vertices)
 
+    def full_camera(self, crop_camera: Tensor, view: View) -> FullCamera:
+        """The networks' cameras (N, 3) as those of the whole images."""
+        return self.camera(crop_camera, view, self.crop_size)
+
     def points(self, pose: Pose) -> tuple[Tensor, Tensor]:
         """The keypoints (N, K, 3) and the joints (N, J, 3) of a posed skeleton, metres."""
         points = self.body_points(pose)
@@ -166,9 +173,9 @@ class _LossInputs(NamedTuple):
 
 def _keypoints_2d(inputs: _LossInputs) -> Tensor:
     objective, evidence = inputs.objective, inputs.evidence
-    camera = objective.camera(inputs.output.camera, evidence.view)
+    camera = objective.full_camera(inputs.output.camera, evidence.view)
     return losses.keypoints_2d_loss(
-        project_to_crop(inputs.keypoints, camera, evidence.view),
+        project_to_crop(inputs.keypoints, camera, evidence.view, objective.crop_size),
         evidence.keypoints,
         evidence.confidence * objective.available,
         keypoint_count=objective.keypoint_count,
@@ -226,6 +233,7 @@ def own_objective(
     camera: str,
     weights: LossWeights,
     keypoints: PointRegressor | None = None,
+    crop_size: CropSize = CROP_SIZE,
 ) -> Objective:
     """The objective of networks trained with the keypoints called `own`, see `network_keypoints`.
 
@@ -242,4 +250,5 @@ def own_objective(
         camera=camera,
         weights=weights,
         joints=skeleton_regressor(body) + own_points,
+        crop_size=crop_size,
     )

@@ -19,7 +19,7 @@ from dualhmr.adaptation.schedule import (
 )
 from dualhmr.arrays import INSTALL_TORCH, to_numpy
 from dualhmr.bundle import ADAPTATION_GRAPH, Bundle
-from dualhmr.camera import CAMERAS, View
+from dualhmr.camera import CAMERAS, CROP_SIZE, CropSize, View
 from dualhmr.engines import EngineOptions
 from dualhmr.engines.frozen_network import provider_for
 from dualhmr.engines.onnxruntime_session import load_onnxruntime, open_session, run_session
@@ -245,7 +245,10 @@ class OnnxFitter:
         """The graph's first row, before any step."""
         outputs = self._graph(self._inputs(evidence, 0))
         translation = outputs.step_translation[0]
-        camera = crop_camera(translation, evidence.observed.view, self._bundle.manifest.camera)
+        observed = evidence.observed
+        camera = crop_camera(
+            translation, observed.view, self._bundle.manifest.camera, observed.crop.size
+        )
         return FirstGuess(
             rotations=outputs.step_rotations[0],
             betas=outputs.step_betas[0],
@@ -306,7 +309,9 @@ class OnnxFitter:
         return np.concatenate([step_keypoints, absent], axis=1)[:, order]
 
 
-def crop_camera(translation: FloatArray, view: View, convention: str) -> FloatArray:
+def crop_camera(
+    translation: FloatArray, view: View, convention: str, size: CropSize = CROP_SIZE
+) -> FloatArray:
     """The head's camera (3,), which the graph does not give, from the translation (3,), metres.
 
     `view` is of one person. All conventions put them at a depth inverse to the scale, and add x
@@ -315,7 +320,7 @@ def crop_camera(translation: FloatArray, view: View, convention: str) -> FloatAr
     exact = View(*(np.asarray(part, np.float64) for part in view))
 
     def place(scale: float) -> npt.NDArray[np.float64]:
-        full = CAMERAS[convention](np.array([[scale, 0.0, 0.0]]), exact)
+        full = CAMERAS[convention](np.array([[scale, 0.0, 0.0]]), exact, size)
         return np.asarray(full.translation[0])
 
     scale = float(place(1.0)[2] / translation[2])

@@ -19,6 +19,7 @@ from dualhmr.body.model import Body, pose_skeleton
 from dualhmr.body.points import keypoint_regressor
 from dualhmr.bundle import Bundle
 from dualhmr.camera import View, project
+from dualhmr.crop import crop_convention
 from dualhmr.engines.torch_networks import as_tensor, torch_head, torch_main_network
 from dualhmr.keypoints import KeypointSet
 from dualhmr.networks import HeadOutput, RegressorHead, affine_head, as_output
@@ -89,7 +90,7 @@ class TorchFitter:
         with few_threads(self._device, self._scope):
             person = self.tensors(evidence)
             output = self._run(self.parameters, person)
-            camera = person.objective.camera(output.camera, person.evidence.view)
+            camera = person.objective.full_camera(output.camera, person.evidence.view)
         return FirstGuess(
             rotations=_array(output.rotations[0]),
             betas=_array(output.betas[0]),
@@ -142,6 +143,7 @@ class TorchFitter:
             camera=self._manifest.camera,
             weights=self._manifest.weights,
             keypoints=keypoint_regressor(self._body, names),
+            crop_size=crop_convention(self._manifest.crop).size,
         )
 
     @torch.no_grad()
@@ -198,7 +200,7 @@ def describe(
     outputs = [output for output in adaptation.outputs if isinstance(output, HeadOutput)]
     stacked = HeadOutput(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
     objective, rotations = person.objective, stacked.rotations
-    camera = objective.camera(stacked.camera, person.evidence.view)
+    camera = objective.full_camera(stacked.camera, person.evidence.view)
     skeleton = pose_skeleton(objective.body, rotations, stacked.betas)
     keypoints = project(objective.points(skeleton)[0], camera)
     iterates = PersonIterates(

@@ -121,6 +121,13 @@ def test_networks_that_are_no_pair(tmp_path: Path) -> None:
         import_checkpoint(tmp_path / "cliff.pt", auxiliary=training)
 
 
+def test_networks_whose_crops_are_of_different_sizes(tmp_path: Path) -> None:
+    write_spin(tmp_path / "spin.pt", with_start=True, fill=flat_state)
+    write_meta_hmr(tmp_path / "hmr.pt", "resnet", "hmr", fill=flat_state)
+    with pytest.raises(ValueError, match=r"SPIN.* crops of 224x224 pixels, the other of 192x256"):
+        import_checkpoint(tmp_path / "spin.pt", auxiliary=tmp_path / "hmr.pt")
+
+
 def test_mean_parameters_that_nothing_needs(tmp_path: Path) -> None:
     write_mean_params(tmp_path / "m.npz")
     write_cliff(tmp_path / "c.pt", fill=flat_state)

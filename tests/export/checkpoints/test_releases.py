@@ -122,6 +122,7 @@ def test_spin_begins_with_the_mean_parameters(tmp_path: Path) -> None:
     assert imported.auxiliary is imported.main
     assert iterations(imported) == (3, 3)
     assert_facts(imported, camera="hmr", schedule="eft")
+    assert imported.facts.crop == "spin"
 
 
 def test_spin_trained_anew_holds_where_it_begins(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from helpers.gradient_cases import (
 from torch import Tensor
 
 from dualhmr.body.model import pose_skeleton, skin_vertices
-from dualhmr.camera import project_to_crop
+from dualhmr.camera import CROP_SIZE, CropSize, project_to_crop
 from dualhmr.objective.gradient.points import CropCamera, Points, Vertices
 from dualhmr.objective.gradient.skeleton import Chain, Skeleton, gram_schmidt, gram_schmidt_backward
 from dualhmr.rotations import rot6d_to_rotmat
@@ -120,13 +120,14 @@ def test_vertices(body: str) -> None:
     )
 
 
+@pytest.mark.parametrize("size", [CROP_SIZE, CropSize(224, 224)])
 @pytest.mark.parametrize("camera", CAMERAS)
-def test_camera(camera: str) -> None:
+def test_camera(camera: str, size: CropSize) -> None:
     objective = make_objective("stick", camera)
     view, cameras = make_evidence(objective, PEOPLE).view, split(make_estimate(PEOPLE)).camera
-    crop_camera, points = CropCamera(objective.camera, view), normal(PEOPLE, 5, 3, seed=1)
+    crop_camera, points = CropCamera(objective.camera, view, size), normal(PEOPLE, 5, 3, seed=1)
     seen = crop_camera.forward(points, cameras)
-    expected = project_to_crop(points, objective.camera(cameras, view), view)
+    expected = project_to_crop(points, objective.camera(cameras, view, size), view, size)
     torch.testing.assert_close(seen.in_crop, expected, rtol=1e-12, atol=1e-12)
     check_adjoint(
         lambda *given: (crop_camera.forward(*given).in_crop,),

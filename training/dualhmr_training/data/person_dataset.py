@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dualhmr.camera import View, default_focal_length, image_center, image_to_crop, keypoint_box
-from dualhmr.crop import crop_person
+from dualhmr.crop import crop_convention, crop_person
 from dualhmr.images import load_image
 from dualhmr.keypoints import BODY_25
 from dualhmr_training.data.annotations import Annotations, read_annotations
@@ -42,7 +42,7 @@ class Sample(NamedTuple):
     """
 
     image: Tensor
-    """(256, 192, 3) uint8 RGB crop."""
+    """(256, 192, 3) uint8 RGB crop, or of the size of another convention."""
     keypoints: Tensor
     """(49, 2) normalised crop coordinates."""
     confidence: Tensor
@@ -112,7 +112,7 @@ class PersonDataset(Dataset[Sample]):
         self._folder = folder
         self._augmentation = augmentation
         self._boxes: BoxSource = boxes
-        self._crop = crop
+        self._crop = crop_convention(crop)
         self._seed = seed
 
     def __len__(self) -> int:
@@ -149,7 +149,7 @@ class PersonDataset(Dataset[Sample]):
         view = self._view(index, image_size=(image.shape[1], image.shape[0]))
         box = view.box_center.numpy(), float(view.box_height)
         if change is UNCHANGED:
-            crop = crop_person(image, *box, convention=self._crop)
+            crop = crop_person(image, *box, convention=self._crop.name)
         else:
             crop = crop_changed(image, *box, change)
         if self._augmentation:
@@ -173,6 +173,8 @@ class PersonDataset(Dataset[Sample]):
             around, around_height = keypoint_box(
                 torch.from_numpy(annotations.keypoints[index, own]).double(),
                 torch.from_numpy(annotations.confidence[index, own]),
+                size=self._crop.size,
+                margin=self._crop.margin,
             )
             if around_height > 0:  # not without two labelled keypoints
                 center, height = around.numpy(), float(around_height)
@@ -188,7 +190,7 @@ class PersonDataset(Dataset[Sample]):
         points_px = _reduced_points(annotations.keypoints[index], self.spec.reduction)
         keypoints_px = changed_keypoints(torch.from_numpy(points_px), view, change)
         new_view = changed_view(view, change)
-        keypoints = image_to_crop(keypoints_px, new_view)
+        keypoints = image_to_crop(keypoints_px, new_view, self._crop.size)
         joints_3d = changed_joints(torch.from_numpy(annotations.joints_3d[index]).double(), change)
         confidence = torch.tensor(annotations.confidence[index])
         joints_3d_confidence = torch.tensor(annotations.joints_3d_confidence[index])

@@ -12,6 +12,7 @@ from dualhmr.adaptation.schedule import Schedule
 from dualhmr.body.model import Body
 from dualhmr.body.points import PointRegressor, keypoint_regressor
 from dualhmr.camera import box_info
+from dualhmr.crop import crop_convention
 from dualhmr.keypoints import BODY_23, SPIN_24, SPIN_49, KeypointSet, network_keypoints
 from dualhmr.networks import affine_head, as_output
 from dualhmr.objective.gradient import ObjectiveGradient
@@ -105,12 +106,23 @@ def _test_time_objective(
 ) -> Objective:
     """On the keypoints of `keypoint_set`, and on the 3D joints that training compares."""
     points = _keypoint_regressor(body, keypoint_set, extra_joints)
+    crop_size = crop_convention(facts.crop).size
     if facts.keypoint_set == SPIN_49:
         return spin_objective(
-            body, extra_joints, camera=facts.camera, weights=weights, keypoints=points
+            body,
+            extra_joints,
+            camera=facts.camera,
+            weights=weights,
+            keypoints=points,
+            crop_size=crop_size,
         )
     return own_objective(
-        body, facts.keypoint_set, camera=facts.camera, weights=weights, keypoints=points
+        body,
+        facts.keypoint_set,
+        camera=facts.camera,
+        weights=weights,
+        keypoints=points,
+        crop_size=crop_size,
     )
 
 

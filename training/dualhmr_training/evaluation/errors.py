@@ -176,11 +176,13 @@ def _errors_2d(
 
     The others do not count against the truth either, so that both measures are of the same points.
     """
-    camera = objective.camera(crop_camera, evidence.view)
-    projected = project_to_crop(objective.points(pose)[0], camera, evidence.view)
+    camera = objective.full_camera(crop_camera, evidence.view)
+    projected = project_to_crop(
+        objective.points(pose)[0], camera, evidence.view, objective.crop_size
+    )
     confidence = evidence.confidence * objective.available
     # From normalised crop coordinates to fractions of the box's height.
-    half_box = half_crop(projected.new_ones(()))
+    half_box = half_crop(projected.new_ones(()), objective.crop_size)
 
     def percent_of_box(target: Tensor) -> Tensor:
         return 100 * keypoint_error(projected * half_box, target * half_box, confidence > 0)

@@ -66,7 +66,7 @@ class ObjectiveGradient:
 
     def _set_evidence(self, evidence: Evidence) -> None:
         self._evidence = evidence
-        self._camera = CropCamera(self._objective.camera, evidence.view)
+        self._camera = CropCamera(self._objective.camera, evidence.view, self._objective.crop_size)
         self._losses = losses_against(evidence, self._objective)
         if "vertices" in self._losses and self._vertices is None:
             self._vertices = Vertices(self._objective.body)

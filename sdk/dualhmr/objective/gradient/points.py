@@ -3,7 +3,6 @@
 Each class is a stage: `forward` returns what `backward` reads.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -12,8 +11,9 @@ from torch import Tensor
 from dualhmr.body.arrays import JOINT_COUNT
 from dualhmr.body.model import Body
 from dualhmr.camera import (
-    CROP_HEIGHT,
-    FullCamera,
+    CROP_SIZE,
+    CameraConvention,
+    CropSize,
     View,
     cliff_camera,
     half_crop,
@@ -141,8 +141,6 @@ class Vertices:
         return grad_transforms, grad_rest.flatten(1) @ self._basis.T
 
 
-Convention = Callable[[Tensor, View], FullCamera]
-
 _TINY = 1e-9
 """e, as in `dualhmr.camera`."""
 
@@ -175,18 +173,21 @@ class CropCamera:
         grad (x, y) = first two of grad t,    grad s = -a / (a s + e) (o / (a s + e)) . grad t.
     """
 
-    def __init__(self, convention: Convention, view: View) -> None:
+    def __init__(
+        self, convention: CameraConvention, view: View, size: CropSize = CROP_SIZE
+    ) -> None:
         """Reads the constants off `convention`, one of `dualhmr.camera.CAMERAS`, at scale 1."""
-        per_scale = _pixels_per_scale(convention, view)[:, None]
+        per_scale = _pixels_per_scale(convention, view, size)[:, None]
         unit = torch.cat([torch.ones_like(per_scale), torch.zeros_like(view.box_center)], dim=1)
-        camera = convention(unit, view)
+        camera = convention(unit, view, size)
         self._per_scale = per_scale
         """(N, 1): a."""
         self._offset = camera.translation * (per_scale + _TINY)
         """(N, 3): o."""
-        self._magnification = (camera.focal_length[:, None] / half_crop(view.box_height))[:, None]
+        half_box = half_crop(view.box_height, size)
+        self._magnification = (camera.focal_length[:, None] / half_box)[:, None]
         """(N, 1, 2): f."""
-        self._center = image_to_crop(camera.principal_point[:, None], view)
+        self._center = image_to_crop(camera.principal_point[:, None], view, size)
         """(N, 1, 2): c."""
 
     def forward(self, points: Tensor, camera: Tensor) -> ProjectedPoints:
@@ -212,10 +213,10 @@ class CropCamera:
         return grad_points, torch.cat([grad_scale, grad_translation[:, :2]], dim=1)
 
 
-def _pixels_per_scale(convention: Convention, view: View) -> Tensor:
+def _pixels_per_scale(convention: CameraConvention, view: View, size: CropSize) -> Tensor:
     """How many pixels - the image's for CLIFF, the crop's for HMR - two metres have at scale 1."""
     if convention is cliff_camera:
         return view.box_height
     if convention is hmr_camera:
-        return torch.full_like(view.box_height, CROP_HEIGHT)
+        return torch.full_like(view.box_height, size.height)
     raise ValueError(f"the gradient of camera convention {convention} has not been derived")
