@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from dualhmr.crop import CROP_CONVENTIONS, crop_person
 from dualhmr.images import load_image
@@ -64,7 +65,22 @@ def spin(image: NDArray[np.uint8], center: tuple[float, float], height: float) -
     return np.asarray(picture.resize((224, 224), Image.Resampling.BILINEAR)).astype(float)
 
 
-RESTATED: dict[str, Callable[..., NDArray]] = {"meta_hmr": meta_hmr, "cliff": cliff, "spin": spin}
+def hmr2(image: NDArray[np.uint8], center: tuple[float, float], height: float) -> NDArray:
+    """The square crop of 256 pixels, of the whole image after a blur; columns 32 to 223 of it."""
+    blurred = image.astype(float)
+    if height / 512 > 1.1:
+        sigma = (height / 512 - 1) / 2
+        blurred = gaussian_filter(blurred, (sigma, sigma, 0), mode="nearest", truncate=4.0)
+    x, y = (middle + (np.arange(256) - 128) * height / 256 for middle in center)
+    return sampled(blurred, x, y)[:, 32:224]
+
+
+RESTATED: dict[str, Callable[..., NDArray]] = {
+    "meta_hmr": meta_hmr,
+    "cliff": cliff,
+    "spin": spin,
+    "hmr2": hmr2,
+}
 
 
 @pytest.mark.parametrize("convention", RESTATED)
@@ -76,8 +92,18 @@ RESTATED: dict[str, Callable[..., NDArray]] = {"meta_hmr": meta_hmr, "cliff": cl
         ((20.2, 150.9), 131.7),
         ((70.0, 60.0), 33.3),
         ((66.3, 84.1), 611.9),
+        ((50.0, 90.5), 900.0),
+        ((110.0, 20.0), 2222.2),
     ],
-    ids=["inside", "crop's own size", "at a corner", "small", "larger than the image"],
+    ids=[
+        "inside",
+        "crop's own size",
+        "at a corner",
+        "small",
+        "larger than the image",
+        "much larger",
+        "far larger",
+    ],
 )
 def test_as_restated(convention: str, center: tuple[float, float], height: float) -> None:
     image = np.random.default_rng(0).integers(40, 220, (170, 130, 3), dtype=np.uint8)

@@ -12,6 +12,8 @@ of the released networks change by a few per cent. So a bundle's manifest names 
 - `spin`: square, 224x224. The box's corners are cut off to whole image pixels, pixels outside of
   the image are black, the contrast is stretched to 0..255, and the result is resized with
   antialiasing, edges on edges. SPIN's code, training and demo alike.
+- `hmr2`: as `meta_hmr`, from an image that is blurred where the box is more than 2.2 times the size
+  of the crop. The box has no margin: HMR2.0's demo takes a detector's rectangle as it is.
 """
 
 import math
@@ -31,7 +33,7 @@ class CropConvention:
     """How a person is cut out of a photograph; networks see crops as those they were trained on."""
 
     name: str
-    resampling: Literal["antialiased", "centred", "rounded", "stretched"]
+    resampling: Literal["antialiased", "centred", "rounded", "stretched", "blurred"]
     """How crop pixels are read from the image, and where the box lies on them."""
     size: CropSize = CROP_SIZE
     """Pixels of the crop; the box has its aspect ratio."""
@@ -46,6 +48,7 @@ CROP_CONVENTIONS = {
         CropConvention("meta_hmr", "centred"),
         CropConvention("cliff", "rounded"),
         CropConvention("spin", "stretched", CropSize(224, 224)),
+        CropConvention("hmr2", "blurred", margin=1.0),
     )
 }
 
@@ -124,10 +127,60 @@ def _centred(
     size: CropSize,
 ) -> npt.NDArray[np.uint8]:
     """The crop pixel of half the size, (96, 128) of 192x256, is the box's centre."""
-    scale = box_height / size.height
-    x = float(box_center[0]) + scale * (np.arange(size.width) - size.width / 2)
-    y = float(box_center[1]) + scale * (np.arange(size.height) - size.height / 2)
-    return _bilinear(image, _taps(x, image.shape[1]), _taps(y, image.shape[0]))
+    return _bilinear(image, *_centred_taps(image, box_center, box_height, size))
+
+
+_BLURRED_FROM = 1.1
+"""Half the size of an image pixel in the crop's; smaller images are not blurred."""
+_BLUR_REACH, _LARGEST_SIGMA = 4.0, 250.0
+
+
+def _blurred(
+    image: npt.NDArray[np.uint8],
+    box_center: npt.NDArray[np.floating],
+    box_height: float,
+    size: CropSize,
+) -> npt.NDArray[np.uint8]:
+    """As `_centred`; a Gaussian blurs the image first where crop pixels lie far apart in it.
+
+    Blur and interpolation are weighted sums along rows and columns, so one pass does both. The
+    image's edge is repeated for the blur, and black for the interpolation. HMR2.0 does not round
+    these crops to 8 bits, as we do.
+    """
+    columns, rows = _centred_taps(image, box_center, box_height, size)
+    half_scale = box_height / size.height / 2
+    if half_scale <= _BLURRED_FROM:
+        return _bilinear(image, columns, rows)
+    sigma = min((half_scale - 1) / 2, _LARGEST_SIGMA)
+    reach = int(_BLUR_REACH * sigma + 0.5)
+    offsets = np.arange(-reach, reach + 1)
+    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel /= kernel.sum()
+    columns, rows = (
+        _Taps(
+            np.clip(taps.pixels[:, None] + offsets[:, None], 0, length - 1).reshape(-1, pixels),
+            (taps.weights[:, None] * kernel[:, None]).reshape(-1, pixels).astype(np.float32),
+        )
+        for taps, length, pixels in (
+            (columns, image.shape[1], size.width),
+            (rows, image.shape[0], size.height),
+        )
+    )
+    first = columns.pixels.min()
+    strip = image[:, first : columns.pixels.max() + 1]
+    lines = np.zeros((size.height, *strip.shape[1:]), np.float32)
+    for pixels, weights in zip(*_that_count(rows), strict=True):
+        lines += weights[:, None, None] * strip[pixels]
+    crop = np.zeros((*size, 3), np.float32)
+    for pixels, weights in zip(*_that_count(columns), strict=True):
+        crop += weights[:, None] * lines[:, pixels - first]
+    return np.rint(crop).astype(np.uint8)
+
+
+def _that_count(taps: "_Taps") -> "_Taps":
+    """Without those that are zero everywhere, as for boxes far larger than the image."""
+    counts = taps.weights.any(axis=1)
+    return _Taps(taps.pixels[counts], taps.weights[counts])
 
 
 def _rounded(
@@ -223,6 +276,19 @@ class _Taps(NamedTuple):
     """(2, S); zero for pixels outside of the image, which are black."""
 
 
+def _centred_taps(
+    image: npt.NDArray[np.uint8],
+    box_center: npt.NDArray[np.floating],
+    box_height: float,
+    size: CropSize,
+) -> tuple[_Taps, _Taps]:
+    """Columns and rows."""
+    scale = box_height / size.height
+    x = float(box_center[0]) + scale * (np.arange(size.width) - size.width / 2)
+    y = float(box_center[1]) + scale * (np.arange(size.height) - size.height / 2)
+    return _taps(x, image.shape[1]), _taps(y, image.shape[0])
+
+
 def _taps(position: npt.NDArray[np.floating], size: int) -> _Taps:
     # Far outside of any image, where indices would overflow, all is black.
     bounded = np.clip(position, -2.0, size + 1.0)
@@ -247,6 +313,7 @@ _RESAMPLINGS: dict[str, Callable[..., npt.NDArray[np.uint8]]] = {
     "centred": _centred,
     "rounded": _rounded,
     "stretched": _stretched,
+    "blurred": _blurred,
 }
 
 
