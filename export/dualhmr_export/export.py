@@ -62,6 +62,7 @@ def manifest_for(
         auxiliary=imported.auxiliary_spec,
         image_size=crop_convention(facts.crop).size,
         crop=facts.crop,
+        focal_length=facts.focal_length,
         keypoint_set=facts.keypoint_set,
         camera=facts.camera,
         weights=facts.weights,

@@ -12,7 +12,7 @@ from dualhmr.adaptation.adapt import adapt
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.model import Body, skin
 from dualhmr.bundle import ADAPTATION_GRAPH, Bundle, Manifest
-from dualhmr.camera import default_focal_length, image_center
+from dualhmr.camera import image_camera
 from dualhmr.engines import EngineOptions, FrozenNetwork, FrozenNetworks
 from dualhmr.engines.torch_networks import as_tensor
 from dualhmr.example import example
@@ -43,21 +43,21 @@ def real_crops(manifest: Manifest) -> dict[str, npt.NDArray[Any]]:
     reads = {*manifest.main.reads, *manifest.auxiliary.reads}
     persons = [
         network_inputs(image, observed, target=target, reads=reads)
-        for image, observed in real_people(manifest.crop)
+        for image, observed in real_people(manifest)
     ]
     return {name: np.concatenate([each[name] for each in persons]) for name in persons[0]}
 
 
-def real_people(crop: str) -> Iterator[tuple[Image, ObservedPerson]]:
+def real_people(manifest: Manifest) -> Iterator[tuple[Image, ObservedPerson]]:
     """Eight persons: the example photograph, turned and mirrored, with keypoints and camera.
 
-    It is turned by right angles, which keep every pixel as it was taken. `crop` is the networks'
-    convention, one of `CROP_CONVENTIONS`.
+    It is turned by right angles, which keep every pixel as it was taken. Crop and focal length
+    are as the networks' manifest says.
     """
     for image, keypoints in _orientations(*example()):
         height, width = image.shape[:2]
-        camera = default_focal_length(width, height), image_center(width, height)
-        yield image, observe_person(keypoints, 0, *camera, crop=crop)
+        camera = image_camera(width, height, None, None, default=manifest.focal_length)
+        yield image, observe_person(keypoints, 0, *camera, crop=manifest.crop)
 
 
 def _orientations(image: Image, keypoints: Keypoints) -> Iterator[tuple[Image, Keypoints]]:
@@ -175,7 +175,7 @@ def adaptation_difference(bundle: Bundle, networks: FrozenNetworks, body: BodyAr
     torch_fitter = TorchFitter(bundle, body, device="cpu", scope="head")
     schedule = onnx_fitter.schedule
     distances, relatives, same_steps = [], [], True
-    for image, observed in real_people(bundle.manifest.crop):
+    for image, observed in real_people(bundle.manifest):
         evidence = run_frozen_networks(image, observed, networks, bundle.manifest)
         tensors = torch_fitter.tensors(evidence)
         result = adapt(torch_fitter.parameters, torch_fitter.loss_function(tensors), schedule)

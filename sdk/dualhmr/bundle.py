@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from dualhmr.adaptation.schedule import SCHEDULE_NAMES, Schedule, named_schedule
 from dualhmr.arrays import check_torch
-from dualhmr.camera import CAMERAS
+from dualhmr.camera import CAMERAS, FOCAL_LENGTHS
 from dualhmr.crop import CROP_CONVENTIONS
 from dualhmr.files import sha256, write_json
 from dualhmr.keypoints import network_keypoints
@@ -137,6 +137,8 @@ class Manifest:
     """Where the weights come from: commit, configuration, data."""
     crop: str = "dualhmr"
     """How the networks' crops are made: one of `dualhmr.crop.CROP_CONVENTIONS`."""
+    focal_length: str = "diagonal"
+    """The guess where nobody knows the image's: one of `dualhmr.camera.FOCAL_LENGTHS`."""
     precision: str = "fp32"
     """The type that the ONNX files' backbones compute in, one of `PRECISIONS`."""
     max_batch: int | None = None
@@ -171,6 +173,7 @@ def _check_names(manifest: Manifest) -> None:
     for field, name, known in (
         ("crop convention", manifest.crop, CROP_CONVENTIONS),
         ("camera", manifest.camera, CAMERAS),
+        ("focal length", manifest.focal_length, FOCAL_LENGTHS),
         ("precision", manifest.precision, PRECISIONS),
         ("schedule", manifest.schedule.name, SCHEDULE_NAMES),
     ):

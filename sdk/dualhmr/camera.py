@@ -62,13 +62,25 @@ def default_focal_length(width: int, height: int) -> float:
     return float((width**2 + height**2) ** 0.5)
 
 
+def hmr2_focal_length(width: int, height: int) -> float:
+    """HMR2.0's guess in pixels: its crops' focal length, with the longer side in place of 256."""
+    return HMR_FOCAL_LENGTH / CROP_HEIGHT * max(width, height)
+
+
+FOCAL_LENGTHS: dict[str, Callable[[int, int], float]] = {
+    "diagonal": default_focal_length,
+    "hmr2": hmr2_focal_length,
+}
+"""Guesses for an image of a width and a height, by the names that manifests have for them."""
+
+
 def image_center(width: int, height: int) -> tuple[float, float]:
     """The default principal point: half the size, as in CLIFF."""
     return width / 2, height / 2
 
 
 # Shares of the image's longer side: a fisheye lens, and a telescope.
-_FOCAL_LENGTHS = (0.2, 100.0)
+_FOCAL_LENGTH_SHARES = (0.2, 100.0)
 
 
 def image_camera(
@@ -76,17 +88,19 @@ def image_camera(
     height: int,
     focal_length: float | None,
     principal_point: tuple[float, float] | None,
+    *,
+    default: str = "diagonal",
 ) -> tuple[float, tuple[float, float]]:
-    """Focal length and principal point in pixels: the user's, or CLIFF's guesses.
+    """Focal length and principal point in pixels: the user's, or guesses.
 
-    Raises ValueError for what no camera has.
+    `default` is one of `FOCAL_LENGTHS`, the guess of the networks' authors. Raises ValueError for what no camera has.
     """
     if focal_length is None:
-        focal_length = default_focal_length(width, height)
+        focal_length = FOCAL_LENGTHS[default](width, height)
     if principal_point is None:
         principal_point = image_center(width, height)
     focal_length = finite_number("focal_length", focal_length, "a number of pixels")
-    low, high = (share * max(width, height) for share in _FOCAL_LENGTHS)
+    low, high = (share * max(width, height) for share in _FOCAL_LENGTH_SHARES)
     if not low <= focal_length <= high:
         raise ValueError(
             f"focal_length is {focal_length:g}, expected {low:.0f} to {high:.0f} for an image of "

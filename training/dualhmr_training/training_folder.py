@@ -108,6 +108,8 @@ class NetworkFacts:
     schedule: ScheduleDefaults
     crop: str = "dualhmr"
     """How their crops are made: one of `dualhmr.crop.CROP_CONVENTIONS`."""
+    focal_length: str = "diagonal"
+    """The guess where nobody knows the image's: one of `dualhmr.camera.FOCAL_LENGTHS`."""
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -251,6 +253,7 @@ def _from_bundle(folder: Path | None) -> Networks:
             weights=manifest.weights,
             schedule=manifest.schedule,
             crop=manifest.crop,
+            focal_length=manifest.focal_length,
         ),
     )
 

@@ -8,6 +8,7 @@ from dualhmr.networks.head import RegressorHead as RegressorHead
 from dualhmr.networks.head import affine_head as affine_head
 from dualhmr.networks.head import as_output as as_output
 from dualhmr.networks.head import read_mean_params as read_mean_params
+from dualhmr.networks.hmr2 import HMR2Features as HMR2Features
 from dualhmr.networks.hrnet import HRNetW48Classification as HRNetW48Classification
 from dualhmr.networks.hrnet import HRNetW48Concatenated as HRNetW48Concatenated
 from dualhmr.networks.regressor import BACKBONES as BACKBONES

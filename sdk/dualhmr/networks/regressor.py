@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dualhmr.networks.backbones import Backbone, KeypointTrunk
 from dualhmr.networks.head import HeadOutput, RegressorHead
+from dualhmr.networks.hmr2 import HMR2Features
 from dualhmr.networks.hrnet import HRNetW48Classification, HRNetW48Concatenated
 from dualhmr.networks.resnet import ResNet50
 
@@ -15,6 +16,7 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "resnet50": ResNet50,
     "hrnet_w48_concatenated": HRNetW48Concatenated,
     "hrnet_w48_classification": HRNetW48Classification,
+    "hmr2": HMR2Features,
 }
 
 
