@@ -15,6 +15,7 @@ from dualhmr.camera import (
     default_focal_length,
     half_crop,
     hmr_camera,
+    image_camera,
     image_center,
     image_to_crop,
     keypoint_box,
@@ -58,6 +59,14 @@ def enlarged(view: View, factor: float) -> View:
 def test_focal_length_is_the_diagonal() -> None:
     assert default_focal_length(300, 400) == 500
     assert image_center(300, 401) == (150, 200.5)
+
+
+def test_a_guess_of_the_focal_length_by_its_name() -> None:
+    for width, height in ((1280, 720), (720, 1280)):
+        focal_length, _ = image_camera(width, height, None, None, default="hmr2")
+        assert focal_length == pytest.approx(5000 * 1280 / 256)
+        assert image_camera(width, height, None, None)[0] == math.hypot(width, height)
+        assert image_camera(width, height, 900, None, default="hmr2")[0] == 900
 
 
 def test_box_surrounds_the_keypoints_with_a_margin() -> None:

@@ -93,7 +93,8 @@ def image_camera(
 ) -> tuple[float, tuple[float, float]]:
     """Focal length and principal point in pixels: the user's, or guesses.
 
-    `default` is one of `FOCAL_LENGTHS`, the guess of the networks' authors. Raises ValueError for what no camera has.
+    `default` is one of `FOCAL_LENGTHS`, the guess of the networks' authors. Raises ValueError for
+    what no camera has.
     """
     if focal_length is None:
         focal_length = FOCAL_LENGTHS[default](width, height)

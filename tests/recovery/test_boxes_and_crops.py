@@ -1,6 +1,7 @@
 """What may be passed beside the keypoints: boxes and ready crops."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +55,24 @@ def test_another_box_is_what_the_networks_see(
     np.testing.assert_array_equal(seen.crop, expected)
     (usual,) = image_recoverer.predict(photo, keypoints)
     assert np.abs(seen.features - usual.features).max() > 1e-4
+
+
+def test_boxes_without_a_margin_and_a_focal_length_as_the_manifest_says(
+    tmp_path: Path, photo: Photo, keypoints: Keypoints
+) -> None:
+    bundle = write_small_bundle(
+        tmp_path / "b",
+        main=IMAGE_SPEC,
+        auxiliary=IMAGE_SPEC,
+        crop="hmr2",
+        focal_length="hmr2",
+    )
+    (seen,) = Recoverer(bundle).predict(photo, keypoints)
+    x0, y0, x1, y1 = rectangle(keypoints)
+    assert seen.box.height == pytest.approx(max(y1 - y0, (x1 - x0) * 4 / 3))
+    assert seen.focal_length == pytest.approx(5000 / 256 * max(photo.shape[:2]))
+    expected = crop_person(photo, np.array(seen.box.center), seen.box.height, convention="hmr2")
+    np.testing.assert_array_equal(seen.crop, expected)
 
 
 def test_one_person_with_a_box_and_one_without(

@@ -131,7 +131,8 @@ class TokenDecoder(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """See the class."""
-        query = self.to_token_embedding(tokens.new_zeros(len(tokens), 1, 1)) + self.pos_embedding
+        zero = tokens.new_zeros(tokens.shape[0], 1, 1)
+        query = self.to_token_embedding(zero) + self.pos_embedding
         layers = self.transformer["layers"]
         assert isinstance(layers, nn.ModuleList)
         for layer in layers:
@@ -161,7 +162,7 @@ class _PreNorm(nn.Module):
 
 
 def _projected() -> nn.Sequential:
-    # In a list of two, as the release has dropout after it.
+    # In a list, as the release has dropout after it.
     return nn.Sequential(nn.Linear(_INNER, _QUERY_WIDTH))
 
 

@@ -58,12 +58,13 @@ def observe(
     known: frozenset[str],
     without_keypoints: KeypointSet,
     crop: CropConvention,
+    default_focal_length: str,
 ) -> Observation:
     """Reads the photograph and checks everything that was passed with it.
 
     `known` are the names of the keypoints that the body has. Where no keypoints were passed,
     everybody who has a box has none of the set `without_keypoints`. `crop` is the convention of the
-    networks.
+    networks, and `default_focal_length` their guess, one of `FOCAL_LENGTHS`.
 
     Raises what `dualhmr.recover` does.
     """
@@ -77,7 +78,9 @@ def observe(
     crops = _crops(given, boxes, crop.size)
     pixels, doubt = upright_by_keypoints(photo, everybody.xy, everybody.confidence)
     height, width = pixels.shape[:2]
-    camera = image_camera(width, height, given.focal_length, given.principal_point)
+    camera = image_camera(
+        width, height, given.focal_length, given.principal_point, default=default_focal_length
+    )
     if given.keypoints is None:
         numbers = list(range(len(everybody)))
         plausible = PlausibleKeypoints(everybody, everybody, numbers, [], [])

@@ -56,7 +56,8 @@ def recover(
         max_steps: 14 by default, 15 for "release".
         iterate: "best" returns the iterate with the lowest loss, "last" the last one. None: "best",
             but for "release".
-        focal_length: Image pixels. None: the image's diagonal.
+        focal_length: Image pixels. None: the guess of the bundle's networks, mostly the image's
+            diagonal.
         principal_point: Image pixels. None: the image's centre.
         device: "cpu" (default), "cuda", "cuda:1", or a torch.device.
         backend: Runs the frozen networks: "onnxruntime", "tensorrt", "torch", or "auto", the

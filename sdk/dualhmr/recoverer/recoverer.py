@@ -275,6 +275,7 @@ class Recoverer:
             known=body_keypoints(self.body),
             without_keypoints=network_keypoints(self.bundle.manifest.keypoint_set).set,
             crop=crop_convention(self.bundle.manifest.crop),
+            default_focal_length=self.bundle.manifest.focal_length,
         )
 
 
