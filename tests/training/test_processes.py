@@ -10,10 +10,10 @@ from accelerate import Accelerator
 from helpers.child_processes import run_together
 from helpers.tiny_training import ORDINARY, TINY, networks_and_batches, train_command
 
-from dualhmr_training.batches import Batch
+from dualhmr_training.batches import Batch, some_of
 from dualhmr_training.configuration import InnerLoop, OptimiserConfig, TrainingConfig
 from dualhmr_training.run import close_accelerator, open_accelerator
-from dualhmr_training.trainer import Trainer
+from dualhmr_training.trainer import Batches, Trainer
 
 STEPS = 3
 CONFIGS = {
@@ -21,7 +21,27 @@ CONFIGS = {
     "mapped": replace(TINY, inner=InnerLoop(steps=2, learning_rate=1e-3, second_order=True)),
     "ordinary": replace(ORDINARY, ema_decay=0.5),
     "alone": replace(ORDINARY, auxiliary=None),
+    "partly": replace(TINY, optimiser=OptimiserConfig(warm_up_steps=0, max_norm=None)),
 }
+
+
+class PartlyAnnotated:
+    """Some have a mesh, all of them in the first of two processes, and some have joints."""
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+
+    def batch(self, step: int, count: int, *, process: int, processes: int) -> Batch:
+        whole = self._batches.batch(step, count, process=0, processes=1)
+        person = torch.arange(count)
+        target = whole.truth.target
+        assert target is not None
+        target = target._replace(
+            annotated=person % 4 == 0,
+            joints_confidence=(person % 3 > 0)[:, None].expand(target.joints.shape[:2]).float(),
+        )
+        whole = whole._replace(truth=whole.truth._replace(target=target))
+        return some_of(whole, slice(process, None, processes))
 
 
 def train(name: str, processes: int) -> dict[str, object]:
@@ -30,7 +50,8 @@ def train(name: str, processes: int) -> dict[str, object]:
     networks, batches = networks_and_batches(config)
     accelerator = open_accelerator("cpu")
     assert accelerator.num_processes == processes
-    trainer = Trainer(config, networks, batches, accelerator=accelerator)
+    drawn: Batches = PartlyAnnotated(batches) if name == "partly" else batches
+    trainer = Trainer(config, networks, drawn, accelerator=accelerator)
     told = [trainer.train_step()]
     gradient = [parameter.grad for parameter in networks.parameters()]
     first = torch.cat([part.flatten() for part in gradient if part is not None])

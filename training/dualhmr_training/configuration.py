@@ -42,6 +42,9 @@ class InnerLoop:
     weights_per: str = "sample"
     """`sample`: each adapts its own, as in the paper's equations. `batch`: as in the release, one
     set for all, on the mean of their losses; of several processes, each has its own set."""
+    pseudo_loss: str = "all"
+    """`all`: everybody is compared with their pseudo mesh. `release`: as in the release, only those
+    whose mesh is annotated; the others' steps are on 2D keypoints and the camera alone."""
 
     def __post_init__(self) -> None:
         if self.steps < 0:
@@ -51,6 +54,10 @@ class InnerLoop:
         if self.weights_per not in ("sample", "batch"):
             raise ValueError(
                 f"unknown inner weights_per {self.weights_per!r}; known are sample, batch"
+            )
+        if self.pseudo_loss not in ("all", "release"):
+            raise ValueError(
+                f"unknown inner pseudo_loss {self.pseudo_loss!r}; known are all, release"
             )
 
     @property

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dualhmr.networks import HeadOutput, MeshRegressor
 from dualhmr.objective.objective import WITHOUT_TARGET, Evidence, MeshTarget, Objective
+from dualhmr_training.averages import annotated_means
 from dualhmr_training.batches import Batch
 from dualhmr_training.configuration import InnerLoop
 from dualhmr_training.meta_step import adapted_output
@@ -88,6 +89,9 @@ class DualNetworks(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The mean losses over the batch, by `network/loss`; their sum is Eq. 8's.
 
+        Each is the mean over those in the batch, of all processes together, who have the annotation
+        that it compares with, see `annotated_means`.
+
         The auxiliary network is under the supervised loss. The main network is under it *after* a
         test-time step for each sample, on the sample's keypoints and pseudo mesh, or for them all
         together where `inner.weights_per` is `batch`.
@@ -102,16 +106,20 @@ class DualNetworks(nn.Module):
         """The main network's output after the inner steps on each sample alone.
 
         As at test time, also where `inner.weights_per` is `batch`: a sample's output does not
-        depend on the rest of the batch.
+        depend on the rest of the batch, and everybody has a pseudo mesh.
         """
-        return self._outputs(batch, replace(self._inner, weights_per="sample"))[0]
+        alone = replace(self._inner, weights_per="sample", pseudo_loss="all")
+        return self._outputs(batch, alone)[0]
 
     def _outputs(self, batch: Batch, inner: InnerLoop) -> tuple[HeadOutput, HeadOutput | None]:
         """Of the adapted main network and of the auxiliary one."""
         auxiliary_output = None if self.auxiliary is None else self.auxiliary(batch.inputs)
         evidence: Evidence = batch.evidence
         if auxiliary_output is not None and inner.steps:
-            evidence = evidence._replace(target=self._pseudo_mesh(auxiliary_output))
+            pseudo_mesh = self._pseudo_mesh(auxiliary_output)
+            if inner.pseudo_loss == "release":
+                pseudo_mesh = _of_annotated(pseudo_mesh, batch.truth.target)
+            evidence = evidence._replace(target=pseudo_mesh)
         adapted = adapted_output(self.main, batch.inputs, self._objective, evidence, inner)
         return adapted, auxiliary_output
 
@@ -122,7 +130,18 @@ class DualNetworks(nn.Module):
 
     def _supervised(self, network: str, output: HeadOutput, batch: Batch) -> dict[str, Tensor]:
         losses = self._supervision.losses(output, batch.truth, self._outer_losses)
-        return {f"{network}/{name}": loss.mean() for name, loss in losses.items()}
+        means = annotated_means(losses, batch.truth.target, over_processes=True)
+        return {f"{network}/{name}": mean for name, mean in means.items()}
+
+
+def _of_annotated(pseudo_mesh: MeshTarget, truth: MeshTarget | None) -> MeshTarget:
+    """The pseudo mesh of those alone whose own mesh is annotated."""
+    if truth is None or truth.annotated is None:
+        return pseudo_mesh
+    confidence = (
+        truth.annotated[:, None].to(pseudo_mesh.joints).expand(pseudo_mesh.joints.shape[:2])
+    )
+    return pseudo_mesh._replace(annotated=truth.annotated, joints_confidence=confidence)
 
 
 def _counted(objective: Objective, names: tuple[str, ...] | None, field: str) -> set[str]:

@@ -20,6 +20,7 @@ from dualhmr.adaptation.optimisers import Parameters
 from dualhmr.adaptation.step import adaptation_step
 from dualhmr.networks import HeadOutput, MeshRegressor
 from dualhmr.objective.objective import Evidence, Objective
+from dualhmr_training.averages import annotated_means
 from dualhmr_training.configuration import InnerLoop
 from dualhmr_training.low_rank import has_low_rank_form, head_after_steps, network_after_steps
 
@@ -99,7 +100,10 @@ def _adapted_together(
     evidence: Evidence,
     inner: InnerLoop,
 ) -> HeadOutput:
-    """The output of `module` after steps on the mean of the samples' losses."""
+    """The output of `module` after steps on the means of the samples' losses.
+
+    Each is the mean over those who have what it compares with, see `annotated_means`.
+    """
 
     def run(parameters: Parameters) -> HeadOutput:
         arguments, options = ((read,), {}) if inner.scope == "all" else ((), read)
@@ -111,7 +115,7 @@ def _adapted_together(
     ) -> tuple[dict[str, Tensor], HeadOutput]:
         output = run(parameters)
         values = objective.losses(output, evidence, names)
-        return {name: value.mean() for name, value in values.items()}, output
+        return annotated_means(values, evidence.target), output
 
     parameters: Parameters = dict(module.named_parameters())
     state = inner.optimiser.start(parameters)
