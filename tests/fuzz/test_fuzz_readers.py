@@ -26,7 +26,7 @@ from helpers.spin_files import everything
 from helpers.tiny_training import TINY, small_body
 
 from dualhmr.body.arrays import BodyArrays
-from dualhmr.body.files import read_body
+from dualhmr.body.files import read_body, read_extra_joints
 from dualhmr.bundle import read_manifest
 from dualhmr.files import write_json
 from dualhmr.networks import read_mean_params
@@ -50,7 +50,6 @@ from dualhmr_training.evaluation.report import (
     read_evaluation_report,
 )
 from dualhmr_training.run import history_rows
-from dualhmr_training.spin_joints import read_extra_joints
 from dualhmr_training.training_folder import open_networks, training_record, write_record
 
 IN_CI = 150

@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from accelerate import Accelerator
-from torch import Tensor
 
 from dualhmr.body.model import Body
+from dualhmr.keypoints import SPIN_49
 from dualhmr.networks import MeanParams
+from dualhmr.objective.objective import own_objective
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.data.augmentation import Augmentation
 from dualhmr_training.data.mixture import Mixture, mixture_batches, paper_partitions
@@ -16,7 +17,6 @@ from dualhmr_training.data.person_dataset import open_dataset
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.initial import initial_networks, upright_pose_6d
 from dualhmr_training.run import run_training
-from dualhmr_training.spin_joints import spin_objective
 from dualhmr_training.trainer import Trainer
 from dualhmr_training.training_folder import Networks, body_sha256, training_record
 
@@ -44,7 +44,6 @@ def train_on_datasets(
     *,
     accelerator: Accelerator,
     body: Body,
-    extra_joints: Tensor | None,
     gendered_bodies: tuple[Body, Body] | tuple[()] = (),
     mean_params: MeanParams | None = None,
     initial: Networks | None = None,
@@ -54,7 +53,8 @@ def train_on_datasets(
 
     Weights are random, and heads begin from `mean_params`, or from the rest pose, upright; or both
     are those of `initial`. `gendered_bodies` are the male and the female one, for the data sets
-    whose betas are theirs.
+    whose betas are theirs. Joints that `extra_joints` of the
+    bodies would add do not count without it.
     Writes and raises as `open_mixture`, `initial_networks`, `Trainer` and `run_training` do.
     """
     mixture = open_mixture(root, with_3dpw=config.with_3dpw, seed=config.seed)
@@ -67,9 +67,9 @@ def train_on_datasets(
                 f"{body.vertex_count}; gendered bodies must be of the kind of the neutral one"
             )
     objective, *gendered = (
-        spin_objective(
+        own_objective(
             each.to(device=accelerator.device),
-            extra_joints,
+            SPIN_49,
             camera=config.camera,
             weights=config.supervision,
         )

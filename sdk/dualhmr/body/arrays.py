@@ -36,6 +36,11 @@ SMPL_KEYPOINT_JOINTS = {
        for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")},
     "neck": "neck", "mid_hip": "pelvis",
 }  # fmt: skip
+EXTRA_JOINT_NAMES = (
+    "right_hip_lsp", "left_hip_lsp", "neck_lsp", "head_top", "pelvis_mpii", "thorax_mpii",
+    "spine_h36m", "jaw_h36m", "head_h36m",
+)  # fmt: skip
+"""The rows of SPIN's `J_regressor_extra.npy`: joints that data sets annotate and SMPL lacks."""
 KEYPOINT_MIDPOINTS = {
     "neck": ("left_shoulder", "right_shoulder"),
     "mid_hip": ("left_hip", "right_hip"),
@@ -69,6 +74,8 @@ class BodyParts(Generic[ArrayT]):
     """Names of the keypoints that the body file places on the surface."""
     keypoint_regressor: ArrayT | None = None
     """(len(keypoint_names), V) posed vertices -> keypoints, or None."""
+    extra_joints: ArrayT | None = None
+    """(9, V) posed vertices -> the joints of `EXTRA_JOINT_NAMES`, or None."""
 
     def __post_init__(self) -> None:
         vertices, betas = self.vertex_count, self.beta_count
@@ -82,6 +89,8 @@ class BodyParts(Generic[ArrayT]):
         }
         if self.keypoint_regressor is not None:
             expected["keypoint_regressor"] = (len(self.keypoint_names), vertices)
+        if self.extra_joints is not None:
+            expected["extra_joints"] = (len(EXTRA_JOINT_NAMES), vertices)
         for field, shape in expected.items():
             value = getattr(self, field)
             if tuple(value.shape) != shape:
@@ -131,9 +140,10 @@ class BodyArrays(BodyParts[npt.NDArray[Any]]):
 
 def body_keypoints(body: BodyArrays) -> frozenset[str]:
     """Names of the 2D keypoints that have a point on the body."""
+    extra = () if body.extra_joints is None else EXTRA_JOINT_NAMES
     if body.keypoint_regressor is None:
-        return frozenset((*SMPL_KEYPOINT_VERTICES, *SMPL_KEYPOINT_JOINTS))
-    own = frozenset(body.keypoint_names)
+        return frozenset((*SMPL_KEYPOINT_VERTICES, *SMPL_KEYPOINT_JOINTS, *extra))
+    own = frozenset((*body.keypoint_names, *extra))
     return own | {name for name, parts in KEYPOINT_MIDPOINTS.items() if own.issuperset(parts)}
 
 

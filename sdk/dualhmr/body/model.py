@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.body.arrays import JOINT_COUNT, BodyArrays, BodyParts
-from dualhmr.body.files import check_matching, matching_arrays, read_body
+from dualhmr.body.files import ExtraJoints, check_matching, matching_arrays, read_body
 from dualhmr.torch_threads import one_thread
 
 
@@ -76,25 +76,31 @@ def _array(tensor: Tensor) -> npt.NDArray[Any]:
     return (on_host.float() if on_host.is_floating_point() else on_host).numpy()
 
 
-def load_body(path: str | os.PathLike[str] | None = None) -> Body:
-    """Reads a body file; None is the free body in the package.
-
-    Reads `.npz` and `.pkl` files in SMPL's layout. Of more than 10 betas the first 10 are used.
-    A `.pkl` is read as data: a file that would run code is refused.
-
-    Raises FileNotFoundError, or ValueError that says what is damaged, missing or refused.
-    """
-    return Body.from_arrays(read_body(path))
+def load_body(
+    path: str | os.PathLike[str] | None = None, *, extra_joints: ExtraJoints | None = None
+) -> Body:
+    """Reads a body file; None is the free body in the package. See `read_body`."""
+    return Body.from_arrays(read_body(path, extra_joints=extra_joints))
 
 
 def matching_body(
-    body: str | os.PathLike[str] | Body | None, *, needed: str, networks: str
+    body: str | os.PathLike[str] | Body | None,
+    *,
+    needed: str,
+    networks: str,
+    extra_joints: ExtraJoints | None = None,
 ) -> Body:
     """Like `matching_arrays`, in PyTorch."""
     if isinstance(body, Body):
-        check_matching(body, needed=needed, networks=networks)
-        return body
-    return Body.from_arrays(matching_arrays(body, needed=needed, networks=networks))
+        if extra_joints is None:
+            check_matching(body, needed=needed, networks=networks)
+            return body
+        arrays: str | os.PathLike[str] | BodyArrays | None = body.arrays()
+    else:
+        arrays = body
+    return Body.from_arrays(
+        matching_arrays(arrays, needed=needed, networks=networks, extra_joints=extra_joints)
+    )
 
 
 class Pose(NamedTuple):

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.body.arrays import (
+    EXTRA_JOINT_NAMES,
     JOINT_COUNT,
     JOINT_NAMES,
     KEYPOINT_MIDPOINTS,
@@ -28,8 +29,10 @@ from dualhmr.body.arrays import (
     SMPL_KEYPOINT_VERTICES,
 )
 from dualhmr.body.model import Body, Pose
-from dualhmr.keypoints import KeypointSet
+from dualhmr.keypoints import BODY_25, COCO_17, SPIN_24, KeypointSet
 
+SPIN_HIPS = (SPIN_24.index("right_hip_lsp"), SPIN_24.index("left_hip_lsp"))
+"""The rows of `SPIN_24` that 3D joints are centred between."""
 NEGLIGIBLE_SHARE = 1e-7
 """A joint with a smaller share a_j of a keypoint cannot move it by a micrometre."""
 
@@ -150,7 +153,7 @@ def keypoint_regressor(body: Body, keypoint_set: KeypointSet) -> PointRegressor:
     vertex ids mean nothing.
     """
     if body.keypoint_regressor is not None:
-        return _from_own_keypoints(body, keypoint_set)
+        return _with_extra_joints(body, _from_own_keypoints(body, keypoint_set))
     _check_smpl_topology(body)
     joint_rows = body.v_template.new_zeros(len(keypoint_set), JOINT_COUNT)
     vertex_rows = body.v_template.new_zeros(len(keypoint_set), body.vertex_count)
@@ -159,7 +162,41 @@ def keypoint_regressor(body: Body, keypoint_set: KeypointSet) -> PointRegressor:
             vertex_rows[point, SMPL_KEYPOINT_VERTICES[name]] = 1
         elif name in SMPL_KEYPOINT_JOINTS:
             joint_rows[point, JOINT_NAMES.index(SMPL_KEYPOINT_JOINTS[name])] = 1
-    return PointRegressor(keypoint_set.names, joint_rows, vertex_rows)
+    return _with_extra_joints(body, PointRegressor(keypoint_set.names, joint_rows, vertex_rows))
+
+
+def spin_24_regressor(body: Body) -> PointRegressor:
+    """The 24 points that data sets annotate, on `body`; see `SPIN_24`.
+
+    Without `Body.extra_joints` there are 17 of them: LSP's hips are then the body's own hips, and
+    the other seven are missing.
+    """
+    regressor = keypoint_regressor(body, SPIN_24)
+    if body.extra_joints is not None:
+        return regressor
+    own = keypoint_regressor(body, COCO_17)
+    joint_rows, vertex_rows = regressor.joint_rows.clone(), regressor.vertex_rows.clone()
+    for side in ("right", "left"):
+        row, source = SPIN_24.index(f"{side}_hip_lsp"), COCO_17.index(f"{side}_hip")
+        joint_rows[row], vertex_rows[row] = own.joint_rows[source], own.vertex_rows[source]
+    return PointRegressor(regressor.names, joint_rows, vertex_rows)
+
+
+def spin_49_regressor(body: Body) -> PointRegressor:
+    """The 49 points of SPIN and of the Meta-HMR release: OpenPose's 25, then those 24."""
+    return keypoint_regressor(body, BODY_25) + spin_24_regressor(body)
+
+
+def _with_extra_joints(body: Body, regressor: PointRegressor) -> PointRegressor:
+    """With the joints of `Body.extra_joints`, where `regressor` names them and lacks them."""
+    if body.extra_joints is None:
+        return regressor
+    vertex_rows = regressor.vertex_rows.clone()
+    missing = ~regressor.available
+    for name, row in zip(EXTRA_JOINT_NAMES, body.extra_joints, strict=True):
+        for point in (i for i, own in enumerate(regressor.names) if own == name and missing[i]):
+            vertex_rows[point] = row
+    return PointRegressor(regressor.names, regressor.joint_rows, vertex_rows)
 
 
 def _check_smpl_topology(body: Body) -> None:

@@ -24,18 +24,26 @@ def keypoints_2d_loss(
 
 
 def joints_3d_loss(
-    joints: Tensor, target: Tensor, *, root: tuple[int, int], confidence: Tensor | None = None
+    joints: Tensor,
+    target: Tensor,
+    *,
+    root: tuple[int, int],
+    available: Tensor | None = None,
+    confidence: Tensor | None = None,
 ) -> Tensor:
     """Mean squared error of 3D joints (N, J, 3) in metres, both centred between two of them.
 
-    `confidence` (N, J) weights the joints' errors.
+    The mean is over the joints that are `available` (J,) on the body (None: all); `confidence`
+    (N, J) weights their errors.
     """
 
     def centred(points: Tensor) -> Tensor:
         return points - points[:, list(root)].mean(1, keepdim=True)
 
-    squared = (centred(joints) - centred(target)).square()
-    return (squared if confidence is None else confidence[..., None] * squared).mean((1, 2))
+    squared = (centred(joints) - centred(target)).square().mean(2)
+    if confidence is not None:
+        squared = confidence * squared
+    return squared.mean(1) if available is None else squared[:, available].mean(1)
 
 
 def vertices_loss(vertices: Tensor, target: Tensor) -> Tensor:

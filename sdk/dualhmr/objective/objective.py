@@ -15,9 +15,17 @@ from torch import Tensor
 
 from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.body.model import Body, Pose, pose_skeleton, skin_vertices
-from dualhmr.body.points import BodyPoints, PointRegressor, keypoint_regressor, skeleton_regressor
+from dualhmr.body.points import (
+    SPIN_HIPS,
+    BodyPoints,
+    PointRegressor,
+    keypoint_regressor,
+    skeleton_regressor,
+    spin_24_regressor,
+    spin_49_regressor,
+)
 from dualhmr.camera import CAMERAS, CROP_SIZE, CropSize, FullCamera, View, project_to_crop
-from dualhmr.keypoints import network_keypoints
+from dualhmr.keypoints import SPIN_49, network_keypoints
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import losses
 from dualhmr.objective.weights import WITHOUT_TARGET as WITHOUT_TARGET
@@ -89,6 +97,8 @@ class Objective:
         self.root = root
         self.body_points = BodyPoints(body, keypoints + (joints or skeleton_regressor(body)))
         self._split = len(keypoints.names)
+        self.joint_count = int(self.joints_available.sum())
+        """How many joints the body has: a mean is over these."""
 
     def weighted(self, weights: LossWeights) -> "Objective":
         """The same losses at other weights; a target of one may lack vertices for the other."""
@@ -183,11 +193,12 @@ def _keypoints_2d(inputs: _LossInputs) -> Tensor:
 
 
 def _joints_3d(inputs: _LossInputs) -> Tensor:
-    confidence = inputs.target.joints_confidence
-    if confidence is not None:
-        confidence = confidence * inputs.objective.joints_available
     return losses.joints_3d_loss(
-        inputs.joints, inputs.target.joints, root=inputs.objective.root, confidence=confidence
+        inputs.joints,
+        inputs.target.joints,
+        root=inputs.objective.root,
+        available=inputs.objective.joints_available,
+        confidence=inputs.target.joints_confidence,
     )
 
 
@@ -237,18 +248,25 @@ def own_objective(
 ) -> Objective:
     """The objective of networks trained with the keypoints called `own`, see `network_keypoints`.
 
-    3D joints are the 24 of the skeleton, then the points of `own`. Evidence holds the points
-    `keypoints`, by default those of `own`. Raises ValueError for an unknown name or camera
-    convention, or a body without the vertices that `own` needs.
+    3D joints are the 24 of the skeleton, then the points of `own`. Of `SPIN_49`, as in SPIN, CLIFF
+    and the Meta-HMR release, they are the 24 that data sets annotate, centred between LSP's hips.
+    Evidence holds the points `keypoints`, by default those of `own` (of `SPIN_49`: all 49). Raises
+    ValueError for an unknown name or camera convention, or a body without the vertices that `own`
+    needs.
     """
     trained = network_keypoints(own)
-    own_points = keypoint_regressor(body, trained.set)
+    if own == SPIN_49:
+        own_points, joints, root = spin_49_regressor(body), spin_24_regressor(body), SPIN_HIPS
+    else:
+        own_points, root = keypoint_regressor(body, trained.set), _HIPS
+        joints = skeleton_regressor(body) + own_points
     return Objective(
         body,
         keypoints=keypoints or own_points,
         keypoint_count=trained.count,
         camera=camera,
         weights=weights,
-        joints=skeleton_regressor(body) + own_points,
+        joints=joints,
+        root=root,
         crop_size=crop_size,
     )

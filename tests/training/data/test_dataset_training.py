@@ -10,6 +10,8 @@ from helpers.spin_files import everything, write, write_images
 from helpers.tiny_image_backbone import tiny_network
 
 from dualhmr import load_body
+from dualhmr.keypoints import SPIN_49
+from dualhmr.objective.objective import own_objective
 from dualhmr.objective.weights import LossWeights
 from dualhmr_training.batches import StreamedBatches
 from dualhmr_training.configuration import InnerLoop, TrainingConfig
@@ -20,7 +22,6 @@ from dualhmr_training.dataset_training import open_mixture, train_on_datasets
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.presets import PRESETS
 from dualhmr_training.run import open_accelerator
-from dualhmr_training.spin_joints import spin_objective
 from dualhmr_training.training_folder import Networks, open_networks
 
 NAMES = ("human36m", "coco", "mpii", "mpi_inf_3dhp")
@@ -56,7 +57,9 @@ def mixture(root: Path) -> Mixture:
 
 
 def batches(mixture: Mixture, workers: int = 0) -> StreamedBatches[Sample]:
-    objective = spin_objective(load_body(), None, camera=CONFIG.camera, weights=CONFIG.supervision)
+    objective = own_objective(
+        load_body(), SPIN_49, camera=CONFIG.camera, weights=CONFIG.supervision
+    )
     return mixture_batches(mixture, objective, draws=80, seed=3, workers=workers)
 
 
@@ -87,7 +90,6 @@ def test_trains_on_what_is_annotated(root: Path, tmp_path: Path, inner: InnerLoo
         tmp_path,
         accelerator=open_accelerator("cpu"),
         body=load_body(),
-        extra_joints=None,
         workers=0,
     )
     assert all(torch.isfinite(tensor).all() for tensor in trained.state_dict().values())
@@ -102,7 +104,6 @@ def test_fine_tuning_begins_with_the_weights_it_is_given(root: Path, tmp_path: P
             tmp_path / out,
             accelerator=open_accelerator("cpu"),
             body=load_body(),
-            extra_joints=None,
             initial=initial,
             workers=0,
         )
@@ -123,5 +124,4 @@ def test_missing_data_set_says_which(tmp_path: Path) -> None:
             tmp_path,
             accelerator=open_accelerator("cpu"),
             body=load_body(),
-            extra_joints=None,
         )

@@ -12,7 +12,9 @@ from helpers.tiny_image_backbone import tiny_network
 from torch.utils.data import default_collate
 
 from dualhmr.body.model import Body, load_body
+from dualhmr.keypoints import SPIN_49
 from dualhmr.networks import HeadOutput
+from dualhmr.objective.objective import own_objective
 from dualhmr.objective.weights import LossWeights
 from dualhmr.rotations import rotmat_to_rot6d, rotvec_to_rotmat
 from dualhmr_training.configuration import InnerLoop, TrainingConfig
@@ -21,7 +23,6 @@ from dualhmr_training.data.mixture import batch_of_samples
 from dualhmr_training.data.person_dataset import Sample, open_dataset
 from dualhmr_training.dataset_training import train_on_datasets
 from dualhmr_training.run import open_accelerator
-from dualhmr_training.spin_joints import spin_objective
 
 CONFIG = TrainingConfig(
     main=tiny_network("tiny_image"),
@@ -41,7 +42,7 @@ def body_of(size: float) -> Body:
 
 
 NEUTRAL, MALE, FEMALE = (
-    spin_objective(body_of(size), None, camera=CONFIG.camera, weights=CONFIG.supervision)
+    own_objective(body_of(size), SPIN_49, camera=CONFIG.camera, weights=CONFIG.supervision)
     for size in (1.0, 1.2, 0.8)
 )
 
@@ -116,7 +117,6 @@ def test_training_with_gendered_bodies(tmp_path: Path) -> None:
             tmp_path / out,
             accelerator=open_accelerator("cpu"),
             body=body_of(1.0),
-            extra_joints=None,
             gendered_bodies=bodies,  # type: ignore[arg-type]
             workers=0,
         )

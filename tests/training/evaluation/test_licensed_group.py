@@ -17,6 +17,7 @@ from helpers.spin_files import everything
 
 from dualhmr.adaptation.adapt import AdaptationResult
 from dualhmr.body.model import Body, load_body, skin
+from dualhmr.body.points import spin_24_regressor
 from dualhmr.keypoints import BODY_25, SPIN_24
 from dualhmr.networks import HeadOutput
 from dualhmr.objective.objective import Objective
@@ -27,7 +28,6 @@ from dualhmr_training.evaluation.errors import PersonErrors, people_errors
 from dualhmr_training.evaluation.groups import EvaluationBatch, EvaluationGroup
 from dualhmr_training.evaluation.licensed import GroundTruthBodies, licensed_group
 from dualhmr_training.evaluation.protocols import EVALUATION_PROTOCOLS
-from dualhmr_training.spin_joints import spin_24_regressor
 
 BODIES = GroundTruthBodies(joint_regressor(), {"m": MALE, "f": FEMALE})
 WITHOUT_GENDER = GroundTruthBodies(joint_regressor(), {})
@@ -54,7 +54,7 @@ def objective_on(body: Body) -> Objective:
     """Of the 24 annotated keypoints."""
     return Objective(
         body,
-        keypoints=spin_24_regressor(body, None),
+        keypoints=spin_24_regressor(body),
         keypoint_count=24,
         camera="cliff",
         weights=LossWeights(),

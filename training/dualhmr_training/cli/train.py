@@ -72,12 +72,11 @@ def run(options: argparse.Namespace) -> int:
         from dualhmr.networks import read_mean_params
         from dualhmr_training.dataset_training import train_on_datasets
         from dualhmr_training.run import close_accelerator, open_accelerator
-        from dualhmr_training.spin_joints import read_extra_joints
         from dualhmr_training.synthetic_training import train_on_synthetic_people
         from dualhmr_training.training_folder import open_networks
     except ImportError as error:
         raise ImportError(f'{error}; training needs pip install "dualhmr[training]"') from error
-    body = load_body(options.body)
+    body = load_body(options.body, extra_joints=options.extra_joints)
     mean_params = None if options.mean_params is None else read_mean_params(options.mean_params)
     initial = None if options.initial is None else open_networks(options.initial)
     accelerator = open_accelerator(options.device)
@@ -97,16 +96,17 @@ def run(options: argparse.Namespace) -> int:
     else:
         gendered: tuple[Body, Body] | tuple[()] = ()
         if options.gendered_bodies:
-            male, female = map(load_body, options.gendered_bodies)
+            male, female = (
+                load_body(each, extra_joints=options.extra_joints)
+                for each in options.gendered_bodies
+            )
             gendered = (male, female)
-        extra = None if options.extra_joints is None else read_extra_joints(options.extra_joints)
         train_on_datasets(
             config,
             options.datasets,
             options.out,
             accelerator=accelerator,
             body=body,
-            extra_joints=extra,
             gendered_bodies=gendered,
             mean_params=mean_params,
             initial=initial,

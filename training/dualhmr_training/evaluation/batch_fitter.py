@@ -10,18 +10,17 @@ from dualhmr.adaptation.adapt import AdaptationResult
 from dualhmr.adaptation.fast_head import adapt_heads
 from dualhmr.adaptation.schedule import Schedule
 from dualhmr.body.model import Body
-from dualhmr.body.points import PointRegressor, keypoint_regressor
+from dualhmr.body.points import keypoint_regressor, spin_24_regressor
 from dualhmr.camera import box_info
 from dualhmr.crop import crop_convention
-from dualhmr.keypoints import BODY_23, SPIN_24, SPIN_49, KeypointSet, network_keypoints
+from dualhmr.keypoints import BODY_23, SPIN_24, KeypointSet, network_keypoints
 from dualhmr.networks import affine_head, as_output
 from dualhmr.objective.gradient import ObjectiveGradient
-from dualhmr.objective.objective import Evidence, Objective, own_objective
+from dualhmr.objective.objective import Evidence, own_objective
 from dualhmr.objective.weights import LossWeights
 from dualhmr.person import keypoints_input
 from dualhmr_training.evaluation.groups import EvaluationBatch
-from dualhmr_training.spin_joints import spin_24_regressor, spin_objective
-from dualhmr_training.training_folder import NetworkFacts, Networks
+from dualhmr_training.training_folder import Networks
 
 
 class AdaptationInputs(NamedTuple):
@@ -46,14 +45,20 @@ class BatchFitter:
         keypoint_set: KeypointSet,
         *,
         weights: LossWeights,
-        extra_joints: Tensor | None = None,
     ) -> None:
-        """`keypoint_set` is that of the evidence; `extra_joints` is as of `spin_24_regressor`.
+        """`keypoint_set` is that of the evidence.
 
-        Raises ValueError for an unknown keypoint set, or extra joints of another body.
+        Raises ValueError for an unknown keypoint set.
         """
-        self.objective = _test_time_objective(
-            body, networks.facts, keypoint_set, weights, extra_joints
+        facts = networks.facts
+        points = spin_24_regressor(body) if keypoint_set is SPIN_24 else None
+        self.objective = own_objective(
+            body,
+            facts.keypoint_set,
+            camera=facts.camera,
+            weights=weights,
+            keypoints=points or keypoint_regressor(body, keypoint_set),
+            crop_size=crop_convention(facts.crop).size,
         )
         self._networks = networks
         self._keypoint_set = keypoint_set
@@ -95,40 +100,3 @@ class BatchFitter:
             adapt_heads(self._head, head_input, evaluate, schedule, output=as_output)
             for schedule in schedules
         ]
-
-
-def _test_time_objective(
-    body: Body,
-    facts: NetworkFacts,
-    keypoint_set: KeypointSet,
-    weights: LossWeights,
-    extra_joints: Tensor | None,
-) -> Objective:
-    """On the keypoints of `keypoint_set`, and on the 3D joints that training compares."""
-    points = _keypoint_regressor(body, keypoint_set, extra_joints)
-    crop_size = crop_convention(facts.crop).size
-    if facts.keypoint_set == SPIN_49:
-        return spin_objective(
-            body,
-            extra_joints,
-            camera=facts.camera,
-            weights=weights,
-            keypoints=points,
-            crop_size=crop_size,
-        )
-    return own_objective(
-        body,
-        facts.keypoint_set,
-        camera=facts.camera,
-        weights=weights,
-        keypoints=points,
-        crop_size=crop_size,
-    )
-
-
-def _keypoint_regressor(
-    body: Body, keypoint_set: KeypointSet, extra_joints: Tensor | None
-) -> PointRegressor:
-    if keypoint_set is SPIN_24:
-        return spin_24_regressor(body, extra_joints)
-    return keypoint_regressor(body, keypoint_set)

@@ -28,7 +28,6 @@ from dualhmr_training.evaluation.report import (
     evaluation_table,
     summarise,
 )
-from dualhmr_training.spin_joints import read_extra_joints
 from dualhmr_training.training_folder import open_networks
 
 
@@ -44,15 +43,17 @@ def run_evaluation(options: argparse.Namespace) -> None:
     weights = chosen_weights(options, networks.facts.weights)
     schedules = chosen_schedules(options, networks.facts.schedule, weights)
     check_schedules(networks, weights, schedules)
-    body = matching_body(options.body, needed=networks.facts.body, networks=networks.source)
-    extra = None if options.extra_joints is None else read_extra_joints(options.extra_joints)
+    body = matching_body(
+        options.body,
+        needed=networks.facts.body,
+        networks=networks.source,
+        extra_joints=options.extra_joints,
+    )
     evaluations = []
     for group in chosen_groups(
         options, body, pictures="image" in networks.reads, crop=networks.facts.crop
     ):
-        fitter = BatchFitter(
-            networks, body, group.keypoint_set, weights=weights, extra_joints=extra
-        )
+        fitter = BatchFitter(networks, body, group.keypoint_set, weights=weights)
         evaluations += evaluate(fitter, group, schedules)
     report = EvaluationReport(
         bundle=networks.name,

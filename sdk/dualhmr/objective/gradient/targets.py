@@ -74,10 +74,11 @@ def _keypoints_2d(evidence: Evidence, objective: Objective) -> Loss:
 
 def _joints_3d(target: MeshTarget, objective: Objective) -> Loss:
     root = target.joints[:, list(objective.root)].mean(1, keepdim=True)
-    weight = objective.weights["joints_3d"] / target.joints[0].numel()
-    confidence = torch.ones_like(target.joints[..., 0])
+    available = objective.joints_available
+    weight = objective.weights["joints_3d"] / (3 * objective.joint_count)
+    confidence = available.to(target.joints).expand(target.joints.shape[:2])
     if target.joints_confidence is not None:
-        confidence = target.joints_confidence * objective.joints_available
+        confidence = confidence * target.joints_confidence
     return partial(
         squared_error, target=target.joints - root, weight=weight * confidence[..., None]
     )

@@ -6,16 +6,17 @@ import torch
 from helpers.fake_bodies import fake_smpl_body
 
 from dualhmr import load_body
-from dualhmr.body.model import skin
-from dualhmr.keypoints import BODY_25, SPIN_24
-from dualhmr.rotations import rotvec_to_rotmat
-from dualhmr_training.spin_joints import (
-    EXTRA_JOINTS,
+from dualhmr.body.arrays import EXTRA_JOINT_NAMES, body_keypoints
+from dualhmr.body.files import read_extra_joints, with_extra_joints
+from dualhmr.body.model import Body, skin
+from dualhmr.body.points import (
     SPIN_HIPS,
-    read_extra_joints,
+    keypoint_regressor,
     spin_24_regressor,
     spin_49_regressor,
 )
+from dualhmr.keypoints import BODY_25, HALPE_26, SPIN_24
+from dualhmr.rotations import rotvec_to_rotmat
 
 # Where the 49 joints come from, over smplx's 45 joints and 9 extra ones, as SPIN lists them.
 SPIN_MAP = (
@@ -36,24 +37,42 @@ def test_smpl_joints_are_those_of_spin() -> None:
     padding = torch.full((2, 10, 3), torch.nan)  # smplx's fingertips, which SPIN does not use
     every = torch.cat([posed.joints, vertex_joints, padding, extra @ posed.vertices], dim=1)
     expected = every[:, list(SPIN_MAP)]
-    found = spin_49_regressor(body, extra).from_mesh(posed.vertices, posed.joints)
+    body = Body.from_arrays(with_extra_joints(body.arrays(), extra.numpy()))
+    found = spin_49_regressor(body).from_mesh(posed.vertices, posed.joints)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_free_body_has_most_of_them_and_its_own_hips() -> None:
     body = load_body()
-    regressor = spin_24_regressor(body, None)
+    regressor = spin_24_regressor(body)
     missing = {
         name
         for name, available in zip(regressor.names, regressor.available, strict=True)
         if not available
     }
-    assert missing == set(EXTRA_JOINTS) - {"right_hip_lsp", "left_hip_lsp"}
+    assert missing == set(EXTRA_JOINT_NAMES) - {"right_hip_lsp", "left_hip_lsp"}
     posed = skin(body, torch.eye(3).repeat(1, 24, 1, 1), torch.zeros(1, 10))
     points = regressor.from_mesh(posed.vertices, posed.joints)[0]
     right, left = (points[hip] for hip in SPIN_HIPS)
     assert right[0] < 0 < left[0]
-    assert len(spin_49_regressor(body, None).names) == len(BODY_25) + len(SPIN_24) == 49
+    assert len(spin_49_regressor(body).names) == len(BODY_25) + len(SPIN_24) == 49
+
+
+def test_extra_joints_are_keypoints_of_any_set_that_names_them() -> None:
+    plain = load_body()
+    rows = np.zeros((9, plain.vertex_count), np.float32)
+    rows[np.arange(9), np.arange(9) * 100] = 1
+    body = load_body(extra_joints=rows)
+    assert body_keypoints(body.arrays()) - body_keypoints(plain.arrays()) == {*EXTRA_JOINT_NAMES}
+    halpe, without = (keypoint_regressor(each, HALPE_26) for each in (body, plain))
+    top = HALPE_26.index("head_top")
+    assert halpe.vertex_rows[top].nonzero().item() == 100 * EXTRA_JOINT_NAMES.index("head_top")
+    assert not without.available[top]
+    others = torch.arange(26) != top
+    assert torch.equal(halpe.vertex_rows[others], without.vertex_rows[others])
+    extra = body.to(dtype=torch.float64).extra_joints
+    assert extra is not None
+    assert extra.dtype == torch.float64
 
 
 def test_extra_joints_file(tmp_path: Path) -> None:
@@ -61,9 +80,9 @@ def test_extra_joints_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="comes with SPIN's data"):
         read_extra_joints(path)
     np.save(path, np.ones((9, 7)))
-    assert read_extra_joints(path).dtype == torch.float32
-    with pytest.raises(ValueError, match="has 6872 vertices"):
-        spin_24_regressor(load_body(), read_extra_joints(path))
+    assert read_extra_joints(path).dtype == np.float32
+    with pytest.raises(ValueError, match=r"extra_joints has shape \(9, 7\), expected \(9, 6872\)"):
+        load_body(extra_joints=path)
     np.save(path, np.ones((8, 7)))
     with pytest.raises(ValueError, match=r"float64 \(8, 7\), expected real numbers \(9, V\)"):
         read_extra_joints(path)
