@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from dualhmr.body.files import FREE_BODY
+from dualhmr.body.files import FREE_BODY, ExtraJoints
 from dualhmr.body.model import Body, matching_body
 from dualhmr.bundle import ADAPTATION_GRAPH, FROZEN_GRAPHS, Manifest, open_bundle
 from dualhmr.crop import crop_convention
@@ -81,6 +81,7 @@ def export(
     *,
     engines: EngineTarget | None = None,
     body: Body | None = None,
+    extra_joints: ExtraJoints | None = None,
     schedule: str | None = None,
     stored: torch.dtype = torch.float32,
     progress: Progress = lambda _message: None,
@@ -88,7 +89,8 @@ def export(
     """Writes the bundle `folder`, with TensorRT engines if `engines` is given, and verifies it.
 
     `body` is the body that the networks regress. None is the free body; for networks of a licensed
-    body, the bundle then has no `adaptation.onnx`. `schedule` is that file's (None: the
+    body, the bundle then has no `adaptation.onnx`. `extra_joints`, SPIN's, are copied into the
+    bundle. `schedule` is that file's (None: the
     manifest's), `stored` the type of PyTorch's weights, see `write_bundle`.
 
     Nothing is left behind if anything raises: OutOfBoundsError with the report for a graph beyond
@@ -105,7 +107,7 @@ def export(
         if engines is not None:
             _build_engines(staging, manifest.max_batch or DEFAULT_MAX_BATCH, engines, progress)
 
-    graph_body = _adaptation_body(manifest, body, progress)
+    graph_body = _adaptation_body(manifest, body, extra_joints, progress)
     progress(f"exporting {imported.kind} to ONNX in {manifest.precision}")
     write_bundle(
         folder,
@@ -113,6 +115,7 @@ def export(
         imported.auxiliary,
         manifest,
         body=graph_body,
+        extra_joints=extra_joints,
         schedule=schedule,
         stored=stored,
         finish=finish,
@@ -120,7 +123,9 @@ def export(
     return reports[0]
 
 
-def _adaptation_body(manifest: Manifest, body: Body | None, progress: Progress) -> Body | None:
+def _adaptation_body(
+    manifest: Manifest, body: Body | None, extra_joints: ExtraJoints | None, progress: Progress
+) -> Body | None:
     if body is None and manifest.body != FREE_BODY:
         progress(
             f"the bundle is written without {ADAPTATION_GRAPH}, which holds arrays of the body "
@@ -128,7 +133,12 @@ def _adaptation_body(manifest: Manifest, body: Body | None, progress: Progress) 
             "and not part of dualhmr"
         )
         return None
-    return matching_body(body, needed=manifest.body, networks=f"bundle {manifest.name!r}")
+    return matching_body(
+        body,
+        needed=manifest.body,
+        networks=f"bundle {manifest.name!r}",
+        extra_joints=extra_joints,
+    )
 
 
 def _build_engines(folder: Path, max_batch: int, engines: EngineTarget, progress: Progress) -> None:

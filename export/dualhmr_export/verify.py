@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from dualhmr.body.files import FREE_BODY, check_matching
+from dualhmr.body.files import FREE_BODY, matching_arrays
 from dualhmr.body.model import Body, load_body
 from dualhmr.bundle import ADAPTATION_GRAPH, FROZEN_GRAPHS, Bundle
 from dualhmr.engines import FrozenNetworks, OnnxRuntimeNetwork, open_networks
@@ -83,8 +83,13 @@ def verify(
         if body is None and manifest.body != FREE_BODY:
             note = f"{ADAPTATION_GRAPH} was not compared: pass the body {manifest.body!r} (--body)"
         else:
-            check_matching(measured, needed=manifest.body, networks=f"bundle {bundle.folder}")
-            rows += (adaptation_difference(bundle, reference, measured.arrays()),)
+            own = matching_arrays(
+                measured.arrays(),
+                needed=manifest.body,
+                networks=f"bundle {bundle.folder}",
+                extra_joints=bundle.extra_joints,
+            )
+            rows += (adaptation_difference(bundle, reference, own),)
     return ParityReport(
         engine=engine,
         precision=manifest.precision,

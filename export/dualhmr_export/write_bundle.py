@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dualhmr.body.files import ExtraJoints, read_extra_joints
 from dualhmr.body.model import Body
 from dualhmr.bundle import (
     ADAPTATION_GRAPH,
+    EXTRA_JOINTS,
     OPTIONAL_FILES,
     REQUIRED_FILES,
     Manifest,
@@ -38,6 +41,7 @@ def write_bundle(
     manifest: Manifest,
     *,
     body: Body | None = None,
+    extra_joints: ExtraJoints | None = None,
     schedule: str | None = None,
     stored: torch.dtype = torch.float32,
     finish: Callable[[Path], None] = lambda _folder: None,
@@ -50,6 +54,8 @@ def write_bundle(
 
     With the `body` that the networks regress, the bundle has `adaptation.onnx`, which adapts by the
     schedule of that name (None: the manifest's own).
+
+    `extra_joints`, SPIN's, are copied into the bundle, for bodies of whoever opens it.
 
     `finish` is called with the complete folder, under a temporary name; it may add files or raise.
     Nothing is left behind if anything raises. Raises FileExistsError.
@@ -64,6 +70,8 @@ def write_bundle(
             write_adaptation_graph(
                 staging / ADAPTATION_GRAPH, main.head, manifest, body, schedule=schedule
             )
+        if extra_joints is not None:
+            np.save(staging / EXTRA_JOINTS, read_extra_joints(extra_joints))
         optional = [name for name in OPTIONAL_FILES if (staging / name).exists()]
         hashes = {name: sha256(staging / name) for name in (*REQUIRED_FILES, *optional)}
         write_manifest(staging, replace(manifest, files=hashes))

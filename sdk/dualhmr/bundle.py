@@ -7,6 +7,7 @@ head.safetensors       the main network's head, which is adapted
 backbone.safetensors   optional: weights for running or adapting the backbone in PyTorch
 auxiliary.safetensors  optional: likewise
 adaptation.onnx        optional: the whole adaptation by one schedule, to run without PyTorch
+extra_joints.npy       optional: SPIN's J_regressor_extra.npy, of who exported with it
 """
 
 import math
@@ -34,9 +35,9 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 FROZEN_GRAPHS = ("backbone.onnx", "auxiliary.onnx")
 REQUIRED_FILES = (*FROZEN_GRAPHS, "head.safetensors")
-ADAPTATION_GRAPH = "adaptation.onnx"
+ADAPTATION_GRAPH, EXTRA_JOINTS = "adaptation.onnx", "extra_joints.npy"
 PRECISIONS = ("fp32", "fp16", "bf16")
-OPTIONAL_FILES = ("backbone.safetensors", "auxiliary.safetensors", ADAPTATION_GRAPH)
+OPTIONAL_FILES = ("backbone.safetensors", "auxiliary.safetensors", ADAPTATION_GRAPH, EXTRA_JOINTS)
 _LARGEST_LAYER, _MOST_LAYERS, _MOST_WEIGHTS = 4096, 100, 1 << 27
 """The widest layer of the releases has 2048 numbers."""
 _MOST_PERSONS = 4096
@@ -225,6 +226,11 @@ class Bundle:
         if file not in self.manifest.files:
             raise FileNotFoundError(f"bundle {self.folder} comes without {file}; export it again")
         return self.folder / file
+
+    @property
+    def extra_joints(self) -> Path | None:
+        """The file of extra joints, if the bundle has one."""
+        return self.path(EXTRA_JOINTS) if EXTRA_JOINTS in self.manifest.files else None
 
 
 def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:

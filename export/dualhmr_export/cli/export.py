@@ -44,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="body that the networks regress, for adaptation.onnx (default: the free body)",
     )  # fmt: skip
     parser.add_argument(
+        "--extra-joints", type=Path,
+        help="SPIN's J_regressor_extra.npy, which is copied into the bundle",
+    )  # fmt: skip
+    parser.add_argument(
         "--schedule",
         choices=SCHEDULE_NAMES,
         help="schedule of adaptation.onnx (default: the networks' own)",
@@ -78,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
         options.out,
         engines=engines,
         body=body,
+        extra_joints=options.extra_joints,
         schedule=options.schedule,
         progress=_say,
     )

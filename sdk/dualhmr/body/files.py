@@ -131,23 +131,28 @@ def _parents(kintree_table: npt.NDArray[np.int64]) -> tuple[int, ...]:
     return (-1, *(int(parent) for parent in kintree_table[0, 1:]))
 
 
-def read_extra_joints(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
-    """SPIN's `J_regressor_extra.npy`: (9, V), rows over the posed vertices.
+def read_extra_joints(extra_joints: ExtraJoints) -> npt.NDArray[np.float32]:
+    """SPIN's `J_regressor_extra.npy`, a path or its array: (9, V), rows over the posed vertices.
 
     Raises FileNotFoundError, or ValueError for another shape or a damaged file.
     """
-    path = Path(path)
+    if isinstance(extra_joints, np.ndarray):
+        return _checked_extra_joints(extra_joints, "extra_joints")
+    path = Path(extra_joints)
     if not path.is_file():
         raise FileNotFoundError(
             f"no file of extra joints at {path}; J_regressor_extra.npy comes with SPIN's data"
         )
-    rows = read_npy(path, limit_bytes=_LARGEST_REGRESSOR)
+    return _checked_extra_joints(read_npy(path, limit_bytes=_LARGEST_REGRESSOR), str(path))
+
+
+def _checked_extra_joints(rows: npt.NDArray[Any], source: str) -> npt.NDArray[np.float32]:
     if rows.ndim != 2 or len(rows) != len(EXTRA_JOINT_NAMES) or rows.dtype.kind != "f":
         raise ValueError(
-            f"{path} holds {rows.dtype} {rows.shape}, expected real numbers "
+            f"{source} holds {rows.dtype} {rows.shape}, expected real numbers "
             f"({len(EXTRA_JOINT_NAMES)}, V)"
         )
-    return as_float32(rows, f"{path}: the array")
+    return as_float32(rows, f"{source}: the array")
 
 
 def with_extra_joints(body: BodyArrays, extra_joints: ExtraJoints) -> BodyArrays:
@@ -155,11 +160,7 @@ def with_extra_joints(body: BodyArrays, extra_joints: ExtraJoints) -> BodyArrays
 
     Raises ValueError where they are of another body, and what `read_extra_joints` raises.
     """
-    if not isinstance(extra_joints, np.ndarray):
-        extra_joints = read_extra_joints(extra_joints)
-    elif extra_joints.dtype.kind not in "fiu":
-        raise ValueError(f"extra_joints holds {extra_joints.dtype}, expected real numbers")
-    return replace(body, extra_joints=extra_joints.astype(np.float32))
+    return replace(body, extra_joints=read_extra_joints(extra_joints))
 
 
 def matching_arrays(

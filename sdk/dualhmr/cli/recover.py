@@ -44,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_input_options(parser.add_argument_group("reading photographs and keypoints"))
     parser.add_argument("--bundle", type=Path, help="networks other than the default ones")
     parser.add_argument("--body", type=Path, help="body file, for bundles trained on SMPL")
+    parser.add_argument(
+        "--extra-joints", type=Path, help="SPIN's J_regressor_extra.npy (default: the bundle's)"
+    )
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder (%(default)s)")
     parser.add_argument(
         "--save",
@@ -149,6 +152,7 @@ def _run(options: argparse.Namespace, printed: dict[str, Any]) -> int:
     recoverer = Recoverer(
         options.bundle,
         body=options.body,
+        extra_joints=options.extra_joints,
         device=options.device,
         backend=options.backend,
         adaptation=options.adaptation,

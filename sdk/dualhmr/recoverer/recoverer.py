@@ -17,7 +17,7 @@ import numpy as np
 from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.arguments import check_type
 from dualhmr.body.arrays import BodyArrays, body_keypoints
-from dualhmr.body.files import matching_arrays
+from dualhmr.body.files import ExtraJoints, matching_arrays
 from dualhmr.body.parameters import SMPLParameters
 from dualhmr.bundle import Bundle, open_bundle
 from dualhmr.crop import crop_convention
@@ -65,6 +65,7 @@ class Recoverer:
         options: EngineOptions | None = None,
         scope: str = "head",
         auxiliary: "str | os.PathLike[str] | Auxiliary | None" = None,
+        extra_joints: ExtraJoints | None = None,
     ) -> None:
         """Opens a bundle (None: the default one in the package) and the body that it needs.
 
@@ -84,6 +85,9 @@ class Recoverer:
             auxiliary: Predicts the pseudo mesh in place of the bundle's auxiliary network: a
                 function from a crop (256, 192, 3) uint8 RGB to `SMPLParameters`, or the path of an
                 ONNX file that reads and gives what a bundle's `auxiliary.onnx` does.
+            extra_joints: SPIN's `J_regressor_extra.npy`, or its array (9, V): joints that data sets
+                annotate and SMPL lacks. Networks of SPIN's family then compare them, as their
+                release does, and keypoints of these names count. None: the bundle's, if it has any.
 
         Raises:
             FileNotFoundError: The bundle, one of its files or the body is missing.
@@ -100,6 +104,7 @@ class Recoverer:
             "options": options,
             "scope": scope,
             "auxiliary": auxiliary,
+            "extra_joints": extra_joints,
         }
         check_type("bundle", bundle, (str, os.PathLike, Bundle, type(None)), "a folder or a Bundle")
         check_type("options", options, (EngineOptions, type(None)), "EngineOptions")
@@ -112,6 +117,7 @@ class Recoverer:
             arrays,
             needed=self.bundle.manifest.body,
             networks=f"bundle {self.bundle.folder}",
+            extra_joints=self.bundle.extra_joints if extra_joints is None else extra_joints,
         )
         if scope == "all":
             backend = backend_for_all(backend)
