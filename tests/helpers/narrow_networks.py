@@ -5,13 +5,21 @@ Layers, names and operations are those of the full networks; weights fill 1 MB i
 
 import pytest
 
-from dualhmr.networks import HRNetW48Classification, HRNetW48Concatenated, ResNet50, hrnet, resnet
+from dualhmr.networks import (
+    HMR2Features,
+    HRNetW48Classification,
+    HRNetW48Concatenated,
+    ResNet50,
+    hmr2,
+    hrnet,
+    resnet,
+)
 
 _SHARE = 8
 
 
 def narrow_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until the test ends, ResNet-50 and HRNet-W48 are built narrow."""
+    """Until the test ends, ResNet-50, HRNet-W48 and HMR2.0's networks are built narrow."""
     bottlenecks = resnet.bottlenecks
 
     def narrow_bottlenecks(inputs: int, planes: int, **options: int) -> object:
@@ -23,5 +31,7 @@ def narrow_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BRANCH_WIDTHS", "_CLASSIFICATION_PLANES"):
         widths = tuple(width // _SHARE for width in getattr(hrnet, name))
         monkeypatch.setattr(hrnet, name, widths)
-    for kind in (ResNet50, HRNetW48Concatenated, HRNetW48Classification):
+    for name in ("_WIDTH", "_HIDDEN", "_QUERY_WIDTH", "_INNER"):
+        monkeypatch.setattr(hmr2, name, getattr(hmr2, name) // _SHARE)
+    for kind in (ResNet50, HRNetW48Concatenated, HRNetW48Classification, HMR2Features):
         monkeypatch.setattr(kind, "feature_count", kind.feature_count // _SHARE)

@@ -5,6 +5,7 @@ What was written is returned. Every function takes `seed`, and those that write 
 tensor a number of its own, for files of a few hundred kilobytes.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.bundle import NetworkSpec
-from dualhmr.networks import MeshRegressor, checkpoint_state
+from dualhmr.networks import HMR2Features, MeshRegressor, checkpoint_state
 from dualhmr.rotations import rotvec_to_rotmat
 
 State = dict[str, Tensor]
@@ -114,6 +115,56 @@ def write_spin(
     content = {"model": kept, "optimizer": optimiser, "epoch": 7, "dataset_perm": None}
     torch.save(content, path, _use_new_zipfile_serialization=False)
     return kept
+
+
+def hmr2_state(blocks: int, seed: int = 0) -> State:
+    """HMR2.0's tensors, narrow where the network is, with a start that stands upright."""
+    torch.manual_seed(seed)
+    start = mean_params(seed)
+    # The two columns of a rotation one after the other, not row by row.
+    pose = start["init_pose"].reshape(24, 3, 2).mT.reshape(1, 144)
+    features = HMR2Features(blocks=blocks)
+    state = {name: tensor.detach() for name, tensor in features.state_dict().items()}
+    for layer, count in (("decpose", 144), ("decshape", 10), ("deccam", 3)):
+        state[f"smpl_head.{layer}.weight"] = 0.1 * torch.randn(count, features.feature_count)
+        state[f"smpl_head.{layer}.weight"] /= features.feature_count**0.5
+        state[f"smpl_head.{layer}.bias"] = 0.01 * torch.randn(count)
+    names = ("init_body_pose", "init_betas", "init_cam")
+    starts = (pose, start["init_shape"], start["init_cam"])
+    return state | {f"smpl_head.{name}": tensor for name, tensor in zip(names, starts, strict=True)}
+
+
+def write_hmr2(
+    path: Path,
+    *,
+    blocks: int = 2,
+    seed: int = 0,
+    config: object = None,
+    **changes: Tensor | None,
+) -> State:
+    """HMR2.0's checkpoint with what Lightning adds; `changes` replace or (None) remove tensors.
+
+    Returns what the network is made of.
+    """
+    state = hmr2_state(blocks, seed)
+    beside = {
+        "initialized": torch.tensor(True),
+        "discriminator.pose_fc.weight": torch.ones(3, 3),
+        "smpl.faces": torch.arange(9),
+    }
+    stored = {name: each for name, each in (state | beside | changes).items() if each is not None}
+    content = {
+        "state_dict": OrderedDict(stored),
+        "hyper_parameters": {"cfg": config},
+        "pytorch-lightning_version": "1.8.1",
+        "epoch": 35,
+        "global_step": 1_000_000,
+        "loops": {"fit_loop": {"seen": {1, 2}}},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(4)}}}],
+        "callbacks": {"ModelCheckpoint": {"dirpath": Path("logs")}},
+    }
+    torch.save(content, path)
+    return state
 
 
 def _network_state(backbone: str, prefix: str, *, camera: str, seed: int, fill: Fill) -> State:

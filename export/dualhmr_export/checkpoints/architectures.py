@@ -15,6 +15,7 @@ from dualhmr.networks import (
     load_checkpoint_state,
 )
 from dualhmr.networks.head import BOX_INFO_COUNT, CAMERA_COUNT, POSE_COUNT, SHAPE_COUNT
+from dualhmr_training.training_folder import NetworkFacts
 
 HIDDEN = 1024
 """Width of HMR's regressor head; SPIN, CLIFF and Meta-HMR kept it."""
@@ -27,6 +28,19 @@ class ImportedNetwork:
 
     network: MeshRegressor
     spec: NetworkSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """The networks of one checkpoint, and the facts that adapting them needs."""
+
+    kind: str
+    main: ImportedNetwork
+    auxiliary: ImportedNetwork | None
+    """None if the checkpoint holds one network."""
+    facts: NetworkFacts
+    used_mean_params: bool = False
+    """Whether the head's initial estimate came from `mean_params`, not from the checkpoint."""
 
 
 @dataclass(frozen=True)

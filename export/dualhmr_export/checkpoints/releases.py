@@ -20,7 +20,15 @@ from dualhmr.keypoints import SPIN_49
 from dualhmr.networks import read_mean_params
 from dualhmr.objective.weights import LossWeights
 from dualhmr.untrusted import check_size
-from dualhmr_export.checkpoints.architectures import Architecture, ImportedNetwork, recognise
+from dualhmr_export.checkpoints.architectures import (
+    Architecture,
+    Contents,
+    ImportedNetwork,
+    recognise,
+)
+from dualhmr_export.checkpoints.hmr2 import DESCRIPTION as HMR2
+from dualhmr_export.checkpoints.hmr2 import is_hmr2, read_hmr2
+from dualhmr_export.checkpoints.lightning import open_lightning
 from dualhmr_training.training_folder import NetworkFacts
 
 AnyPath = str | os.PathLike[str]
@@ -35,19 +43,6 @@ _LEARNING_RATE = 1e-5
 _KEYS_LISTED = 10
 _FORBIDDEN = re.compile(r"GLOBAL ([\w.]{1,100})")
 """In torch's error for a file that is more than data: the function that it would call."""
-
-
-@dataclass(frozen=True, eq=False)
-class Contents:
-    """The networks of one checkpoint, and the facts that adapting them needs."""
-
-    kind: str
-    main: ImportedNetwork
-    auxiliary: ImportedNetwork | None
-    """None if the checkpoint holds one network."""
-    facts: NetworkFacts
-    used_mean_params: bool = False
-    """Whether the head's initial estimate came from `mean_params`, not from the checkpoint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,11 +157,18 @@ _TRAINING_FOLDER = "a folder of dualhmr train (with training.json)"
 
 
 def read_release(path: Path, mean_params: AnyPath | None) -> Contents:
-    """The networks in a file of one of `FORMATS`; for `mean_params` see `import_checkpoint`.
+    """The networks in a file of one of `FORMATS`, or of HMR2.0.
+
+    For `mean_params` see `import_checkpoint`.
 
     Raises ValueError for another file and for one whose tensors are not exactly those of its
     networks, and what `read_checkpoint` and `read_mean_params` raise.
     """
+    lightning = open_lightning(path)
+    if lightning is not None:
+        if not is_hmr2(lightning.tensors):
+            raise _unsupported(path, lightning.content, "its state_dict is not one of HMR2.0")
+        return read_hmr2(lightning)
     checkpoint = read_checkpoint(path)
     if _MAIN not in checkpoint:
         raise _unsupported(path, checkpoint, f"it lacks {_MAIN}")
@@ -210,7 +212,7 @@ def _state_dict(path: Path, role: str, value: object) -> dict[str, Tensor]:
 def _unsupported(path: Path, checkpoint: Mapping[Any, Any], reason: str) -> ValueError:
     listed = ", ".join(_short(key) for key in list(checkpoint)[:_KEYS_LISTED]) or "nothing"
     rest = len(checkpoint) - _KEYS_LISTED
-    formats = [*(each.description for each in FORMATS), _TRAINING_FOLDER]
+    formats = [*(each.description for each in FORMATS), HMR2, _TRAINING_FOLDER]
     return ValueError(
         f"{path}: not a supported format: {reason}. At its top level it holds {listed}"
         + (f" and {rest} more" if rest > 0 else "")

@@ -1,6 +1,7 @@
 """A whole network, backbone and regressor head: checkpoints, and frozen parts to export."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -176,11 +177,21 @@ def load_checkpoint_state(model: MeshRegressor, state: Mapping[str, Tensor]) -> 
     """
     own = model.state_dict()
     names = checkpoint_names(model)
-    _check_state({names[name]: tensor for name, tensor in own.items()}, state)
+    check_state({names[name]: tensor for name, tensor in own.items()}, state)
     model.load_state_dict({name: state.get(names[name], tensor) for name, tensor in own.items()})
 
 
-def _check_state(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+class HasShape(Protocol):
+    """A tensor, or what stands for one that is not read yet."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        ...
+
+
+def check_state(own: Mapping[str, HasShape], state: Mapping[str, HasShape]) -> None:
+    """Raises ValueError that lists what `state` lacks or has beyond `own`, by name and shape."""
     missing = _without_counters(own.keys() - state.keys())
     unexpected = _without_counters(state.keys() - own.keys())
     misshapen = [
@@ -198,7 +209,7 @@ def _without_counters(names: Iterable[str]) -> list[str]:
     return [name for name in names if not name.endswith("num_batches_tracked")]
 
 
-def _shape(tensor: Tensor) -> str:
+def _shape(tensor: HasShape) -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"
 
 
