@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dualhmr.arrays import check_torch as _check_torch
+from dualhmr.body.parameter_files import read_smpl_parameters as read_smpl_parameters
 from dualhmr.body.parameters import SMPLParameters as SMPLParameters
 from dualhmr.boxes import Box as Box
 from dualhmr.bundle import Bundle as Bundle

@@ -18,13 +18,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.damage import JSON, NPY, NPZ, PICKLE, SAFETENSORS, TORCH, Damage
+from helpers.damage import JSON, NPY, NPZ, NPZ_OF_OBJECTS, PICKLE, SAFETENSORS, TORCH, Damage
 from helpers.fake_bodies import random_arrays, write_smpl_npz, write_smpl_pickle
+from helpers.joblib_files import write_joblib_file
 from helpers.release_checkpoints import write_mean_params
 from helpers.small_bundle import SPEC, upright, write_small_bundle
 from helpers.spin_files import everything
 from helpers.tiny_training import TINY, small_body
 
+from dualhmr import SMPLParameters, read_smpl_parameters
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.files import read_body, read_extra_joints
 from dualhmr.bundle import read_manifest
@@ -146,6 +148,13 @@ def lines(damage: Damage) -> Damage:
     return damaged
 
 
+ROMP_RESULTS = {"smpl_thetas": np.ones((2, 72)), "smpl_betas": np.ones((2, 10))}
+
+
+def read_bodies(path: Path) -> list[SMPLParameters]:
+    return read_smpl_parameters(path, frame=0)
+
+
 READERS = {
     "body npz": Reader(
         made(lambda p: write_smpl_npz(p, random_arrays(vertices=20)), "m.npz"), read_body, NPZ
@@ -154,6 +163,17 @@ READERS = {
         made(lambda p: write_smpl_pickle(p, random_arrays(vertices=20)), "m.pkl"), read_body, PICKLE
     ),
     "body pkl of Python 3": Reader(made(new_pickle, "m.pkl"), read_body, PICKLE),
+    "bodies that joblib wrote": Reader(made(write_joblib_file, "p.pkl"), read_bodies, PICKLE),
+    "bodies npz": Reader(
+        made(lambda p: np.savez(p, poses=np.zeros((2, 72)), betas=np.ones(10)), "p.npz"),
+        read_bodies,
+        NPZ,
+    ),
+    "bodies of objects": Reader(
+        made(lambda p: np.savez(p, results=ROMP_RESULTS), "r.npz"),  # type: ignore[arg-type]
+        read_smpl_parameters,
+        NPZ_OF_OBJECTS,
+    ),
     "poses": Reader(made(poses, "p.npz"), read_poses, NPZ),
     "mean parameters": Reader(made(write_mean_params, "m.npz"), read_mean_params, NPZ),
     "annotations": Reader(
@@ -205,6 +225,10 @@ def check_sane(value: Any) -> None:
         for array in (value.v_template, value.shapedirs, value.posedirs, value.weights):
             assert np.isfinite(array).all()
         assert len(value.name) < 300
+    for body in value if isinstance(value, list) else ():
+        if isinstance(body, SMPLParameters):
+            assert np.isfinite(body.rotations).all()
+            assert np.isfinite(body.betas).all()
 
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())

@@ -75,6 +75,8 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
 def lying_npy(content: bytes, rng: random.Random) -> bytes:
     """A header of a `.npy` file that names another shape, dtype or order than the content's."""
     start = 10
+    if len(content) < start:  # after other damage
+        return content
     length = struct.unpack_from("<H", content, 8)[0]
     header, rest = content[start : start + length].decode("latin1"), content[start + length :]
     header = rng.choice(
@@ -143,6 +145,7 @@ BYTES: tuple[Damage, ...] = (flip_bits, cut, replace_bytes)
 JSON: tuple[Damage, ...] = (odd_json, odd_json, odd_json, nest, *BYTES)
 NPY: tuple[Damage, ...] = (lying_npy, lying_npy, *BYTES)
 NPZ: tuple[Damage, ...] = (rebuilt_zip(NPY), rebuilt_zip(NPY), *BYTES)
+NPZ_OF_OBJECTS: tuple[Damage, ...] = (rebuilt_zip((*NPY, hostile_pickle, hostile_pickle)), *BYTES)
 SAFETENSORS: tuple[Damage, ...] = (lying_safetensors, lying_safetensors, *BYTES)
 PICKLE: tuple[Damage, ...] = (hostile_pickle, hostile_pickle, *BYTES)
 TORCH: tuple[Damage, ...] = (rebuilt_zip(PICKLE, zipfile.ZIP_STORED), *BYTES)

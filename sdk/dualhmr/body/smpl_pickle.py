@@ -81,7 +81,7 @@ class Array(Record):
     def to_array(self) -> npt.NDArray[Any]:
         """A fresh array."""
         _, shape, number_format, is_fortran, data = self.state
-        return _array(data, number_format, shape, "F" if is_fortran else "C")
+        return array_from_bytes(data, number_format, shape, "F" if is_fortran else "C")
 
 
 class BufferArray(Record):
@@ -91,8 +91,8 @@ class BufferArray(Record):
         """A fresh array."""
         data, number_format, shape, order, *axis_order = self.arguments
         if order != "K":
-            return _array(data, number_format, shape, order)
-        return _array(data, number_format, shape, "C").transpose(*axis_order)
+            return array_from_bytes(data, number_format, shape, order)
+        return array_from_bytes(data, number_format, shape, "C").transpose(*axis_order)
 
 
 class Scalar(Record):
@@ -101,7 +101,7 @@ class Scalar(Record):
     def to_array(self) -> npt.NDArray[Any]:
         """Without axes."""
         number_format, data = self.arguments
-        return _array(data, number_format, (), "C")
+        return array_from_bytes(data, number_format, (), "C")
 
 
 class ChumpyArray(Record):
@@ -147,7 +147,8 @@ def _part(parts: dict[str, Any], name: str) -> npt.NDArray[Any]:
     return parts[name].to_array()
 
 
-def _array(data: Any, number_format: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
+def array_from_bytes(data: Any, number_format: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
+    """A fresh array of numbers. Raises ValueError where the parts do not fit each other."""
     if not isinstance(number_format, NumberFormat):
         raise ValueError("an array without a dtype")
     dtype, shape, content = number_format.to_dtype(), _shape(shape), _bytes(data)
