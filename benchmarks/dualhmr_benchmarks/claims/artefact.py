@@ -8,7 +8,7 @@ from typing import Any
 from dualhmr_benchmarks.claims.experiments.experiment import Experiment
 from dualhmr_benchmarks.claims.experiments.setting import Setting
 
-MPJPE, PA_MPJPE, PVE, LOSS_2D = "mpjpe_mm", "pa_mpjpe_mm", "pve_mm", "true_2d_loss"
+MPJPE, PA_MPJPE, PVE, LOSS_2D = "mpjpe_mm", "pa_mpjpe_mm", "pve_centred_mm", "true_2d_loss"
 BODY_MEASURES = (MPJPE, PA_MPJPE, PVE)
 BEFORE, AFTER = 0, -1
 

@@ -12,7 +12,7 @@ from dualhmr.objective.weights import LossWeights
 from dualhmr_training.evaluation.batch_fitter import BatchFitter
 from dualhmr_training.evaluation.errors import people_errors
 from dualhmr_training.evaluation.groups import ComparedJoints, EvaluationBatch, EvaluationGroup
-from dualhmr_training.evaluation.metrics import mpjpe, pa_mpjpe, pve
+from dualhmr_training.evaluation.metrics import mpjpe, pa_mpjpe, pve, pve_centred
 from dualhmr_training.training_folder import Networks
 
 FOCAL_LENGTH_PX = 1000.0
@@ -69,7 +69,8 @@ def test_errors_are_those_of_what_recover_gives(
             "pa_mpjpe_mm": pa_mpjpe(found, truth),
         }
         assert batch.truth.vertices is not None
-        expected["pve_mm"] = pve(
+        expected["pve_mm"] = pve(posed.vertices, batch.truth.vertices[[person]])
+        expected["pve_centred_mm"] = pve_centred(
             posed.vertices,
             batch.truth.vertices[[person]],
             root=posed.joints[:, 0],

@@ -99,7 +99,7 @@ def test_a_recovery_that_is_the_truth_has_no_error(tmp_path: Path) -> None:
     ]
     found = people_errors(results, batch, objective_on(MALE), group.joints, after=[0])
     for errors in found:
-        for name in ("mpjpe_mm", "pa_mpjpe_mm", "pve_mm"):
+        for name in ("mpjpe_mm", "pa_mpjpe_mm", "pve_mm", "pve_centred_mm"):
             assert errors.measures[name][0] < 1e-2
         assert "true_2d_percent" not in errors.measures
 
@@ -121,7 +121,7 @@ def test_errors_against_annotated_joints_the_long_way(tmp_path: Path) -> None:
         ]
         np.testing.assert_allclose(errors.joints_mm[0], 1000 * np.array(distances), rtol=1e-5)
         assert errors.measures["mpjpe_mm"][0] == pytest.approx(1000 * np.mean(distances), rel=1e-5)
-        assert "pve_mm" not in errors.measures
+        assert not {"pve_mm", "pve_centred_mm"} & errors.measures.keys()
 
 
 def test_errors_against_meshes_the_long_way(tmp_path: Path) -> None:
@@ -135,9 +135,12 @@ def test_errors_against_meshes_the_long_way(tmp_path: Path) -> None:
         rows = list(EVALUATION_PROTOCOLS["human36m"].counted)
         distances = ((found - found[0]) - (true - true[0])).norm(dim=1)[rows]
         np.testing.assert_allclose(errors.joints_mm[0], 1000 * distances.numpy(), rtol=1e-4)
-        off = (rest - found[0]) - (batch.truth.vertices[person] - true[0])
-        pve = 1000 * off.norm(dim=1).mean().item()
-        assert errors.measures["pve_mm"][0] == pytest.approx(pve, rel=1e-4)
+        off = (rest - batch.truth.vertices[person]).double().numpy()
+        centred = off - (found[0] - true[0]).double().numpy()
+        for name, distance in (("pve_mm", off), ("pve_centred_mm", centred)):
+            expected = 1000 * np.sqrt((distance**2).sum(1)).mean()
+            assert errors.measures[name][0] == pytest.approx(expected, rel=1e-4)
+        assert abs(errors.measures["pve_mm"][0] - errors.measures["pve_centred_mm"][0]) > 0.1
 
 
 def test_which_keypoints_are_given(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from dualhmr_training.evaluation.metrics import (
     pa_mpjpe,
     procrustes_align,
     pve,
+    pve_centred,
 )
 
 
@@ -145,18 +146,21 @@ def test_error_of_vertices_by_hand() -> None:
     # The pelvis is a joint, not a vertex: (1, 1, 0) and (2, 1, 0) against (0, 0, 0) and (1, 3, 4).
     root, true_root = torch.tensor([[0.0, 0.0, 1.0]]), torch.zeros(1, 3)
     expected = torch.tensor([(2**0.5 + (1 + 4 + 16) ** 0.5) / 2])
-    torch.testing.assert_close(pve(vertices, truth, root=root, true_root=true_root), expected)
+    torch.testing.assert_close(
+        pve_centred(vertices, truth, root=root, true_root=true_root), expected
+    )
 
 
 def test_error_of_vertices_ignores_where_the_mesh_is() -> None:
     vertices, truth = random_points(50), random_points(50, seed=1)
     root, true_root = vertices.mean(1), truth[:, 3]
-    error = pve(vertices, truth, root=root, true_root=true_root)
-    moved = pve(vertices + 7, truth - 2, root=root + 7, true_root=true_root - 2)
+    error = pve_centred(vertices, truth, root=root, true_root=true_root)
+    moved = pve_centred(vertices + 7, truth - 2, root=root + 7, true_root=true_root - 2)
     torch.testing.assert_close(moved, error)
-    assert pve(vertices, vertices + 7, root=root, true_root=root + 7).max() < 1e-12
-    in_place = pve(vertices, truth, root=torch.zeros(4, 3), true_root=torch.zeros(4, 3))
+    assert pve_centred(vertices, vertices + 7, root=root, true_root=root + 7).max() < 1e-12
+    in_place = pve_centred(vertices, truth, root=torch.zeros(4, 3), true_root=torch.zeros(4, 3))
     torch.testing.assert_close(in_place, mpjpe(vertices, truth, root=None))
+    torch.testing.assert_close(in_place, pve(vertices, truth))
 
 
 def test_errors_of_joints_by_hand() -> None:

@@ -23,6 +23,7 @@ MEASURES = {
     "mpjpe_mm",
     "pa_mpjpe_mm",
     "pve_mm",
+    "pve_centred_mm",
     "given_2d_percent",
     "true_2d_percent",
     "true_2d_loss",
@@ -155,14 +156,17 @@ def test_errors_of_a_truth_that_lies_elsewhere_or_is_larger(
     moved = {"joints": truth.joints + 3, "vertices": truth.vertices + 3}
     for errors in errors_of(results, batch, fitter, joints, **moved):
         assert errors.measures["mpjpe_mm"][-1] < 2e-3
-        assert errors.measures["pve_mm"][-1] < 2e-3
+        assert errors.measures["pve_centred_mm"][-1] < 2e-3
+        assert errors.measures["pve_mm"][-1] == pytest.approx(1000 * 3 * 3**0.5, rel=1e-4)
     larger = {"joints": 1.1 * truth.joints, "vertices": 1.1 * truth.vertices}
     for i, errors in enumerate(errors_of(results, batch, fitter, joints, **larger)):
         pelvis = truth.joints[i, 0]
         from_pelvis = (truth.joints[i] - pelvis).norm(dim=1).mean().item()
         surface = (truth.vertices[i] - pelvis).norm(dim=1).mean().item()
         assert errors.measures["mpjpe_mm"][-1] == pytest.approx(100 * from_pelvis, rel=1e-4)
-        assert errors.measures["pve_mm"][-1] == pytest.approx(100 * surface, rel=1e-4)
+        assert errors.measures["pve_centred_mm"][-1] == pytest.approx(100 * surface, rel=1e-4)
+        in_place = truth.vertices[i].norm(dim=1).mean().item()
+        assert errors.measures["pve_mm"][-1] == pytest.approx(100 * in_place, rel=1e-4)
         assert errors.measures["pa_mpjpe_mm"][-1] < 1e-3
 
 
@@ -232,7 +236,12 @@ def test_what_a_data_set_does_not_tell_is_left_out(
     joints: ComparedJoints,
 ) -> None:
     for errors in errors_of(results, batch, fitter, joints, vertices=None, keypoints=None):
-        assert set(errors.measures) == MEASURES - {"pve_mm", "true_2d_percent", "true_2d_loss"}
+        assert set(errors.measures) == MEASURES - {
+            "pve_mm",
+            "pve_centred_mm",
+            "true_2d_percent",
+            "true_2d_loss",
+        }
 
 
 def test_who_else_is_there_does_not_matter(

@@ -32,6 +32,7 @@ from dualhmr_training.evaluation.metrics import (
     joint_errors,
     keypoint_error,
     pve,
+    pve_centred,
 )
 
 Errors = npt.NDArray[np.float64]
@@ -160,7 +161,8 @@ def _errors_3d(
     aligned = 1000 * aligned_joint_errors(points[:, counted], true_points[:, counted])
     measures = {"mpjpe_mm": errors.mean(1), "pa_mpjpe_mm": aligned.mean(1)}
     if truth.vertices is not None:
-        measures["pve_mm"] = 1000 * pve(
+        measures["pve_mm"] = 1000 * pve(vertices, truth.vertices)
+        measures["pve_centred_mm"] = 1000 * pve_centred(
             vertices,
             truth.vertices,
             root=points[:, joints.root].to(vertices),

@@ -21,9 +21,18 @@ def pa_mpjpe(points: Tensor, truth: Tensor) -> Tensor:
     return aligned_joint_errors(points, truth).mean(1)
 
 
-def pve(vertices: Tensor, truth: Tensor, *, root: Tensor, true_root: Tensor) -> Tensor:
-    """Mean per-vertex error after putting the pelvis of both meshes, (N, 3) each, at the origin."""
-    return mpjpe(vertices - root[:, None], truth - true_root[:, None], root=None)
+def pve(vertices: Tensor, truth: Tensor) -> Tensor:
+    """Mean per-vertex error of meshes where they are.
+
+    As SPIN and the paper's release compare them: posed without a translation, each in its body's
+    own frame, not centred on a joint.
+    """
+    return mpjpe(vertices, truth, root=None)
+
+
+def pve_centred(vertices: Tensor, truth: Tensor, *, root: Tensor, true_root: Tensor) -> Tensor:
+    """`pve` after putting the pelvis of both meshes, (N, 3) each, at the origin."""
+    return pve(vertices - root[:, None], truth - true_root[:, None])
 
 
 def joint_errors(points: Tensor, truth: Tensor, *, root: int | None = 0) -> Tensor:

@@ -1,8 +1,9 @@
 """Which joints are compared on which data set, and how a mesh gets them.
 
 Joints are regressed from the mesh by the 17 rows of `J_regressor_h36m.npy`, which users bring
-along with SMPL (SPIN's data has it). Every mesh is centred on row 0, the pelvis. The picks are
-those of SPIN and of the paper's release.
+along with SMPL (SPIN's data has it), and centred on row 0, the pelvis. Vertices are compared in the
+bodies' own frame (`pve_mm`), and also centred there (`pve_centred_mm`). The picks of joints, their
+centring, and `pve_mm` are those of SPIN and of the paper's release.
 """
 
 import os

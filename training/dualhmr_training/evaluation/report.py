@@ -26,6 +26,7 @@ MEASURES = {
     "mpjpe_mm": Measure("MPJPE, mm", 1),
     "pa_mpjpe_mm": Measure("PA-MPJPE, mm", 1),
     "pve_mm": Measure("PVE, mm", 1),
+    "pve_centred_mm": Measure("PVE centred, mm", 1),
     "true_2d_percent": Measure("2D from true, % of box", 2),
     "given_2d_percent": Measure("2D from given, % of box", 2),
     "true_2d_loss": Measure("2D loss, 1e-3", 2, 1e3),
