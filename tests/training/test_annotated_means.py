@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dualhmr import load_body
+from dualhmr.body.arrays import EXTRA_JOINT_NAMES
 from dualhmr.body.model import Body, pose_skeleton, skin_vertices
 from dualhmr.camera import View
-from dualhmr.keypoints import BODY_25
+from dualhmr.keypoints import BODY_25, SPIN_49
 from dualhmr.networks import HeadOutput, MeshRegressor, RegressorHead
 from dualhmr.networks.backbones import Backbone
-from dualhmr.objective.objective import Evidence, MeshTarget, Objective
+from dualhmr.objective.objective import Evidence, MeshTarget, Objective, own_objective
 from dualhmr.objective.weights import LossWeights
 from dualhmr.rotations import rotvec_to_rotmat
 from dualhmr_training.averages import annotated_means
 from dualhmr_training.batches import Batch, some_of
 from dualhmr_training.configuration import InnerLoop
 from dualhmr_training.dual import DualNetworks
-from dualhmr_training.spin_joints import EXTRA_JOINTS, spin_objective
 
 PEOPLE = 6
 HAS_MESH = np.array([1, 0, 1, 1, 0, 0]) == 1
@@ -49,18 +49,16 @@ class Features(Backbone):
 
 @lru_cache(maxsize=1)
 def free_body() -> Body:
-    return load_body().to(dtype=torch.float64)
+    """With extra joints, somewhere, so that it has all 24 that data sets annotate."""
+    rng = np.random.default_rng(0)
+    rows = rng.random((len(EXTRA_JOINT_NAMES), load_body().vertex_count), np.float32)
+    return load_body(extra_joints=rows / rows.sum(1, keepdims=True)).to(dtype=torch.float64)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def case(request: pytest.FixtureRequest) -> tuple[Objective, MeshRegressor, Batch]:
     camera, features = NETWORKS[request.param]
-    body = free_body()
-    generator = torch.Generator().manual_seed(0)
-    rows = torch.rand(len(EXTRA_JOINTS), body.vertex_count, generator=generator).double()
-    objective = spin_objective(
-        body, rows / rows.sum(1, keepdim=True), camera=camera, weights=LossWeights()
-    )
+    objective = own_objective(free_body(), SPIN_49, camera=camera, weights=LossWeights())
     torch.manual_seed(1)
     head = RegressorHead(
         features, hidden=8, iterations=2, reads_box_info=camera == "cliff", dropout=0.0
