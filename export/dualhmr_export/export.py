@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,9 +16,10 @@ from dualhmr.engines.frozen_network import DEFAULT_MAX_BATCH
 from dualhmr.engines.tensorrt.library import Library, load_library
 from dualhmr.files import sha256
 from dualhmr_export.checkpoints import Imported
-from dualhmr_export.verify import ParityReport, verify
-from dualhmr_export.write_bundle import write_bundle
 from dualhmr_training.training_folder import read_record
+
+if TYPE_CHECKING:
+    from dualhmr_export.verify import ParityReport
 
 Progress = Callable[[str], None]
 
@@ -85,7 +87,7 @@ def export(
     schedule: str | None = None,
     stored: torch.dtype = torch.float32,
     progress: Progress = lambda _message: None,
-) -> ParityReport:
+) -> "ParityReport":
     """Writes the bundle `folder`, with TensorRT engines if `engines` is given, and verifies it.
 
     `body` is the body that the networks regress. None is the free body; for networks of a licensed
@@ -97,6 +99,10 @@ def export(
     `dualhmr_export.parity.BOUNDS`, ValueError for another body than the networks regress, and what
     `write_bundle`, `verify` and `prebuild` raise.
     """
+    # Bundles of PyTorch weights are written where the ONNX packages are not installed.
+    from dualhmr_export.verify import verify
+    from dualhmr_export.write_bundle import write_bundle
+
     reports: list[ParityReport] = []
 
     def finish(staging: Path) -> None:

@@ -8,6 +8,8 @@ backbone.safetensors   optional: weights for running or adapting the backbone in
 auxiliary.safetensors  optional: likewise
 adaptation.onnx        optional: the whole adaptation by one schedule, to run without PyTorch
 extra_joints.npy       optional: SPIN's J_regressor_extra.npy, of who exported with it
+
+A bundle for PyTorch alone (`dualhmr export --format torch`) has no `.onnx` file.
 """
 
 import math
@@ -34,10 +36,12 @@ FORMAT = "dualhmr-bundle"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 FROZEN_GRAPHS = ("backbone.onnx", "auxiliary.onnx")
-REQUIRED_FILES = (*FROZEN_GRAPHS, "head.safetensors")
+FROZEN_WEIGHTS = ("backbone.safetensors", "auxiliary.safetensors")
+HEAD_WEIGHTS = "head.safetensors"
 ADAPTATION_GRAPH, EXTRA_JOINTS = "adaptation.onnx", "extra_joints.npy"
 PRECISIONS = ("fp32", "fp16", "bf16")
-OPTIONAL_FILES = ("backbone.safetensors", "auxiliary.safetensors", ADAPTATION_GRAPH, EXTRA_JOINTS)
+BUNDLE_FILES = (*FROZEN_GRAPHS, HEAD_WEIGHTS, *FROZEN_WEIGHTS, ADAPTATION_GRAPH, EXTRA_JOINTS)
+"""All that a bundle may have. Every bundle has the head, and the graphs or PyTorch's weights."""
 _LARGEST_LAYER, _MOST_LAYERS, _MOST_WEIGHTS = 4096, 100, 1 << 27
 """The widest layer of the releases has 2048 numbers."""
 _MOST_PERSONS = 4096
@@ -205,8 +209,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def _check_file_names(path: Path, files: set[str]) -> None:
-    missing = set(REQUIRED_FILES) - files
-    unknown = files - set(REQUIRED_FILES) - set(OPTIONAL_FILES)
+    torch_only = files.issuperset(FROZEN_WEIGHTS) and files.isdisjoint(FROZEN_GRAPHS)
+    missing = {HEAD_WEIGHTS, *(() if torch_only else FROZEN_GRAPHS)} - files
+    unknown = files - set(BUNDLE_FILES)
     if missing or unknown:
         raise ValueError(
             f"{path} lists the wrong files: lacks {sorted(missing)}, unknown are "
@@ -224,6 +229,11 @@ class Bundle:
     def path(self, file: str) -> Path:
         """The path of a file. Raises FileNotFoundError if the bundle comes without it."""
         if file not in self.manifest.files:
+            if file in FROZEN_GRAPHS:  # which other bundles have
+                raise FileNotFoundError(
+                    f"bundle {self.folder} has weights for PyTorch alone, not {file}; use "
+                    'backend="torch", or export it again without --format torch'
+                )
             raise FileNotFoundError(f"bundle {self.folder} comes without {file}; export it again")
         return self.folder / file
 

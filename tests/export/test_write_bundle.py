@@ -97,7 +97,7 @@ def test_does_not_overwrite_and_leaves_nothing_behind(
     def fail(*_arguments: object, **_options: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("dualhmr_export.write_bundle.save_weights", fail)
+    monkeypatch.setattr("dualhmr_export.bundle_folder.save_weights", fail)
     with pytest.raises(OSError, match="disk full"):
         write_bundle(folder, upright(SPEC, 1), upright(SPEC, 2), MANIFEST)
     assert list(tmp_path.iterdir()) == []

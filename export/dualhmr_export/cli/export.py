@@ -11,7 +11,7 @@ from pathlib import Path
 from dualhmr.adaptation.schedule import SCHEDULE_NAMES
 
 NAME = "export"
-FORMATS = ("onnx", "tensorrt")
+FORMATS = ("onnx", "tensorrt", "torch")
 PRECISIONS = ("fp32", "fp16", "bf16")
 
 
@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mean-params", type=Path, help="smpl_mean_params.npz, for SPIN's hmr.pt")
     parser.add_argument(
         "--format", choices=FORMATS, default=FORMATS[0],
-        help="tensorrt adds engines to the ONNX graphs",
+        help="tensorrt adds engines to the ONNX graphs; torch: weights for PyTorch alone, which "
+        "need no ONNX package and are not compared",
     )  # fmt: skip
     parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
     parser.add_argument(
@@ -57,9 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exports, compares and prints."""
     from dualhmr.body.model import load_body
+    from dualhmr_export.bundle_folder import write_torch_bundle
     from dualhmr_export.checkpoints import import_checkpoint
     from dualhmr_export.export import EngineTarget, export, manifest_for, provenance_of
 
+    if options.format == "torch":
+        _check_torch_options(options)
     if options.target and options.format != "tensorrt":
         raise ValueError("--target applies to engines only; add --format tensorrt")
     body = load_body(options.body) if options.body else None
@@ -76,6 +80,16 @@ def run(options: argparse.Namespace) -> int:
         precision=options.precision,
         max_batch=options.max_batch,
     )
+    if options.format == "torch":
+        write_torch_bundle(
+            options.out,
+            imported.main,
+            imported.auxiliary,
+            manifest,
+            extra_joints=options.extra_joints,
+        )
+        _say(f"the bundle is in {options.out}; PyTorch alone runs it, as backend torch")
+        return 0
     report = export(
         imported,
         manifest,
@@ -89,6 +103,18 @@ def run(options: argparse.Namespace) -> int:
     print(report)
     print(f"the bundle is in {options.out}", file=sys.stderr)
     return 0
+
+
+def _check_torch_options(options: argparse.Namespace) -> None:
+    """Raises ValueError for options that a bundle of PyTorch weights would ignore."""
+    if options.precision != "fp32":
+        raise ValueError("--format torch writes weights in fp32; leave --precision out")
+    for option in ("body", "schedule"):
+        if getattr(options, option) is not None:
+            raise ValueError(
+                f"--{option} is of adaptation.onnx, which --format torch does not write; leave it "
+                "out"
+            )
 
 
 def _say(message: str) -> None:
