@@ -121,7 +121,7 @@ def test_spin_s_boxes_far_larger_than_the_image(
     """Only a part of them goes into memory, and Pillow has its edges in 24 bits."""
     image = np.random.default_rng(0).integers(40, 220, (170, 130, 3), dtype=np.uint8)
     expected = crop_person(image, np.array(center), height, convention="spin").astype(int)
-    monkeypatch.setattr("dualhmr.crop._WHOLE_BOX", 0)
+    monkeypatch.setattr("dualhmr.crop.whole_pixels._WHOLE_BOX", 0)
     off = np.abs(crop_person(image, np.array(center), height, convention="spin") - expected)
     assert off.max() <= 2
     assert off.mean() < 0.05
