@@ -65,18 +65,27 @@ def write_torch_bundle(
     rounded to it first, in place. Raises as `new_bundle`.
     """
     with new_bundle(folder, manifest, extra_joints=extra_joints) as staging:
-        save_networks(staging, main, auxiliary, stored=stored)
+        save_networks(staging, main, auxiliary, manifest, stored=stored)
 
 
 def save_networks(
-    folder: Path, main: MeshRegressor, auxiliary: MeshRegressor, *, stored: torch.dtype
+    folder: Path,
+    main: MeshRegressor,
+    auxiliary: MeshRegressor,
+    manifest: Manifest,
+    *,
+    stored: torch.dtype,
 ) -> None:
-    """The weights of head, backbone and auxiliary network, which are rounded to `stored` first."""
+    """The weights of head, backbone and auxiliary network, which are rounded to `stored` first.
+
+    Where `manifest` says that the networks share a backbone, of `auxiliary` only the head.
+    """
     for network in (main, auxiliary):
         _round_to(network, stored)
     save_weights(main.head, folder / "head.safetensors", dtype=stored)
     save_weights(main.backbone, folder / "backbone.safetensors", dtype=stored)
-    save_weights(auxiliary, folder / "auxiliary.safetensors", dtype=stored)
+    own = auxiliary.head if manifest.shared_backbone else auxiliary
+    save_weights(own, folder / "auxiliary.safetensors", dtype=stored)
 
 
 @torch.no_grad()

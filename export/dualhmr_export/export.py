@@ -13,6 +13,7 @@ from dualhmr.body.model import Body, matching_body
 from dualhmr.bundle import ADAPTATION_GRAPH, FROZEN_GRAPHS, Manifest, open_bundle
 from dualhmr.crop import crop_convention
 from dualhmr.engines.frozen_network import DEFAULT_MAX_BATCH
+from dualhmr.engines.opening import check_one_file
 from dualhmr.engines.tensorrt.library import Library, load_library
 from dualhmr.files import sha256
 from dualhmr_export.checkpoints import Imported
@@ -65,6 +66,7 @@ def manifest_for(
         image_size=crop_convention(facts.crop).size,
         crop=facts.crop,
         focal_length=facts.focal_length,
+        shared_backbone=imported.auxiliary is imported.main,
         keypoint_set=facts.keypoint_set,
         camera=facts.camera,
         weights=facts.weights,
@@ -111,6 +113,7 @@ def export(
         if not reports[0].holds:
             raise OutOfBoundsError(f"the export is out of bounds, nothing was kept\n{reports[0]}")
         if engines is not None:
+            check_one_file({path.name for path in staging.iterdir()})
             _build_engines(staging, manifest.max_batch or DEFAULT_MAX_BATCH, engines, progress)
 
     graph_body = _adaptation_body(manifest, body, extra_joints, progress)

@@ -21,6 +21,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dualhmr.networks import Backbone, MeshRegressor
 
+_MOST_BYTES = (1 << 31) - (1 << 26)
+"""Of weights in one file: a protobuf message has less than 2 GB."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 OPSETS = {"fp32": 18, "fp16": 18, "bf16": 22}
 """Convolutions take bfloat16 from opset 22 on, which ONNX Runtime reads from 1.20 on."""
@@ -104,7 +106,9 @@ def export_onnx(
     *,
     opset: int,
 ) -> None:
-    """Writes `module`, called with the values of `example` in order, to one ONNX file.
+    """Writes `module`, called with the values of `example` in order, to an ONNX file.
+
+    Weights that one file cannot hold are written to another one beside it, `path` with `.data`.
 
     The keys of `example` name the inputs. The first dimension of inputs and outputs, the number of
     persons, stays dynamic. `example` holds two persons because the exporter specialises to 1.
@@ -122,7 +126,8 @@ def export_onnx(
             verbose=False,
         )
     assert program is not None
-    program.save(path, external_data=False)
+    size = sum(tensor.nbytes for tensor in module.state_dict().values())
+    program.save(path, external_data=size > _MOST_BYTES)
 
 
 @contextmanager

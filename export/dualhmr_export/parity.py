@@ -13,7 +13,7 @@ from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.model import Body, skin
 from dualhmr.bundle import ADAPTATION_GRAPH, Bundle, Manifest
 from dualhmr.camera import image_camera
-from dualhmr.engines import EngineOptions, FrozenNetwork, FrozenNetworks
+from dualhmr.engines import EngineOptions, FrozenNetworks
 from dualhmr.engines.torch_networks import as_tensor
 from dualhmr.example import example
 from dualhmr.files import markdown_table
@@ -123,7 +123,9 @@ def frozen_differences(
 
     A difference that is not finite does not hold.
     """
-    features, others = (_features(each.backbone, inputs) for each in (reference, exported))
+    features, others = (
+        as_tensor(each.backbone(inputs)["features"], "cpu") for each in (reference, exported)
+    )
     relative = _relative(features, others)
     of_features = Difference(
         "backbone.onnx",
@@ -133,7 +135,10 @@ def frozen_differences(
         bound=bounds.features,
         holds=relative <= bounds.features,
     )
-    mesh, other_mesh = (_mesh_mm(each.auxiliary, inputs, body) for each in (reference, exported))
+    mesh, other_mesh = (
+        _mesh_mm(each, inputs, own, body)
+        for each, own in ((reference, features), (exported, others))
+    )
     centre = mesh.mean(1, keepdim=True)
     distance = float((other_mesh - mesh).norm(dim=-1).max())
     of_meshes = Difference(
@@ -147,14 +152,9 @@ def frozen_differences(
     return of_features, of_meshes
 
 
-def _features(network: FrozenNetwork, inputs: Arrays) -> Tensor:
-    """(N, F)."""
-    return as_tensor(network(inputs)["features"], "cpu")
-
-
-def _mesh_mm(network: FrozenNetwork, inputs: Arrays, body: Body) -> Tensor:
+def _mesh_mm(networks: FrozenNetworks, inputs: Arrays, features: Tensor, body: Body) -> Tensor:
     """(N, V, 3)."""
-    outputs = network(inputs)
+    outputs = networks.pseudo_mesh(inputs, features)
     rotations, betas = (as_tensor(outputs[name], "cpu") for name in ("rotations", "betas"))
     return 1000 * skin(body, rotations, betas).vertices
 

@@ -16,6 +16,7 @@ from dualhmr.networks.regressor import (
     BACKBONE_OUTPUTS,
     FrozenAuxiliary,
     FrozenBackbone,
+    FrozenHead,
 )
 from dualhmr_export.adaptation_graph import write_adaptation_graph
 from dualhmr_export.bundle_folder import new_bundle, save_networks
@@ -36,6 +37,8 @@ def write_bundle(
 ) -> None:
     """Exports both networks into `folder`, a new one.
 
+    With `manifest.shared_backbone`, of `auxiliary` only the head is written.
+
     The backbones of the ONNX files compute in `manifest.precision`. PyTorch's weights are stored as
     `stored`. For another type than float32, the networks are rounded to it first, in place, so that
     all engines compute with the same numbers. `manifest` is complete except for the files' hashes.
@@ -49,7 +52,7 @@ def write_bundle(
     Nothing is left behind if anything raises. Raises FileExistsError.
     """
     with new_bundle(folder, manifest, extra_joints=extra_joints, finish=finish) as staging:
-        save_networks(staging, main, auxiliary, stored=stored)
+        save_networks(staging, main, auxiliary, manifest, stored=stored)
         _write_graphs(staging, main, auxiliary, manifest)
         if body is not None:
             write_adaptation_graph(
@@ -61,19 +64,22 @@ def _write_graphs(
     folder: Path, main: MeshRegressor, auxiliary: MeshRegressor, manifest: Manifest
 ) -> None:
     example = example_inputs(manifest)
+    example["features"] = torch.zeros(2, main.backbone.feature_count)
 
     def typed(network: MeshRegressor) -> MeshRegressor:
         return in_precision(network, manifest.precision, example)
 
     def write_onnx(
-        frozen: FrozenBackbone | FrozenAuxiliary, outputs: tuple[str, ...], file: str
+        frozen: FrozenBackbone | FrozenAuxiliary | FrozenHead, outputs: tuple[str, ...], file: str
     ) -> None:
         inputs = {name: example[name] for name in frozen.reads}
         export_onnx(frozen, inputs, outputs, folder / file, opset=OPSETS[manifest.precision])
 
     # One after the other, so that only one copy of a network is in memory.
     write_onnx(FrozenBackbone(typed(main)), BACKBONE_OUTPUTS, "backbone.onnx")
-    write_onnx(FrozenAuxiliary(typed(auxiliary)), AUXILIARY_OUTPUTS, "auxiliary.onnx")
+    shared = manifest.shared_backbone
+    frozen = FrozenHead(auxiliary.head) if shared else FrozenAuxiliary(typed(auxiliary))
+    write_onnx(frozen, AUXILIARY_OUTPUTS, "auxiliary.onnx")
 
 
 def example_inputs(manifest: Manifest) -> dict[str, Tensor]:

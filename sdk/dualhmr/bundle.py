@@ -6,6 +6,7 @@ auxiliary.onnx         the whole auxiliary network
 head.safetensors       the main network's head, which is adapted
 backbone.safetensors   optional: weights for running or adapting the backbone in PyTorch
 auxiliary.safetensors  optional: likewise
+*.onnx.data            the weights of a graph beside it, where one file cannot hold both
 adaptation.onnx        optional: the whole adaptation by one schedule, to run without PyTorch
 extra_joints.npy       optional: SPIN's J_regressor_extra.npy, of who exported with it
 
@@ -40,7 +41,15 @@ FROZEN_WEIGHTS = ("backbone.safetensors", "auxiliary.safetensors")
 HEAD_WEIGHTS = "head.safetensors"
 ADAPTATION_GRAPH, EXTRA_JOINTS = "adaptation.onnx", "extra_joints.npy"
 PRECISIONS = ("fp32", "fp16", "bf16")
-BUNDLE_FILES = (*FROZEN_GRAPHS, HEAD_WEIGHTS, *FROZEN_WEIGHTS, ADAPTATION_GRAPH, EXTRA_JOINTS)
+DATA_FILES = tuple(f"{graph}.data" for graph in FROZEN_GRAPHS)
+BUNDLE_FILES = (
+    *FROZEN_GRAPHS,
+    *DATA_FILES,
+    HEAD_WEIGHTS,
+    *FROZEN_WEIGHTS,
+    ADAPTATION_GRAPH,
+    EXTRA_JOINTS,
+)
 """All that a bundle may have. Every bundle has the head, and the graphs or PyTorch's weights."""
 _LARGEST_LAYER, _MOST_LAYERS, _MOST_WEIGHTS = 4096, 100, 1 << 27
 """The widest layer of the releases has 2048 numbers."""
@@ -144,6 +153,9 @@ class Manifest:
     """How the networks' crops are made: one of `dualhmr.crop.CROP_CONVENTIONS`."""
     focal_length: str = "diagonal"
     """The guess where nobody knows the image's: one of `dualhmr.camera.FOCAL_LENGTHS`."""
+    shared_backbone: bool = False
+    """Whether the auxiliary network has the main one's backbone: it is then the main network, or a
+    head of its own, and its files are of that head, which reads `features`."""
     precision: str = "fp32"
     """The type that the ONNX files' backbones compute in, one of `PRECISIONS`."""
     max_batch: int | None = None
@@ -170,6 +182,7 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = from_plain(Manifest, plain)
         _check_names(manifest)
         _check_numbers(manifest)
+        _check_shared_backbone(manifest)
     _check_file_names(path, set(manifest.files))
     return manifest
 
@@ -185,6 +198,14 @@ def _check_names(manifest: Manifest) -> None:
         if name not in known:
             raise ValueError(f"unknown {field} {brief(name)}; known are {', '.join(known)}")
     network_keypoints(manifest.keypoint_set)
+
+
+def _check_shared_backbone(manifest: Manifest) -> None:
+    main, auxiliary = (
+        (spec.backbone, spec.backbone_options) for spec in (manifest.main, manifest.auxiliary)
+    )
+    if manifest.shared_backbone and main != auxiliary:
+        raise ValueError(f"a backbone is shared by networks that have {main[0]} and {auxiliary[0]}")
 
 
 def _check_numbers(manifest: Manifest) -> None:
@@ -253,6 +274,9 @@ def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
         folder = Path(str(resources.files("dualhmr"))) / "assets" / "default_bundle"
     folder = Path(folder)
     manifest = read_manifest(folder)
+    for file in DATA_FILES:
+        if file not in manifest.files and (folder / file).exists():
+            raise ValueError(f"{folder / file} is not one of the bundle's files; remove it")
     for file, expected in manifest.files.items():
         if not (folder / file).is_file():
             raise FileNotFoundError(f"bundle {folder} lacks {file}; copy the whole folder again")

@@ -263,5 +263,5 @@ def run_frozen_networks(
     if pseudo_mesh is not None:
         rotations, betas = pseudo_mesh.rotations[None], pseudo_mesh.betas[None]
         return PersonEvidence(observed, inputs, features, rotations, betas)
-    predicted = networks.auxiliary(inputs)
+    predicted = networks.pseudo_mesh(inputs, features)
     return PersonEvidence(observed, inputs, features, predicted["rotations"], predicted["betas"])

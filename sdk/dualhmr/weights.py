@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -13,29 +14,43 @@ from torch import Tensor, nn
 from dualhmr.untrusted import one_value_error
 
 
+@torch.no_grad()
 def load_weights(module: nn.Module, path: Path) -> None:
     """Copies the file's tensors into `module`, converting to its dtypes.
 
     Raises FileNotFoundError, or ValueError if the file is damaged or does not fit the module.
     """
-    state, own = load_tensors(path), module.state_dict()
-    for name, tensor in state.items():
-        if not tensor.isfinite().all():
-            raise ValueError(f"{path}: {name[:80]} holds numbers that are not finite")
-        if name in own and tensor.is_floating_point() != own[name].is_floating_point():
-            raise ValueError(
-                f"{path}: the weights do not fit the network: {name} is {tensor.dtype}"
-            )
-    with one_value_error(path, "the weights do not fit the network"):
-        module.load_state_dict(state)
+    own = module.state_dict()
+    with _opened(path) as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+        with one_value_error(path, "the weights do not fit the network"):
+            # One number a tensor: PyTorch compares names and shapes.
+            zero = torch.zeros(())
+            module.load_state_dict({name: zero.expand(shape) for name, shape in shapes.items()})
+        # One after the other: networks of gigabytes are not in memory twice.
+        for name in shapes:
+            with one_value_error(path, "damaged or truncated weights"):
+                tensor = file.get_tensor(name)
+            if not tensor.isfinite().all():
+                raise ValueError(f"{path}: {name[:80]} holds numbers that are not finite")
+            if tensor.is_floating_point() != own[name].is_floating_point():
+                raise ValueError(
+                    f"{path}: the weights do not fit the network: {name} is {tensor.dtype}"
+                )
+            own[name].copy_(tensor)
+
+
+def _opened(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}")
+    with one_value_error(path, "damaged or truncated weights"):
+        return safetensors.safe_open(path, framework="pt")
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """The file's tensors by name. Raises FileNotFoundError, or ValueError if it is damaged."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}")
-    with one_value_error(path, "damaged or truncated weights"):
-        return safetensors.torch.load_file(path)
+    with _opened(path) as file, one_value_error(path, "damaged or truncated weights"):
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def save_weights(module: nn.Module, path: Path, *, dtype: torch.dtype | None = None) -> None:

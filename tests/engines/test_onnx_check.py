@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -44,14 +45,20 @@ def changed(path: Path, change: Change) -> Path:
     return path
 
 
-def external(location: str, *, inside: str = "initializer") -> Change:
+def external(
+    location: str,
+    *,
+    inside: str = "initializer",
+    data_type: int = TensorProto.FLOAT,
+    **more: str,
+) -> Change:
     """A weight that lies in another file: in a graph's list, a node, or a node of a graph in it."""
 
     def change(model: onnx.ModelProto) -> None:
-        tensor = TensorProto(name="far", data_type=TensorProto.FLOAT, dims=[1])
+        tensor = TensorProto(name="far", data_type=data_type, dims=[1])
         tensor.data_location = TensorProto.EXTERNAL
-        tensor.external_data.add(key="location", value=location)
-        tensor.external_data.add(key="length", value="4")
+        for key, value in ({"location": location, "length": "4"} | more).items():
+            tensor.external_data.add(key=key, value=value)
         constant = make("Constant", [], ["far"], value=tensor)
         if inside == "initializer":
             model.graph.initializer.append(tensor)
@@ -88,6 +95,37 @@ def test_weights_in_other_files(graph: Path, location: str) -> None:
             OnnxRuntimeNetwork(path)
 
 
+def test_weights_in_the_graph_s_own_data_file(graph: Path) -> None:
+    (graph.parent / "small.onnx.data").write_bytes(np.float32([1, 2]).tobytes())
+    content = graph.read_bytes()
+    for offset in ("0", "4"):
+        graph.write_bytes(content)
+        check_onnx(changed(graph, external("small.onnx.data", offset=offset)))
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"offset": "5"}, "has 4 bytes, but lies at 5 to 9 of small.onnx.data, which has 8"),
+        ({"offset": "-4"}, "lies outside of the file, at"),
+        ({"length": "8"}, "has 4 bytes, but lies at 0 to 8"),
+        ({"length": ""}, "lies outside of the file, at"),
+        ({"offset": "1" * 30}, "lies outside of the file, at"),
+        ({"basepath": "/etc"}, "lies outside of the file, at"),
+        ({"location": "./small.onnx.data"}, "and not in small.onnx.data"),
+        ({"data_type": TensorProto.INT32}, "the integers of 'far' lie outside"),
+        ({"inside": "node"}, "the data of 'far' lies outside of the file"),
+    ],
+)
+def test_places_that_are_not_in_the_data_file(
+    graph: Path, more: dict[str, Any], expected: str
+) -> None:
+    (graph.parent / "small.onnx.data").write_bytes(np.float32([1, 2]).tobytes())
+    path = changed(graph, external(**{"location": "small.onnx.data"} | more))
+    with pytest.raises(ValueError, match=expected):
+        check_onnx(path)
+
+
 def field(number: int, content: bytes) -> bytes:
     """A protobuf field of fewer than 128 bytes."""
     return bytes([number << 3 | 2, len(content)]) + content
@@ -120,6 +158,14 @@ def test_a_bundle_whose_weights_are_not_listed(folder: Path) -> None:
     assert (folder / "w.bin").is_file()
     with pytest.raises(ValueError, match=r"auxiliary\.onnx .* lies outside of the file"):
         Recoverer(folder)
+
+
+def test_a_bundle_with_a_data_file_that_is_not_listed(folder: Path) -> None:
+    data = folder / "auxiliary.onnx.data"
+    data.write_bytes(b"1234")
+    with pytest.raises(ValueError, match=r"auxiliary\.onnx\.data is not one of the bundle's files"):
+        Recoverer(folder)
+    data.unlink()
 
 
 def tensor(shape: list[int], data_type: int = TensorProto.FLOAT, raw: bytes = b"") -> TensorProto:

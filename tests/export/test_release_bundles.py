@@ -12,11 +12,18 @@ import onnx
 import pytest
 from helpers.fake_bodies import fake_smpl_arrays, write_smpl_npz
 from helpers.narrow_networks import narrow_networks
-from helpers.release_checkpoints import write_cliff, write_mean_params, write_meta_hmr, write_spin
+from helpers.release_checkpoints import (
+    write_cliff,
+    write_hmr2,
+    write_mean_params,
+    write_meta_hmr,
+    write_spin,
+)
 
 from dualhmr import Recoverer, open_bundle
 from dualhmr.cli import main
 from dualhmr.example import example
+from dualhmr_export import onnx_files
 from dualhmr_export.checkpoints import import_checkpoint
 from dualhmr_export.export import EngineTarget, export, manifest_for
 
@@ -115,3 +122,28 @@ def test_engines_in_half_precision(backbone: str, tmp_path: Path) -> None:
     for name, size in sizes.items():
         assert size < 1.5 * (out / f"{name}.onnx").stat().st_size
     assert json.loads((out / "manifest.json").read_text())["max_batch"] == 4
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_hmr2(
+    precision: str,
+    tmp_path: Path,
+    smpl: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With weights in a file of their own at fp32, as those of full size have."""
+    checkpoint, out = tmp_path / "epoch=35.ckpt", tmp_path / "bundle"
+    write_hmr2(checkpoint, blocks=1)
+    if precision == "fp32":
+        monkeypatch.setattr(onnx_files, "_MOST_BYTES", 1 << 20)
+    export_and_verify([str(checkpoint), "--precision", precision], out, capsys)
+    checkpoint.unlink()
+    manifest = open_bundle(out).manifest
+    assert ("backbone.onnx.data" in manifest.files) == (precision == "fp32")
+    assert (manifest.crop, manifest.focal_length, manifest.schedule.name) == ("hmr2", "hmr2", "eft")
+    assert manifest.shared_backbone
+    # The pseudo mesh is a readout of features that are there already.
+    weights = (out / "backbone.safetensors").stat().st_size
+    assert (out / "auxiliary.onnx").stat().st_size < 0.1 * weights
+    recovers(out, smpl)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dualhmr.body.model import Body
 from dualhmr.bundle import MANIFEST, NetworkSpec, ScheduleDefaults, open_bundle
-from dualhmr.engines.torch_networks import torch_auxiliary_network, torch_main_network
+from dualhmr.engines.torch_networks import torch_networks
 from dualhmr.files import write_json
 from dualhmr.keypoints import BODY_23, SPIN_49
 from dualhmr.networks import MeshRegressor
@@ -239,12 +239,13 @@ def open_networks(folder: str | os.PathLike[str] | None) -> Networks:
 def _from_bundle(folder: Path | None) -> Networks:
     bundle = open_bundle(folder)
     manifest = bundle.manifest
+    main, auxiliary = torch_networks(bundle)
     return Networks(
         name=manifest.name,
         source=f"bundle {bundle.folder}",
-        main=torch_main_network(bundle),
+        main=main,
         main_spec=manifest.main,
-        auxiliary=torch_auxiliary_network(bundle),
+        auxiliary=auxiliary,
         auxiliary_spec=manifest.auxiliary,
         facts=NetworkFacts(
             body=manifest.body,

@@ -13,7 +13,7 @@ from dualhmr.body.files import FREE_BODY, read_body
 from dualhmr.bundle import Bundle, Manifest, NetworkSpec, ScheduleDefaults
 from dualhmr.camera import default_focal_length, image_center
 from dualhmr.engines import open_networks
-from dualhmr.engines.torch_networks import torch_auxiliary_network, torch_main_network
+from dualhmr.engines.torch_networks import torch_networks
 from dualhmr.example import example
 from dualhmr.keypoints import SPIN_49
 from dualhmr.objective.weights import LossWeights
@@ -45,7 +45,7 @@ def networks(name: str, folder: Path, *, adaptation: bool = True) -> Bundle:
         bundle = open_bundle()
         schedule = replace(bundle.manifest.schedule, name="paper", tolerance=0.0)
         manifest = replace(bundle.manifest, schedule=schedule)
-        main, auxiliary = torch_main_network(bundle), torch_auxiliary_network(bundle)
+        main, auxiliary = torch_networks(bundle)
         write_bundle(folder / name, main, auxiliary, manifest, body=body)
         return open_bundle(folder / name)
     specs = [

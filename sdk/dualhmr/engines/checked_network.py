@@ -98,10 +98,11 @@ def checked_pair(
     inputs, pseudo_mesh = network_inputs_of(bundle), pseudo_mesh_outputs()
     features = (TensorSpec("features", _F32, (feature_count(bundle),)),)
     folder = bundle.folder
+    readable = (*inputs, *features) if bundle.manifest.shared_backbone else inputs
     return (
         CheckedNetwork(backbone, folder / f"backbone{suffix}", inputs=inputs, outputs=features),
         CheckedNetwork(
-            auxiliary, folder / f"auxiliary{suffix}", inputs=inputs, outputs=pseudo_mesh
+            auxiliary, folder / f"auxiliary{suffix}", inputs=readable, outputs=pseudo_mesh
         ),
     )
 

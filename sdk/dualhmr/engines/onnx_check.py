@@ -1,10 +1,11 @@
 """What an ONNX file may hold, checked before an engine sees it.
 
-Bundles hold graphs of ONNX's own operators with all weights inside. ONNX can do more: keep weights
-in other files, by any path or by an address in memory; run operators that open files; claim tensors
-of any size. Engines follow, and ONNX Runtime has no option that refuses it, not for a graph in
-memory either. So the file is walked through here, without the package `onnx`, which users do not
-have: a protobuf message is a list of (number, value), and only what is checked is looked at.
+Bundles hold graphs of ONNX's own operators with all weights inside, or, where these are too large
+for that, in the file `X.onnx.data` beside `X.onnx`. ONNX can do more: keep weights in other files,
+by any path or by an address in memory; run operators that open files; claim tensors of any size.
+Engines follow, and ONNX Runtime has no option that refuses it, not for a graph in memory either. So
+the file is walked through here, without the package `onnx`, which users do not have: a protobuf
+message is a list of (number, value), and only what is checked is looked at.
 
 What protobuf would merge or skip in ways that a reader could miss is refused, so that an engine
 reads in the file what was checked.
@@ -54,7 +55,7 @@ _Constants = ChainMap[str, list[int]]
 
 
 def check_onnx(path: Path) -> None:
-    """Raises ValueError unless the file is one graph of ONNX's own operators, weights inside.
+    """Raises ValueError unless the file is one graph of ONNX's own operators with its weights.
 
     The sizes of inputs, outputs and weights, and the constants that size other tensors, are bounded
     too. Whether the graph can run is the engine's to say. Raises FileNotFoundError.
@@ -66,7 +67,7 @@ def check_onnx(path: Path) -> None:
             if not path.stat().st_size:
                 raise ValueError("it is empty")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                _Walk(content).model()
+                _Walk(content, path.with_name(f"{path.name}.data")).model()
     except ValueError as error:
         raise ValueError(
             f"{path} is damaged or not a graph that a bundle may hold: {error}; export it again"
@@ -74,8 +75,10 @@ def check_onnx(path: Path) -> None:
 
 
 class _Walk:
-    def __init__(self, content: mmap.mmap) -> None:
-        self._content = content
+    def __init__(self, content: mmap.mmap, data: Path) -> None:
+        """`data`: the only other file that may have weights."""
+        self._content, self._data = content, data
+        self._data_size = data.stat().st_size if data.is_file() else 0
 
     def model(self) -> None:
         size = len(self._content)
@@ -99,7 +102,7 @@ class _Walk:
             if field.number == 1:
                 nodes.append(self._message(field))
             elif field.number == 5:
-                name, numbers = self._tensor(*self._message(field))
+                name, numbers = self._tensor(*self._message(field), may_lie_outside=True)
                 constants[name] = numbers
             elif field.number in (11, 12):
                 self._value(*self._message(field))
@@ -163,10 +166,14 @@ class _Walk:
             raise ValueError("an attribute holds two values")
         return numbers[: _MOST_SHAPE_NUMBERS + 1], graphs
 
-    def _tensor(self, start: int, end: int) -> tuple[str, list[int]]:
-        """Its name, and its numbers if they are few integers."""
+    def _tensor(
+        self, start: int, end: int, *, may_lie_outside: bool = False
+    ) -> tuple[str, list[int]]:
+        """Its name, and its numbers if they are few integers that lie inside."""
         shape: list[int] = []
         name, kind, raw, typed = "", 0, None, 0
+        place: dict[str, str] = {}
+        outside = False
         numbers: list[int] = []
         for field in self._fields(start, end):
             if field.number == 1:
@@ -182,11 +189,22 @@ class _Walk:
                 if field.number in (5, 7) and typed <= 10 * _MOST_SHAPE_NUMBERS:
                     packed = field.kind == _BYTES
                     numbers += self._varints(field) if packed else [_signed(field.value)]
+            elif field.number == 13 and may_lie_outside:
+                self._entry(*self._message(field), place)
+            elif field.number == 14 and may_lie_outside and field.value == 1:
+                outside = True
             elif field.number == 13 or (field.number == 14 and field.value != 0):
                 raise ValueError(f"the data of {brief(name)} lies outside of the file")
         if kind not in _BYTES_EACH or any(length < 0 for length in shape) or len(shape) > 32:
             raise ValueError(f"{brief(name)} is a tensor of type {kind} and shape {brief(shape)}")
         count = math.prod(shape)
+        if outside or place:
+            if not outside or raw is not None or typed:
+                raise ValueError(f"{brief(name)} has data inside and outside of the file")
+            if kind in (_INT32, _INT64):  # they may be the size of another tensor
+                raise ValueError(f"the integers of {brief(name)} lie outside of the file")
+            self._check_place(name, place, count * _BYTES_EACH[kind])
+            return name, numbers
         held = 0 if raw is None else raw[1] - raw[0]
         # Each number of typed data takes at least one byte.
         if held != count * _BYTES_EACH[kind] if raw is not None else typed < count:
@@ -201,6 +219,32 @@ class _Walk:
                 for at in range(0, len(data), width)
             ]
         return name, numbers
+
+    def _entry(self, start: int, end: int, place: dict[str, str]) -> None:
+        """Adds a key and its value, both texts; each key at most once."""
+        texts = {field.number: self._text(field) for field in self._fields(start, end)}
+        if texts.keys() != {1, 2} or texts[1] in place:
+            raise ValueError("a tensor's place outside of the file is said twice, or in no text")
+        place[texts[1]] = texts[2]
+
+    def _check_place(self, name: str, place: dict[str, str], size: int) -> None:
+        numbers = [place.get("offset", "0"), place.get("length", "")]
+        if (
+            place.keys() - {"location", "offset", "length"}
+            or place.get("location") != self._data.name
+            or not all(number.isascii() and number.isdigit() for number in numbers)
+            or any(len(number) > 15 for number in numbers)
+        ):
+            raise ValueError(
+                f"the data of {brief(name)} lies outside of the file, at {brief(place)}, and not "
+                f"in {self._data.name}"
+            )
+        offset, length = map(int, numbers)
+        if length != size or offset + length > self._data_size:
+            raise ValueError(
+                f"{brief(name)} has {size} bytes, but lies at {offset} to {offset + length} of "
+                f"{self._data.name}, which has {self._data_size}"
+            )
 
     def _value(self, start: int, end: int) -> None:
         """An input or output: the type of a tensor with a bounded shape."""

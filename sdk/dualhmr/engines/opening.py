@@ -1,13 +1,16 @@
 """Opens a bundle's frozen networks in the engine that is asked for, or in the fastest."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from dualhmr.arrays import check_torch
-from dualhmr.bundle import FROZEN_GRAPHS, Bundle
+import numpy.typing as npt
+
+from dualhmr.arrays import check_torch, to_numpy
+from dualhmr.bundle import DATA_FILES, FROZEN_GRAPHS, Bundle
 from dualhmr.engines.checked_network import checked_pair
-from dualhmr.engines.frozen_network import EngineOptions, FrozenNetwork
+from dualhmr.engines.frozen_network import Arrays, DLPackArray, EngineOptions, FrozenNetwork
 from dualhmr.engines.onnx_check import check_onnx
 from dualhmr.engines.onnxruntime_network import OnnxRuntimeNetwork
 
@@ -29,6 +32,12 @@ class FrozenNetworks:
         """The engine and the device in use, for people to read."""
         return self.backbone.runs_on
 
+    def pseudo_mesh(self, inputs: Mapping[str, npt.NDArray[Any]], features: DLPackArray) -> Arrays:
+        """What the auxiliary network gives for inputs by name; it may read the main's features."""
+        if "features" in self.auxiliary.reads:
+            inputs = {**inputs, "features": to_numpy(features)}
+        return self.auxiliary(inputs)
+
 
 def _open_onnxruntime(bundle: Bundle, device: str, options: EngineOptions) -> _Pair:
     backbone, auxiliary = (
@@ -43,6 +52,7 @@ def _open_onnxruntime(bundle: Bundle, device: str, options: EngineOptions) -> _P
 def _open_tensorrt(bundle: Bundle, device: str, options: EngineOptions) -> _Pair:
     from dualhmr.engines.tensorrt.run import TensorRTNetwork
 
+    check_one_file(bundle.manifest.files)
     for file in FROZEN_GRAPHS:
         check_onnx(bundle.path(file))
     options = replace(options, max_batch=options.max_batch or bundle.manifest.max_batch)
@@ -50,6 +60,15 @@ def _open_tensorrt(bundle: Bundle, device: str, options: EngineOptions) -> _Pair
         TensorRTNetwork(bundle.path(file), device=device, options=options) for file in FROZEN_GRAPHS
     )
     return backbone, auxiliary
+
+
+def check_one_file(files: Container[str]) -> None:
+    """Raises RuntimeError for a bundle whose graphs TensorRT's parser does not take."""
+    if any(file in files for file in DATA_FILES):
+        raise RuntimeError(
+            "TensorRT takes graphs of at most 2 GB, weights included; export the bundle again with "
+            '--precision fp16, or use backend="onnxruntime" or "torch"'
+        )
 
 
 def _open_torch(bundle: Bundle, device: str, _options: EngineOptions) -> _Pair:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from dualhmr.networks.regressor import (
     BACKBONE_OUTPUTS,
     FrozenAuxiliary,
     FrozenBackbone,
+    FrozenHead,
 )
 from dualhmr.torch_threads import one_thread, usable_threads
 from dualhmr.untrusted import brief
@@ -60,41 +61,49 @@ class TorchNetwork:
 
 def torch_head(bundle: Bundle) -> RegressorHead:
     """The main network's head."""
-    # Without memory: of the whole network, only the head is needed.
-    head = _build(bundle.manifest.main, device="meta").head
-    path = bundle.path("head.safetensors")
-    _check_size(head, path)
-    head = head.to_empty(device="cpu")
-    load_weights(head, path)
-    return head.eval()
+    return _loaded(_without_memory(bundle.manifest.main).head, bundle.path("head.safetensors"))
 
 
 def torch_main_network(bundle: Bundle) -> MeshRegressor:
     """The whole main network."""
-    path = bundle.path("backbone.safetensors")
-    _check_size(_build(bundle.manifest.main, device="meta").backbone, path)
-    network = _build(bundle.manifest.main)
-    load_weights(network.backbone, path)
-    network.head = torch_head(bundle)
-    return network.eval()
+    backbone = _without_memory(bundle.manifest.main).backbone
+    backbone = _loaded(backbone, bundle.path("backbone.safetensors"))
+    return MeshRegressor(backbone, torch_head(bundle)).eval()
 
 
-def torch_auxiliary_network(bundle: Bundle) -> MeshRegressor:
-    """The auxiliary network."""
-    path = bundle.path("auxiliary.safetensors")
-    _check_size(_build(bundle.manifest.auxiliary, device="meta"), path)
-    network = _build(bundle.manifest.auxiliary)
-    load_weights(network, path)
-    return network.eval()
+def torch_networks(bundle: Bundle) -> tuple[MeshRegressor, MeshRegressor]:
+    """The main network and the auxiliary one, which may have the same backbone."""
+    main, path = torch_main_network(bundle), bundle.path("auxiliary.safetensors")
+    without_memory = _without_memory(bundle.manifest.auxiliary)
+    if bundle.manifest.shared_backbone:
+        backbone, head = main.backbone, _loaded(without_memory.head, path)
+    else:
+        # A module of both, whose names are those of the file. Image normalisation has tensors that
+        # no file has, so the network itself is built anew around them.
+        both = nn.ModuleDict({"backbone": without_memory.backbone, "head": without_memory.head})
+        _loaded(both, path)
+        backbone, head = without_memory.backbone, without_memory.head
+    return main, MeshRegressor(backbone, head).eval()
 
 
-def _build(spec: NetworkSpec, *, device: str = "cpu") -> MeshRegressor:
-    """An untrained network; ValueError for options that its backbone does not have."""
+def _without_memory(spec: NetworkSpec) -> MeshRegressor:
+    """On the meta device; ValueError for options that the backbone does not have."""
     try:
-        with torch.device(device):
+        with torch.device("meta"):
             return spec.build()
     except TypeError as error:
         raise ValueError(f"a {spec.backbone} cannot be built: {brief(error)}") from error
+
+
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
+def _loaded(module: _Module, path: Path) -> _Module:
+    """A module without memory, with memory and the weights of a file."""
+    _check_size(module, path)
+    module.to_empty(device="cpu")
+    load_weights(module, path)
+    return module.eval()
 
 
 def _check_size(module: nn.Module, path: Path) -> None:
@@ -110,8 +119,10 @@ def _check_size(module: nn.Module, path: Path) -> None:
 @one_thread()  # in a forked process there may be no others
 def frozen_torch_networks(bundle: Bundle, *, device: str) -> tuple[TorchNetwork, TorchNetwork]:
     """The main network's backbone, and the auxiliary network."""
-    backbone = FrozenBackbone(torch_main_network(bundle))
-    auxiliary = FrozenAuxiliary(torch_auxiliary_network(bundle))
+    main, own = torch_networks(bundle)
+    backbone = FrozenBackbone(main)
+    shared = bundle.manifest.shared_backbone
+    auxiliary = FrozenHead(own.head) if shared else FrozenAuxiliary(own)
     return (
         TorchNetwork(backbone, backbone.reads, BACKBONE_OUTPUTS, device=device),
         TorchNetwork(auxiliary, auxiliary.reads, AUXILIARY_OUTPUTS, device=device),

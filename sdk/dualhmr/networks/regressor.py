@@ -239,6 +239,21 @@ class FrozenBackbone(nn.Module):
         return self.network.encode(dict(zip(self.reads, inputs, strict=True)))
 
 
+class FrozenHead(nn.Module):
+    """An auxiliary network on the main one's backbone: features to the pseudo mesh's parameters."""
+
+    def __init__(self, head: RegressorHead) -> None:
+        """Shares the head's weights; puts it into evaluation mode."""
+        super().__init__()
+        self.head = head.eval()
+        self.reads = ("features", "box_info") if head.reads_box_info else ("features",)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `FrozenAuxiliary`, of the tensors named in `reads`."""
+        output = self.head(*inputs)
+        return output.rotations, output.betas, output.camera
+
+
 class FrozenAuxiliary(nn.Module):
     """The whole auxiliary network: its inputs to the pseudo mesh's parameters."""
 
