@@ -65,8 +65,8 @@ class PersonWarning(NamedTuple):
     person: int
     """Index among the persons given."""
     kind: str
-    """For programs: `dropped_keypoints`, `outside_image`, `behind_camera`, `too_near`,
-    `body_size`, `poor_fit`, `worse_than_start`, or `orientation` (of the whole photograph)."""
+    """For programs: `dropped_keypoints`, `outside_image`, `outside_box`, `behind_camera`,
+    `too_near`, `body_size`, `poor_fit`, `worse_than_start`, or `orientation` (of the whole photograph)."""
     message: str
     """For people."""
 

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from dualhmr.adaptation.schedule import ITERATES, SCHEDULE_NAMES
+from dualhmr.body.files import FREE_BODY
 from dualhmr.cli.photographs import (
     KeypointOptions,
     Photograph,
     example_photograph,
     find_photographs,
 )
+from dualhmr.cli.pseudo_meshes import OTHER_BETAS, read_pseudo_meshes
 from dualhmr.cli.report import as_json, lines, report
 from dualhmr.engines import AUTO, BACKENDS, PROVIDERS, EngineOptions
 from dualhmr.images import scan_folder
@@ -46,6 +48,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--body", type=Path, help="body file, for bundles trained on SMPL")
     parser.add_argument(
         "--extra-joints", type=Path, help="SPIN's J_regressor_extra.npy (default: the bundle's)"
+    )
+    parser.add_argument(
+        "--pseudo-mesh",
+        type=Path,
+        metavar="FILE",
+        help="another network's bodies, the target in place of the auxiliary network's: results of "
+        "4D-Humans, PHALP, ROMP or our own; or a folder of them",
+    )
+    parser.add_argument(
+        "--auxiliary", type=Path, metavar="ONNX", help="predicts the pseudo mesh, likewise"
     )
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder (%(default)s)")
     parser.add_argument(
@@ -157,6 +169,7 @@ def _run(options: argparse.Namespace, printed: dict[str, Any]) -> int:
         backend=options.backend,
         adaptation=options.adaptation,
         options=EngineOptions(provider=options.provider, threads=options.threads),
+        auxiliary=options.auxiliary,
     )
     if not (options.image and options.image.is_dir()):
         printed |= _recover(recoverer, photographs[0], options)
@@ -241,18 +254,23 @@ def _recover(
     recoverer: Recoverer, photograph: Photograph, options: argparse.Namespace
 ) -> dict[str, Any]:
     inputs = photograph.read()
+    meshes, notes = None, inputs.notes
+    if options.pseudo_mesh is not None:
+        meshes = read_pseudo_meshes(options.pseudo_mesh, photograph.path or Path(photograph.name))
+        notes += (OTHER_BETAS,) if recoverer.body.name == FREE_BODY else ()
     recovery = recoverer.recover(
         inputs.pixels,
         inputs.keypoints,
+        pseudo_mesh=meshes,
         schedule=options.schedule,
         max_steps=options.max_steps,
         iterate=options.iterate,
         focal_length=options.focal_length,
     )
     written = write_outputs(recovery, inputs.pixels, photograph.out, _chosen_outputs(options))
-    for line in lines(recovery, inputs.notes, written):
+    for line in lines(recovery, notes, written):
         print(f"  {line}", file=sys.stderr)
-    return report(recovery, inputs.notes, written)
+    return report(recovery, notes, written)
 
 
 def _print_engines(recoverer: Recoverer) -> None:
