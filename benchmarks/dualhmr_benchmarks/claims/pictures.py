@@ -31,7 +31,7 @@ from dualhmr_benchmarks.claims.experiments.trainings import (
 )
 from dualhmr_training.batches import Batch
 from dualhmr_training.contact_sheet import Picture, contact_sheet, dot_keypoints
-from dualhmr_training.evaluation.errors import best_so_far
+from dualhmr_training.evaluation.errors import returned_iterates
 from dualhmr_training.evaluation.groups import EvaluationBatch
 from dualhmr_training.training_folder import open_networks
 
@@ -64,7 +64,10 @@ def _strips(setting: Setting, experiment: Experiment) -> Picture:
     rate = chosen_rate(setting, experiment)
     schedule = schedule_of(experiment, trained_with(folder), rate)
     (results,) = fitter.adapt(people, [schedule])
-    outputs = [_best_after(steps, results) for steps in (*_STRIP_STEPS, schedule.max_steps)]
+    outputs = [
+        _returned_after(steps, results, schedule.iterate)
+        for steps in (*_STRIP_STEPS, schedule.max_steps)
+    ]
     batch = Batch({"image": people.image}, people.evidence, people.evidence)
     sheet = contact_sheet(outputs, fitter.objective, batch)
     # The sheet has a row for each of `outputs` and people side by side; here each is a column.
@@ -74,9 +77,12 @@ def _strips(setting: Setting, experiment: Experiment) -> Picture:
     return _captioned_columns({caption: list(crops) for caption, crops in columns})
 
 
-def _best_after(steps: int, results: Sequence[AdaptationResult]) -> HeadOutput:
-    """The best iterate so far of every person."""
-    outputs = [each.outputs[best_so_far(each.loss_history, steps)[steps]] for each in results]
+def _returned_after(steps: int, results: Sequence[AdaptationResult], iterate: str) -> HeadOutput:
+    """The iterate of every person that is returned then."""
+    outputs = [
+        each.outputs[returned_iterates(each.loss_history, steps, iterate=iterate)[steps]]
+        for each in results
+    ]
     parts = [output for output in outputs if isinstance(output, HeadOutput)]
     return HeadOutput(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 

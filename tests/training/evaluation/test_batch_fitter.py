@@ -56,7 +56,12 @@ def test_errors_are_those_of_what_recover_gives(
     schedule = networks.facts.schedule.schedule(name, weights=networks.facts.weights)
     (results,) = fitter.adapt(batch, [schedule])
     people = people_errors(
-        results, batch, fitter.objective, joints, after=range(schedule.max_steps + 1)
+        results,
+        batch,
+        fitter.objective,
+        joints,
+        after=range(schedule.max_steps + 1),
+        iterate=schedule.iterate,
     )
     for person, errors in enumerate(people):
         recovery = recovered(recoverer, batch, person, schedule)

@@ -97,8 +97,11 @@ def test_descent_rate_and_weights_are_those_given(pose_file: Path, tmp_path: Pat
     pairs = ["--weight", "keypoints_2d=10", "--weight", "rotations=0.5"]
     told, weighted = report(*pairs)
     assert told["weights"] == "keypoints_2d=10 rotations=0.5"
+    # The release's later steps have weight 1, whatever the objective's.
+    assert weighted[0] == pytest.approx(usual[0], rel=1e-5)
     weight = open_bundle().manifest.weights.keypoints_2d
-    assert weighted[0] == pytest.approx(10 / weight * usual[0], rel=1e-5)
+    (_, eft), (_, heavier) = report("--schedule", "eft"), report("--schedule", "eft", *pairs)
+    assert heavier[0] == pytest.approx(10 / weight * eft[0], rel=1e-5)
 
 
 def test_what_train_wrote_on_a_body_of_ones_own(tmp_path: Path) -> None:

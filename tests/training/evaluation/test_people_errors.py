@@ -14,7 +14,7 @@ from dualhmr.networks import HeadOutput
 from dualhmr.rotations import rot6d_to_rotmat
 from dualhmr_training.batches import some_of
 from dualhmr_training.evaluation.batch_fitter import BatchFitter
-from dualhmr_training.evaluation.errors import PersonErrors, best_so_far, people_errors
+from dualhmr_training.evaluation.errors import PersonErrors, people_errors, returned_iterates
 from dualhmr_training.evaluation.groups import ComparedJoints, EvaluationBatch, GroundTruth
 from dualhmr_training.training_folder import Networks
 
@@ -107,7 +107,11 @@ def errors_of(
 def test_best_so_far_by_hand(
     losses: tuple[float, ...], max_steps: int, expected: list[int]
 ) -> None:
-    assert best_so_far(losses, max_steps) == expected
+    assert returned_iterates(losses, max_steps) == expected
+
+
+def test_the_last_iterate_by_hand() -> None:
+    assert returned_iterates((3.0, 2.0, 5.0), 4, iterate="last") == [0, 1, 2, 2, 2]
 
 
 def test_errors_after_some_steps_are_those_of_all_steps(

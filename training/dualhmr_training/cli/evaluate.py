@@ -3,8 +3,8 @@
 Evaluates a bundle, or the networks in a folder that `dualhmr train` wrote. `--data synthetic` poses
 their body as a file of captured poses says and shows its 17 COCO keypoints with noise, and pictures
 of it to networks that read the image. The other data are the test sets of that name, which you have
-to bring. Errors after a step are those of the best iterate so far: of what is returned when
-adaptation ends there.
+to bring. Errors after a step are those of what is returned when adaptation ends there: the best
+iterate so far, or the last one of the schedule `release`.
 """
 
 import argparse

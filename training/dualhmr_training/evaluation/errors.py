@@ -1,7 +1,8 @@
 """People's errors after every step of adaptation.
 
-The error after step t is that of the best iterate among the first t: of what `recover` returns
-with `max_steps=t`. A person whose adaptation stops early keeps the last best iterate.
+The error after step t is that of what `recover` returns with `max_steps=t`: of the best iterate
+among the first t, or of the last one where the schedule says so. A person whose adaptation stops
+early keeps what was returned then.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.adaptation.adapt import AdaptationResult
-from dualhmr.adaptation.schedule import Schedule
+from dualhmr.adaptation.schedule import BEST, LAST, Schedule
 from dualhmr.body.model import Pose, pose_skeleton, skin_vertices
 from dualhmr.camera import half_crop, project_to_crop
 from dualhmr.networks import HeadOutput
@@ -78,7 +79,14 @@ def measure_errors(
             raise ValueError(f"of the people from number {done} on, {error}") from error
         for schedule, results, so_far in zip(schedules, of_schedules, errors, strict=True):
             steps = range(schedule.max_steps + 1) if after is None else after
-            so_far += people_errors(results, batch, fitter.objective, group.joints, after=steps)
+            so_far += people_errors(
+                results,
+                batch,
+                fitter.objective,
+                group.joints,
+                after=steps,
+                iterate=schedule.iterate,
+            )
         count = len(batch.truth.joints)
         done += count
         if progress is not None:
@@ -88,11 +96,14 @@ def measure_errors(
     return errors
 
 
-def best_so_far(losses: Sequence[float], max_steps: int) -> list[int]:
+def returned_iterates(losses: Sequence[float], max_steps: int, *, iterate: str = BEST) -> list[int]:
     """The iterate that would be returned after 0, 1, ..., `max_steps` steps, by watched losses.
 
     `losses` are those at the start and after every step; fewer where adaptation stopped early.
+    `iterate` is that of the schedule.
     """
+    if iterate == LAST:
+        return [min(step, len(losses) - 1) for step in range(max_steps + 1)]
     best = [0]
     for step in range(1, max_steps + 1):
         lower = step < len(losses) and losses[step] < losses[best[-1]]
@@ -108,13 +119,17 @@ def people_errors(
     joints: ComparedJoints,
     *,
     after: Sequence[int],
+    iterate: str = BEST,
 ) -> list[PersonErrors]:
     """Compares the iterates of N people with the truth about them.
 
     Outputs of `results` are `HeadOutput`s of one person; errors are those `after` these numbers of
-    steps. `objective` has the recovered body and the keypoints of the evidence.
+    steps. `objective` has the recovered body and the keypoints of the evidence, and `iterate` is
+    that of the schedule.
     """
-    so_far = [best_so_far(result.loss_history, max(after)) for result in results]
+    so_far = [
+        returned_iterates(result.loss_history, max(after), iterate=iterate) for result in results
+    ]
     best = [[iterates[steps] for steps in after] for iterates in so_far]
     returned = [sorted(set(iterates)) for iterates in best]
     # Only iterates that are returned after some number of steps are posed, each once: R meshes of

@@ -40,7 +40,7 @@ def _title(report: EvaluationReport) -> str:
     people = "1 person" if first.people == 1 else f"{first.people} people"
     sources = {evaluation.keypoints for evaluation in report.evaluations}
     keypoints = f", {first.keypoints}" if len(sources) == 1 else ""
-    line = f"{report.bundle}: best iterate so far, mean over {people} ({report.data}{keypoints})"
+    line = f"{report.bundle}: returned iterate, mean over {people} ({report.data}{keypoints})"
     return line if first.people == 1 else f"{line}, ± standard error of the change"
 
 

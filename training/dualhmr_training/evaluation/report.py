@@ -76,7 +76,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What was evaluated on what. Errors after a step are those of the best iterate so far."""
+    """What was evaluated on what. Errors after a step are those of what is returned then."""
 
     bundle: str
     body: str
