@@ -66,7 +66,8 @@ class PersonWarning(NamedTuple):
     """Index among the persons given."""
     kind: str
     """For programs: `dropped_keypoints`, `outside_image`, `outside_box`, `behind_camera`,
-    `too_near`, `body_size`, `poor_fit`, `worse_than_start`, or `orientation` (of the whole photograph)."""
+    `too_near`, `body_size`, `poor_fit`, `worse_than_start`, or `orientation` (of the whole
+    photograph)."""
     message: str
     """For people."""
 
