@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ class Inputs(NamedTuple):
 
     pixels: npt.NDArray[np.uint8]
     keypoints: Keypoints
+    boxes: list[npt.NDArray[np.float64] | None] | None
+    """A rectangle of each person, where boxes are not made from the keypoints."""
     notes: tuple[str, ...]
     """What had to be decided to read them, for people."""
 
@@ -43,11 +45,17 @@ class KeypointOptions(NamedTuple):
     score_scale: float
     min_confidence: float
     min_person_score: float
+    boxes: str
+    """One of `BOXES`."""
+
+
+BOXES = ("keypoints", "file")
+"""What a person's box is made from: the keypoints, or the rectangle in the keypoint file."""
 
 
 def example_photograph(out: Path) -> Photograph:
     """The one of `--example`."""
-    return Photograph("example", None, lambda: Inputs(*example(), ()), out)
+    return Photograph("example", None, lambda: Inputs(*example(), None, ()), out)
 
 
 def find_photographs(
@@ -85,13 +93,21 @@ def _read(
 ) -> Inputs:
     image = read_image(path, max_pixels=max_pixels)
     height, width = image.pixels.shape[:2]
-    keypoints = file.keypoints(
-        image_name=path.name,
-        image_size=(width, height),
-        exif_orientation=image.orientation,
-        **options._asdict(),
-    )
-    return Inputs(image.pixels, keypoints, image.notes)
+    reading = options._asdict()
+    from_file = reading.pop("boxes") == "file"
+    where: dict[str, Any] = {
+        "image_name": path.name,
+        "image_size": (width, height),
+        "exif_orientation": image.orientation,
+    }
+    keypoints = file.keypoints(**where, **reading)
+    boxes = None
+    if from_file:
+        names = ("points_frame", "keypoint_set", "min_person_score")
+        boxes = file.boxes(**where, **{name: reading[name] for name in names})
+        if boxes and all(each is None for each in boxes):
+            raise ValueError(f"{file.path} has no boxes of persons; leave --boxes file out")
+    return Inputs(image.pixels, keypoints, boxes, image.notes)
 
 
 def folder_names(names: Sequence[str]) -> list[str]:

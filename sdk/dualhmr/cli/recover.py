@@ -14,6 +14,7 @@ from typing import Any
 from dualhmr.adaptation.schedule import ITERATES, SCHEDULE_NAMES
 from dualhmr.body.files import FREE_BODY
 from dualhmr.cli.photographs import (
+    BOXES,
     KeypointOptions,
     Photograph,
     example_photograph,
@@ -125,6 +126,12 @@ def _add_input_options(group: Any) -> None:
         help="persons with a lower score of the detector are skipped (%(default)s)",
     )
     group.add_argument(
+        "--boxes",
+        choices=BOXES,
+        default=BOXES[0],
+        help="what a person's box is made from: keypoints, or the bbox in the keypoint file",
+    )
+    group.add_argument(
         "--max-pixels",
         type=int,
         metavar="N",
@@ -193,6 +200,8 @@ def _photographs(options: argparse.Namespace) -> list[Photograph]:
     if options.example:
         if options.image or options.keypoints:
             raise ValueError("--example brings its own photograph and keypoints; leave yours out")
+        if options.boxes == "file":
+            raise ValueError("--example has keypoints alone; leave --boxes file out")
         return [example_photograph(options.out)]
     if not options.image or not options.keypoints:
         raise ValueError("give a photograph and --keypoints FILE, or --example")
@@ -261,6 +270,7 @@ def _recover(
     recovery = recoverer.recover(
         inputs.pixels,
         inputs.keypoints,
+        boxes=inputs.boxes,
         pseudo_mesh=meshes,
         schedule=options.schedule,
         max_steps=options.max_steps,

@@ -19,6 +19,7 @@ from dualhmr.keypoints.records import (
     read_persons,
     triplets,
 )
+from dualhmr.keypoints.rectangles import person_rectangle
 from dualhmr.keypoints.sets import COCO_17, COCO_WHOLEBODY_133
 from dualhmr.untrusted import brief
 
@@ -142,7 +143,7 @@ def _person(annotation: Mapping[str, Any], names: Names) -> PersonRecord:
         # Their third number is a score in some releases: labelled is what has more than 0.
         rest[:, 2] = rest[:, 2] > 0
         points = np.concatenate([points, rest])
-    return PersonRecord(points, names, person_score(annotation))
+    return PersonRecord(points, names, person_score(annotation), person_rectangle(annotation))
 
 
 def _flags_as_confidence(

@@ -20,6 +20,7 @@ from dualhmr.keypoints.records import (
     triplets,
     without_missing,
 )
+from dualhmr.keypoints.rectangles import person_rectangle
 from dualhmr.keypoints.sets import HALPE_26
 from dualhmr.untrusted import brief
 
@@ -105,8 +106,9 @@ def _person(record: object, names: Any) -> PersonRecord:
     if "keypoints" not in record:
         raise PersonError("it has no keypoints; it may come from a detector of boxes")
     keypoints, score = record["keypoints"], person_score(record)
+    rectangle = person_rectangle(record)
     if isinstance(keypoints, dict):
-        return PersonRecord(_ultralytics(keypoints), names, score)
+        return PersonRecord(_ultralytics(keypoints), names, score, rectangle)
     points = triplets(keypoints, "keypoints")
     if "keypoint_scores" in record:
         if not isinstance(record["keypoint_scores"], list):
@@ -118,7 +120,7 @@ def _person(record: object, names: Any) -> PersonRecord:
     # AlphaPose's Halpe without the face: 26 keypoints of the body, 42 of the hands.
     if len(points) == 68 and ("box" in record or "idx" in record):
         points, names = points[:26], HALPE_26.names
-    return PersonRecord(points, names, score)
+    return PersonRecord(points, names, score, rectangle)
 
 
 def _ultralytics(keypoints: Mapping[str, Any]) -> Any:

@@ -13,20 +13,19 @@ import numpy as np
 
 from dualhmr.keypoints.coco import coco_images
 from dualhmr.keypoints.detectors import array_images, mmpose_images, results_images
-from dualhmr.keypoints.frames import in_upright_image
 from dualhmr.keypoints.keypoints import MIN_CONFIDENCE, Keypoints, as_keypoints, check_unit_scale
-from dualhmr.keypoints.names import in_one_order
 from dualhmr.keypoints.openpose import is_openpose, openpose_images
 from dualhmr.keypoints.records import (
     ImageRecord,
     LowScoreError,
     PersonError,
     PersonRecord,
-    Points,
     find_image,
 )
+from dualhmr.keypoints.rectangles import Corners, upright_rectangles
 from dualhmr.keypoints.sets import KeypointSet
 from dualhmr.keypoints.sets import keypoint_set as set_of_name
+from dualhmr.keypoints.upright import read_upright
 from dualhmr.untrusted import brief, read_json, read_npy
 
 MIN_PERSON_SCORE = 0.2
@@ -95,19 +94,10 @@ class KeypointFile:
         """
         wanted = None if keypoint_set is None else set_of_name(keypoint_set)
         try:
-            images = self._images
-            image = images[find_image(image_name, [each.name for each in images])]
+            image = self._image(image_name)
             persons = [_without_low_score(each, min_person_score) for each in image.persons()]
-            chosen, points, problems = in_one_order(persons, wanted)
-            if image.may_be_relative:
-                points = _in_pixels(points, image_size)
-            points = in_upright_image(
-                points,
-                image_size=image_size,
-                listed_size=image.size,
-                orientation=exif_orientation,
-                frame=points_frame,
-            )
+            read = read_upright(image, persons, wanted, image_size, exif_orientation, points_frame)
+            chosen, points, problems = read.set, read.points, read.problems
             flags = bool(np.isin(points[..., 2], (0, 1, 2)).all())
             if not flags:
                 check_unit_scale(np.array([self._best_score]), score_scale)
@@ -120,6 +110,40 @@ class KeypointFile:
         except (TypeError, ValueError) as error:
             raise ValueError(f"{self.path}: {error}") from error
         return replace(keypoints, problems=problems)
+
+    def boxes(
+        self,
+        *,
+        image_name: str | None = None,
+        image_size: tuple[int, int] | None = None,
+        exif_orientation: int = 1,
+        points_frame: str | None = None,
+        keypoint_set: KeypointSet | str | None = None,
+        min_person_score: float = MIN_PERSON_SCORE,
+    ) -> list[Corners | None]:
+        """Return the rectangle (4,) x0, y0, x1, y1 of each person in one image, for `recover`.
+
+        Persons are those of `keypoints`, which also has the arguments and errors; corners are in
+        pixels of the upright image, where the keypoints are. None for persons whom the file gives
+        no rectangle: COCO's `bbox`, and those of MMPose, AlphaPose and Ultralytics.
+        """
+        wanted = None if keypoint_set is None else set_of_name(keypoint_set)
+        try:
+            image = self._image(image_name)
+            persons = [_without_low_score(each, min_person_score) for each in image.persons()]
+            read = read_upright(image, persons, wanted, image_size, exif_orientation, points_frame)
+            return upright_rectangles(
+                persons,
+                scale=read.scale,
+                orientation=read.orientation,
+                upright_size=image_size,
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.path}: {error}") from error
+
+    def _image(self, image_name: str | None) -> ImageRecord:
+        images = self._images
+        return images[find_image(image_name, [each.name for each in images])]
 
     @cached_property
     def _images(self) -> list[ImageRecord]:
@@ -178,16 +202,6 @@ def _without_low_score(
             "--min-person-score)"
         )
     return person
-
-
-def _in_pixels(points: Points, image_size: tuple[int, int] | None) -> Points:
-    """Ultralytics' keypoints, which may be fractions of the image's size."""
-    xy = points[points[..., 2] > 0][:, :2]
-    if not len(xy) or xy.max() > 1 or xy.min() < 0:
-        return points
-    if image_size is None:
-        raise ValueError("its coordinates are fractions of the image's size: pass image_size")
-    return points * (*image_size, 1)
 
 
 def open_keypoint_file(path: str | os.PathLike[str]) -> KeypointFile:

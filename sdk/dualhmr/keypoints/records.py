@@ -47,6 +47,8 @@ class PersonRecord(NamedTuple):
     are not a person's; None if the file does not say it, and their number must."""
     score: float | None = None
     """The detector's score of the person, 0 to 1 for most detectors."""
+    rectangle: tuple[float, float, float, float] | None = None
+    """x0, y0, x1, y1 around the person, as in the file."""
 
 
 @dataclass(frozen=True)
