@@ -144,6 +144,19 @@ def check_sane(keypoints: Keypoints) -> None:
     assert not keypoints.confidence[at_corner].any()
 
 
+def check_boxes(path: Path, arguments: dict[str, Any], persons: int) -> None:
+    """Where keypoints can be read, so can rectangles, one for each person or none."""
+    of_scores = ("score_scale", "min_confidence")
+    boxes = open_keypoint_file(path).boxes(
+        **{name: value for name, value in arguments.items() if name not in of_scores}
+    )
+    assert len(boxes) == persons
+    for box in boxes:
+        if box is not None:
+            assert np.isfinite(box).all()
+            assert (box[:2] < box[2:]).all()
+
+
 def test_keypoint_files(tmp_path: Path, fuzz_count: int | None) -> None:
     counts: Counter[str] = Counter()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -154,7 +167,9 @@ def test_keypoint_files(tmp_path: Path, fuzz_count: int | None) -> None:
         path.write_bytes(npy_file(rng) if kind == "npy" else json_file(rng))
         arguments = options(rng)
         try:
-            check_sane(read_keypoints(path, **arguments))
+            keypoints = read_keypoints(path, **arguments)
+            check_sane(keypoints)
+            check_boxes(path, arguments, len(keypoints))
             counts[f"{kind} read"] += 1
         except ValueError as error:
             message = str(error)
