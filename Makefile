@@ -9,8 +9,9 @@ TORCH ?= torch==2.13.0
 .PHONY: demo test lint wheel light clean
 
 demo: $(VENV)/.installed
+	$(BIN)/dualhmr detect --example --out dualhmr-out
 	$(BIN)/dualhmr recover --example --out dualhmr-out
-	@echo "The pictures are in dualhmr-out: overlay.png and steps.png; mesh.glb is the body."
+	@echo "The pictures are in dualhmr-out: keypoints.png, overlay.png, steps.png; mesh.glb is the body."
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=2 $(BIN)/python -m pytest -n 2 --dist loadfile

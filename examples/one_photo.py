@@ -16,8 +16,8 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--out", type=Path, default=Path("dualhmr-out"), help="folder of the results")
 options = parser.parse_args()
 
-image, keypoints = example()  # a path and an array (17, 3) serve as well
-recovery = dualhmr.recover(image, keypoints)
+image, _ = example()  # a path serves as well
+recovery = dualhmr.recover(image)  # finds the people; dualhmr.recover(image, keypoints) takes yours
 
 print(f"{len(recovery)} person: vertices {recovery.vertices.shape}, metres, camera frame")
 before, after = recovery.reprojection_px[0]

@@ -36,7 +36,7 @@ LAYERS = (
     {"body", "adaptation", "rendering", "weights", "torch_threads"},
     {"networks"},
     {"objective"},
-    {"bundle", "engines", "person", "plausibility"},
+    {"bundle", "engines", "person", "plausibility", "detection"},
     {"person_fitting"},
     {"recovery", "recoverer", "example"},
     {"cli"},

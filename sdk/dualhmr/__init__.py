@@ -1,7 +1,7 @@
 """Human mesh recovery with test-time optimisation of the regressor head.
 
 >>> import dualhmr
->>> recovery = dualhmr.recover("photo.jpg", keypoints)
+>>> recovery = dualhmr.recover("photo.jpg")
 >>> recovery.save("bodies.glb")
 """
 
@@ -14,6 +14,10 @@ from dualhmr.body.parameters import SMPLParameters as SMPLParameters
 from dualhmr.boxes import Box as Box
 from dualhmr.bundle import Bundle as Bundle
 from dualhmr.bundle import open_bundle as open_bundle
+from dualhmr.detection import Detections as Detections
+from dualhmr.detection import MovenetDetector as MovenetDetector
+from dualhmr.detection import MovenetOptions as MovenetOptions
+from dualhmr.detection import open_detector as open_detector
 from dualhmr.engines import EngineOptions as EngineOptions
 from dualhmr.keypoints import KEYPOINT_SETS as KEYPOINT_SETS
 from dualhmr.keypoints import Keypoints as Keypoints

@@ -72,8 +72,12 @@ def test_a_folder_goes_on_after_a_photograph_that_cannot_be_used(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give a photograph and --keypoints FILE, or --example"),
-        (["photo.png"], "give a photograph and --keypoints FILE"),
+        ([], "give a photograph, a folder of them, or --example"),
+        (["absent.png"], "absent.png"),
+        (["photo.png", "--keypoint-set", "coco_17"], "--keypoint-set says how --keypoints"),
+        (["photo.png", "--min-confidence", "0"], "--min-confidence says how --keypoints"),
+        (["photo.png", "--detector", "yolo"], "unknown detector 'yolo'"),
+        (["photo.png", "--keypoints", "photo.npy", "--detector", "movenet"], "leave one of them"),
         (["--example", "--keypoints", "k.npy"], "--example brings its own"),
         (["absent.png", "--keypoints", "photo.npy"], "absent.png"),
         (["photo.png", "--keypoints", "absent.npy"], "absent.npy"),

@@ -210,8 +210,7 @@ def test_what_predict_cannot_do_without(
 ) -> None:
     with pytest.raises(ValueError, match="read keypoints: pass them, also where there are boxes"):
         recoverer.predict(photo, boxes=[0, 0, 200, 400])
-    with pytest.raises(ValueError, match="neither keypoints nor boxes came"):
-        image_recoverer.predict(photo)
+    assert len(image_recoverer.predict(photo)) == 1  # whom the detector finds
     with pytest.raises(ValueError, match="person 1 has no box"):
         image_recoverer.predict(photo, boxes=[[0, 0, 200, 400], None])
 

@@ -131,9 +131,9 @@ def _time_methods(name: str, bundle: Bundle, rounds: int, device: str) -> Iterat
 
 def _time_recover(name: str, bundle: Bundle, rounds: int, device: str) -> EndToEnd:
     recoverer = Recoverer(bundle, device=device)
-    image, keypoints = example()
-    recoverer.recover(image, keypoints)
-    recoveries = [recoverer.recover(image, keypoints) for _ in range(rounds)]
+    image, _ = example()
+    recoverer.recover(image)
+    recoveries = [recoverer.recover(image) for _ in range(rounds)]
     return EndToEnd(
         networks=name,
         engine=recoverer.engine,

@@ -1,7 +1,10 @@
-"""What `dualhmr recover` works on: photographs, their keypoint files, and folders for results."""
+"""What `dualhmr recover` and `dualhmr detect` work on: photographs, keypoint files, folders."""
 
 from __future__ import annotations
 
+import os
+import sys
+import traceback
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,12 +19,16 @@ from dualhmr.example import example
 from dualhmr.images import list_images, read_image
 from dualhmr.keypoints import KeypointFile, Keypoints, keypoint_file_for, open_keypoint_file
 
+EXPECTED_ERRORS = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)
+"""Whose message is for users; of others the traceback is printed too."""
+
 
 class Inputs(NamedTuple):
     """What one photograph is recovered from."""
 
     pixels: npt.NDArray[np.uint8]
-    keypoints: Keypoints
+    keypoints: Keypoints | None
+    """None: a detector is to find people."""
     boxes: list[npt.NDArray[np.float64] | None] | None
     """A rectangle of each person, where boxes are not made from the keypoints."""
     notes: tuple[str, ...]
@@ -54,29 +61,31 @@ BOXES = ("keypoints", "file")
 
 
 def example_photograph(out: Path) -> Photograph:
-    """The one of `--example`."""
-    return Photograph("example", None, lambda: Inputs(*example(), None, ()), out)
+    """The one of `--example`, without keypoints."""
+    return Photograph("example", None, lambda: Inputs(example()[0], None, None, ()), out)
 
 
 def find_photographs(
-    place: Path, keypoints: Path, options: KeypointOptions, *, max_pixels: int | None, out: Path
+    place: Path,
+    keypoints: Path | None,
+    options: KeypointOptions,
+    *,
+    max_pixels: int | None,
+    out: Path,
 ) -> list[Photograph]:
     """The photograph `place` with the results in `out`, or those of a folder with one folder each.
 
     Nothing is read but a keypoint file that is for all photographs. Raises FileNotFoundError for
     missing places, and ValueError for a keypoint file that is damaged.
     """
+    if keypoints is None:
+        return photographs_in(place, max_pixels=max_pixels, out=out)
     if not keypoints.exists():
         raise FileNotFoundError(f"keypoint file or folder {keypoints} does not exist")
     # A file of many photographs is parsed once.
     open_cached = lru_cache(maxsize=1)(open_keypoint_file)
     if keypoints.is_file():
         open_cached(keypoints)
-    if not place.is_dir():
-        paths, folders = [place], [out]
-    else:
-        paths = list_images(place)
-        folders = [out / name for name in folder_names([path.name for path in paths])]
 
     def photograph(path: Path, folder: Path) -> Photograph:
         def read() -> Inputs:
@@ -85,7 +94,76 @@ def find_photographs(
 
         return Photograph(path.name, path, read, folder)
 
-    return [photograph(path, folder) for path, folder in zip(paths, folders, strict=True)]
+    return [photograph(path, folder) for path, folder in _paths_and_folders(place, out)]
+
+
+def photographs_in(place: Path, *, max_pixels: int | None, out: Path) -> list[Photograph]:
+    """The same without keypoints. Raises FileNotFoundError for a missing place."""
+
+    def photograph(path: Path, folder: Path) -> Photograph:
+        def read() -> Inputs:
+            image = read_image(path, max_pixels=max_pixels)
+            return Inputs(image.pixels, None, None, image.notes)
+
+        return Photograph(path.name, path, read, folder)
+
+    return [photograph(path, folder) for path, folder in _paths_and_folders(place, out)]
+
+
+def _paths_and_folders(place: Path, out: Path) -> list[tuple[Path, Path]]:
+    if not place.is_dir():
+        return [(place, out)]
+    paths = list_images(place)
+    names = folder_names([path.name for path in paths])
+    return [(path, out / name) for path, name in zip(paths, names, strict=True)]
+
+
+def for_each_photograph(
+    photographs: Sequence[Photograph],
+    work: Callable[[Photograph], dict[str, Any]],
+    reports: dict[str, dict[str, Any]],
+) -> int:
+    """Adds what `work` reports by name, and returns how many photographs could not be used.
+
+    One that cannot be used does not stop the others: its report is the error.
+    """
+    for number, photograph in enumerate(photographs, start=1):
+        print(f"[{number}/{len(photographs)}] {photograph.name}", file=sys.stderr)
+        try:
+            reports[photograph.name] = work(photograph)
+        except Exception as error:  # of any kind: one photograph never costs the rest
+            message = str(error) or type(error).__name__
+            if not isinstance(error, EXPECTED_ERRORS):
+                message = f"{type(error).__name__}: {error}"
+                traceback.print_exc()
+            reports[photograph.name] = {"error": message}
+            print(f"  error: {message}", file=sys.stderr)
+    failed = sum("error" in each for each in reports.values())
+    if failed:
+        print(f"{failed} of {len(reports)} photographs could not be used", file=sys.stderr)
+    return failed
+
+
+def check_writable(folder: Path) -> None:
+    """Makes `folder`. If it cannot be written to, this is an error before any work is done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(f"{folder} is a file; --out takes a folder") from error
+    except PermissionError as error:
+        raise PermissionError(f"no permission to make the folder {folder}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"no permission to write in the folder {folder}")
+
+
+def check_inputs_stay(photographs: Sequence[Photograph], results: Sequence[Path]) -> None:
+    """Raises ValueError where a result would replace a photograph."""
+    inputs = {each.path.resolve() for each in photographs if each.path is not None}
+    for target in results:
+        if target.resolve() in inputs:
+            raise ValueError(
+                f"{target} is a photograph, and results would replace it; choose another --out"
+            )
 
 
 def _read(

@@ -1,13 +1,12 @@
 """Recover the bodies in a photograph, or in a folder of them.
 
+People and their keypoints are found, or read from --keypoints.
 For each photograph this writes recovery.npz, overlay.png, steps.png and mesh.glb. The exit status
 is 0 if every photograph could be used, even with nobody in it, and 1 otherwise.
 """
 
 import argparse
-import os
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,15 @@ from dualhmr.cli.photographs import (
     BOXES,
     KeypointOptions,
     Photograph,
+    check_inputs_stay,
+    check_writable,
     example_photograph,
     find_photographs,
+    for_each_photograph,
 )
 from dualhmr.cli.pseudo_meshes import OTHER_BETAS, read_pseudo_meshes
 from dualhmr.cli.report import as_json, lines, report
+from dualhmr.detection import DEFAULT_DETECTOR, NamedDetector, open_detector
 from dualhmr.engines import AUTO, BACKENDS, PROVIDERS, EngineOptions
 from dualhmr.images import scan_folder
 from dualhmr.keypoints import KEYPOINT_SETS, MIN_CONFIDENCE, MIN_PERSON_SCORE
@@ -31,18 +34,31 @@ from dualhmr.recoverer import Recoverer
 from dualhmr.recovery import OUTPUTS, write_outputs
 
 NAME = "recover"
+DETECTOR_HELP = (
+    "finds people without --keypoints: movenet, rtmlib:body, rtmlib:body_with_feet, "
+    f"rtmlib:wholebody, or ultralytics:FILE ({DEFAULT_DETECTOR})"
+)
 DEFAULT_OUT = Path("dualhmr-out")
 PICTURES = ("overlay", "steps")
-EXPECTED_ERRORS = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)
-"""Whose message is for users; of others the traceback is printed too."""
+_OF_KEYPOINT_FILES = {
+    "keypoint_set": None,
+    "points_frame": None,
+    "score_scale": 1.0,
+    "min_confidence": MIN_CONFIDENCE,
+    "boxes": BOXES[0],
+}
+"""Options that say how keypoint files are read, with their defaults."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
     parser.add_argument("image", type=Path, nargs="?", help="a photograph, or a folder of them")
     parser.add_argument(
-        "--keypoints", type=Path, help="COCO or OpenPose JSON, or .npy; or a folder of them"
+        "--keypoints",
+        type=Path,
+        help="COCO or OpenPose JSON, or .npy, or a folder of them; without, people are found",
     )
+    parser.add_argument("--detector", help=DETECTOR_HELP)
     parser.add_argument("--example", action="store_true", help="use the example photograph")
     _add_input_options(parser.add_argument_group("reading photographs and keypoints"))
     parser.add_argument("--bundle", type=Path, help="networks other than the default ones")
@@ -107,7 +123,7 @@ def _add_input_options(group: Any) -> None:
     group.add_argument(
         "--score-scale",
         type=float,
-        default=1.0,
+        default=_OF_KEYPOINT_FILES["score_scale"],
         metavar="S",
         help="the detector's best score, by which confidences are divided (%(default)s)",
     )
@@ -123,7 +139,7 @@ def _add_input_options(group: Any) -> None:
         type=float,
         default=MIN_PERSON_SCORE,
         metavar="S",
-        help="persons with a lower score of the detector are skipped (%(default)s)",
+        help="persons with a lower score of the detector are left out (%(default)s)",
     )
     group.add_argument(
         "--boxes",
@@ -166,8 +182,18 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, printed: dict[str, Any]) -> int:
     """Fills in what is printed."""
     photographs = _photographs(options)
-    _check_writable(options.out)
-    _check_inputs_stay(photographs, options)
+    check_writable(options.out)
+    check_inputs_stay(
+        photographs,
+        [each.out / OUTPUTS[output] for each in photographs for output in _chosen(options)],
+    )
+    detector = None
+    if options.keypoints is None:
+        detector = open_detector(
+            options.detector,
+            min_score=options.min_person_score,
+            engine=EngineOptions(threads=options.threads),
+        )
     recoverer = Recoverer(
         options.bundle,
         body=options.body,
@@ -178,89 +204,55 @@ def _run(options: argparse.Namespace, printed: dict[str, Any]) -> int:
         options=EngineOptions(provider=options.provider, threads=options.threads),
         auxiliary=options.auxiliary,
     )
+
+    def work(photograph: Photograph) -> dict[str, Any]:
+        return _recover(recoverer, detector, photograph, options)
+
     if not (options.image and options.image.is_dir()):
-        printed |= _recover(recoverer, photographs[0], options)
+        printed |= work(photographs[0])
         # Only now: the error of a photograph that cannot be used stays the only line.
-        _print_engines(recoverer)
+        _print_engines(recoverer, detector)
         return 0
-    _print_engines(recoverer)
+    _print_engines(recoverer, detector)
     reports: dict[str, dict[str, Any]] = {}
     unread = scan_folder(options.image).unread
     printed |= {"images": reports, "not_read": {path.name: what for path, what in unread.items()}}
-    _recover_folder(recoverer, photographs, options, reports)
+    failed = for_each_photograph(photographs, work, reports)
     for path, what in unread.items():
         print(f"not read: {path.name} is {what}", file=sys.stderr)
-    failed = sum("error" in each for each in reports.values())
-    if failed:
-        print(f"{failed} of {len(reports)} photographs could not be used", file=sys.stderr)
     return int(failed > 0)
 
 
 def _photographs(options: argparse.Namespace) -> list[Photograph]:
+    if options.keypoints is None:
+        for name, default in _OF_KEYPOINT_FILES.items():
+            if getattr(options, name) != default:
+                flag = f"--{name.replace('_', '-')}"
+                raise ValueError(f"{flag} says how --keypoints are read, which did not come")
+    elif options.detector is not None:
+        raise ValueError("--detector came with --keypoints; leave one of them out")
     if options.example:
         if options.image or options.keypoints:
-            raise ValueError("--example brings its own photograph and keypoints; leave yours out")
-        if options.boxes == "file":
-            raise ValueError("--example has keypoints alone; leave --boxes file out")
+            raise ValueError("--example brings its own photograph; leave yours out")
         return [example_photograph(options.out)]
-    if not options.image or not options.keypoints:
-        raise ValueError("give a photograph and --keypoints FILE, or --example")
+    if not options.image:
+        raise ValueError("give a photograph, a folder of them, or --example")
     reading = KeypointOptions(*(getattr(options, name) for name in KeypointOptions._fields))
     return find_photographs(
         options.image, options.keypoints, reading, max_pixels=options.max_pixels, out=options.out
     )
 
 
-def _check_writable(folder: Path) -> None:
-    """Makes `folder`. If it cannot be written to, this is an error before any work is done."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise NotADirectoryError(f"{folder} is a file; --out takes a folder") from error
-    except PermissionError as error:
-        raise PermissionError(f"no permission to make the folder {folder}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"no permission to write in the folder {folder}")
-
-
-def _check_inputs_stay(photographs: list[Photograph], options: argparse.Namespace) -> None:
-    """Raises ValueError where a result would replace a photograph."""
-    inputs = {each.path.resolve() for each in photographs if each.path is not None}
-    for photograph in photographs:
-        for output in _chosen_outputs(options):
-            target = photograph.out / OUTPUTS[output]
-            if target.resolve() in inputs:
-                raise ValueError(
-                    f"{target} is a photograph, and results would replace it; choose another --out"
-                )
-
-
-def _chosen_outputs(options: argparse.Namespace) -> list[str]:
+def _chosen(options: argparse.Namespace) -> list[str]:
+    """The outputs to write."""
     return [each for each in options.save if not (options.no_pictures and each in PICTURES)]
 
 
-def _recover_folder(
-    recoverer: Recoverer,
-    photographs: list[Photograph],
-    options: argparse.Namespace,
-    reports: dict[str, dict[str, Any]],
-) -> None:
-    """Adds reports by name. A photograph that cannot be used does not stop the others."""
-    for number, photograph in enumerate(photographs, start=1):
-        print(f"[{number}/{len(photographs)}] {photograph.name}", file=sys.stderr)
-        try:
-            reports[photograph.name] = _recover(recoverer, photograph, options)
-        except Exception as error:  # of any kind: one photograph never costs the rest
-            message = str(error) or type(error).__name__
-            if not isinstance(error, EXPECTED_ERRORS):
-                message = f"{type(error).__name__}: {error}"
-                traceback.print_exc()
-            reports[photograph.name] = {"error": message}
-            print(f"  error: {message}", file=sys.stderr)
-
-
 def _recover(
-    recoverer: Recoverer, photograph: Photograph, options: argparse.Namespace
+    recoverer: Recoverer,
+    detector: NamedDetector | None,
+    photograph: Photograph,
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
     inputs = photograph.read()
     meshes, notes = None, inputs.notes
@@ -270,6 +262,7 @@ def _recover(
     recovery = recoverer.recover(
         inputs.pixels,
         inputs.keypoints,
+        detector=detector,
         boxes=inputs.boxes,
         pseudo_mesh=meshes,
         schedule=options.schedule,
@@ -277,12 +270,15 @@ def _recover(
         iterate=options.iterate,
         focal_length=options.focal_length,
     )
-    written = write_outputs(recovery, inputs.pixels, photograph.out, _chosen_outputs(options))
-    for line in lines(recovery, notes, written):
+    written = write_outputs(recovery, inputs.pixels, photograph.out, _chosen(options))
+    name = None if detector is None else detector.name
+    for line in lines(recovery, notes, written, detector=name):
         print(f"  {line}", file=sys.stderr)
-    return report(recovery, notes, written)
+    return report(recovery, notes, written, detector=name)
 
 
-def _print_engines(recoverer: Recoverer) -> None:
+def _print_engines(recoverer: Recoverer, detector: NamedDetector | None) -> None:
+    if detector is not None:
+        print(f"detector: {detector.name}", file=sys.stderr)
     print(f"networks: {recoverer.engine}", file=sys.stderr)
     print(f"adaptation: {recoverer.adaptation}", file=sys.stderr)

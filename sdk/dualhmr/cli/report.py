@@ -11,8 +11,10 @@ from typing import Any
 from dualhmr.recovery import Recovery
 
 
-def report(recovery: Recovery, notes: Sequence[str], written: Sequence[Path]) -> dict[str, Any]:
-    """What `--json` prints for one photograph."""
+def report(
+    recovery: Recovery, notes: Sequence[str], written: Sequence[Path], *, detector: str | None
+) -> dict[str, Any]:
+    """What `--json` prints for one photograph. `detector` found the people, or None did."""
     persons = [
         {
             "person": int(recovery.persons[index]),
@@ -33,23 +35,29 @@ def report(recovery: Recovery, notes: Sequence[str], written: Sequence[Path]) ->
         "notes": list(notes),
         "files": [str(path) for path in written],
         "timings_ms": recovery.timings_ms,
+        "detector": detector,
         "engine": recovery.engine,
         "adaptation": recovery.adaptation,
     }
 
 
-def lines(recovery: Recovery, notes: Sequence[str], written: Sequence[Path]) -> Iterator[str]:
+def lines(
+    recovery: Recovery, notes: Sequence[str], written: Sequence[Path], *, detector: str | None
+) -> Iterator[str]:
     """The same in words."""
     yield from (f"note: {note}" for note in notes)
     yield from (f"person {person} skipped: {reason}" for person, reason in recovery.skipped)
     for warning in recovery.warnings:
         yield f"person {warning.person} warning ({warning.kind}): {warning.message}"
-    yield f"{_summary(recovery)}; wrote {', '.join(map(str, written)) or 'nothing'}"
+    yield f"{_summary(recovery, detector)}; wrote {', '.join(map(str, written)) or 'nothing'}"
 
 
-def _summary(recovery: Recovery) -> str:
+def _summary(recovery: Recovery, detector: str | None) -> str:
     if len(recovery) == 0:
-        why = "all persons were skipped" if recovery.skipped else "the keypoints are of no person"
+        why = (
+            "the keypoints are of no person" if detector is None else f"{detector} found no person"
+        )
+        why = "all persons were skipped" if recovery.skipped else why
         return f"nobody recovered: {why}"
     before, after = recovery.reprojection_px.mean(0)
     people = "1 person" if len(recovery) == 1 else f"{len(recovery)} persons"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from dualhmr.boxes import Box, as_boxes
 from dualhmr.camera import CropSize, image_camera
 from dualhmr.crop import CropConvention
-from dualhmr.images import read_image, upright_by_keypoints
+from dualhmr.images import LoadedImage, upright_by_keypoints
 from dualhmr.keypoints import MIN_CONFIDENCE, Keypoints, KeypointSet, as_keypoints
 from dualhmr.person import ObservedPerson, observe_person
 from dualhmr.plausibility import (
@@ -52,7 +52,7 @@ class Given:
 
 
 def observe(
-    image: Any,
+    photo: LoadedImage,
     given: Given,
     *,
     known: frozenset[str],
@@ -60,7 +60,7 @@ def observe(
     crop: CropConvention,
     default_focal_length: str,
 ) -> Observation:
-    """Reads the photograph and checks everything that was passed with it.
+    """Checks everything that was passed with the photograph.
 
     `known` are the names of the keypoints that the body has. Where no keypoints were passed,
     everybody who has a box has none of the set `without_keypoints`. `crop` is the convention of the
@@ -68,7 +68,6 @@ def observe(
 
     Raises what `dualhmr.recover` does.
     """
-    photo = read_image(image)
     boxes = (
         None if given.boxes is None else as_boxes(given.boxes, margin=crop.margin, size=crop.size)
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dualhmr.adaptation.schedule import Schedule
 from dualhmr.body.parameters import SMPLParameters
 from dualhmr.bundle import Bundle
+from dualhmr.detection import AnyDetector
 from dualhmr.engines import AUTO, Auxiliary
 from dualhmr.keypoints import MIN_CONFIDENCE, KeypointSet
 from dualhmr.recoverer.recoverer import Recoverer
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def recover(
     image: Any,
-    keypoints: Any,
+    keypoints: Any = None,
     *,
     scores: Any = None,
     score_scale: float = 1.0,
@@ -37,8 +38,9 @@ def recover(
     crops: Any = None,
     pseudo_mesh: SMPLParameters | Sequence[SMPLParameters | None] | None = None,
     auxiliary: "str | os.PathLike[str] | Auxiliary | None" = None,
+    detector: AnyDetector | None = None,
 ) -> Recovery:
-    """Recovers the bodies of the persons whose 2D keypoints are passed.
+    """Recovers the bodies of the persons whose 2D keypoints are passed, or are found.
 
     To recover from many photographs, build a `Recoverer` once.
 
@@ -46,7 +48,8 @@ def recover(
         image: A path, a PIL image or an (H, W, 3) uint8 RGB array. EXIF orientation is applied;
             see `load_image` for images that were turned by hand.
         keypoints: (K, 2), (K, 3) with confidences, or the same for P persons, in image pixels;
-            (0, 0) is the centre of the top-left pixel.
+            (0, 0) is the centre of the top-left pixel. None: `detector` finds people and their
+            keypoints, unless there are boxes.
         scores: (K,) or (P, K) confidences, for detectors that return them separately (rtmlib).
         score_scale: The best score of the detector, by which confidences are divided.
         min_confidence: Keypoints below it count as missing (0.3; the authors' release: 0).
@@ -71,6 +74,10 @@ def recover(
         pseudo_mesh: `SMPLParameters` of each person, in the camera frame, in place of what the
             auxiliary network says; None for a person for whom it is asked.
         auxiliary: Predicts all pseudo meshes, see `Recoverer`.
+        detector: Where neither keypoints nor boxes are passed: "movenet" (None), which is part of
+            this package, another name of `dualhmr.open_detector`, or a callable from an image
+            (H, W, 3) uint8 RGB to `Detections`, or to keypoints (P, K, 2) and scores (P, K).
+            Confidences are the scores, along `Detections.score_range`.
 
     Returns:
         The recovered persons, perhaps none. Persons without six plausible keypoints that the body
@@ -82,7 +89,12 @@ def recover(
         ImportError, RuntimeError: The device or the backend is not available, or fails.
     """
     recoverer = Recoverer(
-        bundle, device=device, backend=backend, adaptation=adaptation, auxiliary=auxiliary
+        bundle,
+        device=device,
+        backend=backend,
+        adaptation=adaptation,
+        auxiliary=auxiliary,
+        detector=detector,
     )
     return recoverer.recover(
         image,

@@ -21,6 +21,7 @@ from dualhmr.body.files import ExtraJoints, matching_arrays
 from dualhmr.body.parameters import SMPLParameters
 from dualhmr.bundle import Bundle, open_bundle
 from dualhmr.crop import crop_convention
+from dualhmr.detection import AnyDetector, Detections
 from dualhmr.engines import (
     AUTO,
     Auxiliary,
@@ -28,6 +29,7 @@ from dualhmr.engines import (
     open_auxiliary,
     open_networks,
 )
+from dualhmr.images import LoadedImage, read_image
 from dualhmr.keypoints import MIN_CONFIDENCE, KeypointSet, network_keypoints
 from dualhmr.person import AdaptedPerson, PersonEvidence, person_crop, run_frozen_networks
 from dualhmr.person_fitting import PersonFitter, choose_adaptation, open_person_fitter
@@ -41,6 +43,7 @@ from dualhmr.recoverer.arguments import (
     device_name,
 )
 from dualhmr.recoverer.collecting import FoundPerson, collect_recovery
+from dualhmr.recoverer.finding import PeopleFinder
 from dualhmr.recoverer.observation import Given, Observation, observe
 from dualhmr.recoverer.prediction import Prediction, describe_prediction
 from dualhmr.recovery import Recovery
@@ -66,6 +69,7 @@ class Recoverer:
         scope: str = "head",
         auxiliary: "str | os.PathLike[str] | Auxiliary | None" = None,
         extra_joints: ExtraJoints | None = None,
+        detector: AnyDetector | None = None,
     ) -> None:
         """Opens a bundle (None: the default one in the package) and the body that it needs.
 
@@ -88,6 +92,8 @@ class Recoverer:
             extra_joints: SPIN's `J_regressor_extra.npy`, or its array (9, V): joints that data sets
                 annotate and SMPL lacks. Networks of SPIN's family then compare them, as their
                 release does, and keypoints of these names count. None: the bundle's, if it has any.
+            detector: Finds the people of photographs that come without keypoints: "movenet" (None),
+                another of `dualhmr.open_detector`, or a callable. It is opened when it is needed.
 
         Raises:
             FileNotFoundError: The bundle, one of its files or the body is missing.
@@ -105,6 +111,7 @@ class Recoverer:
             "scope": scope,
             "auxiliary": auxiliary,
             "extra_joints": extra_joints,
+            "detector": detector,
         }
         check_type("bundle", bundle, (str, os.PathLike, Bundle, type(None)), "a folder or a Bundle")
         check_type("options", options, (EngineOptions, type(None)), "EngineOptions")
@@ -122,6 +129,7 @@ class Recoverer:
         if scope == "all":
             backend = backend_for_all(backend)
         self._networks = open_networks(self.bundle, backend, device=device, options=options)
+        self._people = PeopleFinder(detector, threads=options.threads)
         self.backend, self.engine = self._networks.backend, self._networks.runs_on
         self._own_auxiliary = auxiliary is not None
         if auxiliary is not None:
@@ -144,8 +152,9 @@ class Recoverer:
     def recover(
         self,
         image: Any,
-        keypoints: Any,
+        keypoints: Any = None,
         *,
+        detector: AnyDetector | None = None,
         boxes: Any = None,
         crops: Any = None,
         pseudo_mesh: SMPLParameters | Sequence[SMPLParameters | None] | None = None,
@@ -162,6 +171,7 @@ class Recoverer:
         """Recovers the persons in one photograph; see `dualhmr.recover` for the arguments."""
         timings: dict[str, float] = {}
         with _timed(timings, "prepare"):
+            photo = read_image(image)
             given = Given(
                 keypoints=keypoints,
                 boxes=boxes,
@@ -174,7 +184,16 @@ class Recoverer:
                 principal_point=principal_point,
             )
             chosen = chosen_schedule(self.bundle, schedule, max_steps, iterate)
-            seen = self._observe(image, given)
+        alone = keypoints is None and boxes is None
+        if alone and pseudo_mesh is not None:
+            raise ValueError(
+                "pseudo_mesh came without keypoints and boxes, so nothing says whose it is; pass "
+                "keypoints of the same people, as those of Recoverer.detect(image).to_keypoints()"
+            )
+        with _timed(timings, "detection" if alone else "prepare"):
+            given = self._people.with_people(photo, given, detector)
+        with _timed(timings, "prepare"):
+            seen = self._observe(photo, given)
             meshes = as_pseudo_meshes(
                 pseudo_mesh,
                 len(seen.plausible.keypoints),
@@ -216,6 +235,7 @@ class Recoverer:
         image: Any,
         keypoints: Any = None,
         *,
+        detector: AnyDetector | None = None,
         boxes: Any = None,
         crops: Any = None,
         scores: Any = None,
@@ -228,7 +248,7 @@ class Recoverer:
         """What the networks say of the persons in one photograph, before any step.
 
         The arguments are those of `recover`. Networks that read the image need no keypoints where
-        there are boxes; networks that read keypoints do.
+        there are boxes; networks that read keypoints do. Without both, the detector finds people.
 
         Returns:
             One `Prediction` for each person who can be recovered, in the order of the input;
@@ -249,12 +269,13 @@ class Recoverer:
             focal_length=focal_length,
             principal_point=principal_point,
         )
-        if keypoints is None and "keypoints" in self._reads:
+        if keypoints is None and boxes is not None and "keypoints" in self._reads:
             raise ValueError(
                 f"the networks of bundle {self.bundle.folder} read keypoints: pass them, also "
                 "where there are boxes"
             )
-        seen = self._observe(image, given)
+        photo = read_image(image)
+        seen = self._observe(photo, self._people.with_people(photo, given, detector))
         predictions = []
         for number, person in zip(seen.plausible.persons, seen.persons, strict=True):
             evidence = run_frozen_networks(
@@ -269,14 +290,30 @@ class Recoverer:
     def _reads(self) -> set[str]:
         return {*self._networks.backbone.reads, *self._networks.auxiliary.reads}
 
-    def _observe(self, image: Any, given: Given) -> Observation:
+    def detect(
+        self,
+        image: Any,
+        *,
+        detector: AnyDetector | None = None,
+        keypoint_set: str | KeypointSet | None = None,
+    ) -> Detections:
+        """The people that `recover` finds in one photograph; see `dualhmr.recover`.
+
+        Raises:
+            FileNotFoundError, TypeError, ValueError: An argument cannot be used, or the detector's
+                result.
+            ImportError, RuntimeError: The detector is not available, or fails.
+        """
+        return self._people.open(detector, keypoint_set)(read_image(image).pixels)
+
+    def _observe(self, photo: LoadedImage, given: Given) -> Observation:
         if given.crops is not None and "image" not in self._reads:
             raise ValueError(
                 f"crops came, but the networks of bundle {self.bundle.folder} do not read the "
                 "image; leave crops out"
             )
         return observe(
-            image,
+            photo,
             given,
             known=body_keypoints(self.body),
             without_keypoints=network_keypoints(self.bundle.manifest.keypoint_set).set,

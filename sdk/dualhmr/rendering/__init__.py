@@ -1,5 +1,6 @@
 """Pictures and mesh files of recovered persons, from NumPy arrays, on any CPU without a display."""
 
+from dualhmr.rendering.keypoint_picture import keypoint_picture as keypoint_picture
 from dualhmr.rendering.mesh_files import MESH_SUFFIXES as MESH_SUFFIXES
 from dualhmr.rendering.mesh_files import write_mesh as write_mesh
 from dualhmr.rendering.meshes import render_meshes as render_meshes

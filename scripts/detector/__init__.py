@@ -1,0 +1,1 @@
+"""How the asset `movenet_multipose.onnx` is made; not installed."""

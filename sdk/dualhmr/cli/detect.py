@@ -1,0 +1,138 @@
+"""Find the people in a photograph, or in a folder of them, and their keypoints.
+
+Writes keypoints.json in COCO's layout, for `dualhmr recover --keypoints`, and a picture of each
+photograph. The exit status is 0 if every photograph could be used, even with nobody in it.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dualhmr.cli.photographs import (
+    Photograph,
+    check_inputs_stay,
+    check_writable,
+    example_photograph,
+    for_each_photograph,
+    photographs_in,
+)
+from dualhmr.cli.recover import DEFAULT_OUT, DETECTOR_HELP
+from dualhmr.cli.report import as_json
+from dualhmr.detection import Detections, NamedDetector, open_detector, write_coco
+from dualhmr.engines import EngineOptions
+from dualhmr.keypoints import MIN_PERSON_SCORE
+
+NAME = "detect"
+_FILE = "keypoints.json"
+_PICTURE = "keypoints.png"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command line."""
+    parser.add_argument("image", type=Path, nargs="?", help="a photograph, or a folder of them")
+    parser.add_argument("--example", action="store_true", help="use the example photograph")
+    parser.add_argument("--detector", help=DETECTOR_HELP)
+    parser.add_argument(
+        "--min-person-score",
+        type=float,
+        default=MIN_PERSON_SCORE,
+        metavar="S",
+        help="persons with a lower score are left out (%(default)s)",
+    )
+    parser.add_argument("--max-pixels", type=int, metavar="N", help="as of dualhmr recover")
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder (%(default)s)")
+    parser.add_argument("--no-pictures", action="store_true", help="write keypoints.json only")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of ONNX Runtime")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Detects, writes and reports."""
+    printed: dict[str, Any] = {}
+    try:
+        return _run(options, printed)
+    except BaseException as error:  # also an interruption: what was done is reported
+        printed["error"] = str(error) or type(error).__name__
+        raise
+    finally:
+        if options.json:
+            print(as_json(printed))
+
+
+def _run(options: argparse.Namespace, printed: dict[str, Any]) -> int:
+    photographs = _photographs(options)
+    check_writable(options.out)
+    results = [] if options.no_pictures else [each.out / _PICTURE for each in photographs]
+    check_inputs_stay(photographs, results)
+    detector = open_detector(
+        options.detector,
+        min_score=options.min_person_score,
+        engine=EngineOptions(threads=options.threads),
+    )
+    found: dict[str, tuple[tuple[int, int], Detections]] = {}
+
+    def work(photograph: Photograph) -> dict[str, Any]:
+        return _detect(detector, photograph, found, picture=not options.no_pictures)
+
+    failed = 0
+    if options.image and options.image.is_dir():
+        reports: dict[str, dict[str, Any]] = {}
+        printed["images"] = reports
+        failed = for_each_photograph(photographs, work, reports)
+    else:
+        printed |= work(photographs[0])
+    write_coco(options.out / _FILE, found)
+    printed["file"] = str(options.out / _FILE)
+    print(f"detector: {detector.name}; wrote {options.out / _FILE}", file=sys.stderr)
+    return int(failed > 0)
+
+
+def _photographs(options: argparse.Namespace) -> list[Photograph]:
+    if options.example:
+        if options.image:
+            raise ValueError("--example brings its own photograph; leave yours out")
+        return [example_photograph(options.out)]
+    if not options.image:
+        raise ValueError("give a photograph, a folder of them, or --example")
+    return photographs_in(options.image, max_pixels=options.max_pixels, out=options.out)
+
+
+def _detect(
+    detector: NamedDetector,
+    photograph: Photograph,
+    found: dict[str, tuple[tuple[int, int], Detections]],
+    *,
+    picture: bool,
+) -> dict[str, Any]:
+    """Adds the detections to `found`; returns the report."""
+    inputs = photograph.read()
+    detections = detector(inputs.pixels)
+    height, width = inputs.pixels.shape[:2]
+    found[photograph.name] = (width, height), detections
+    if picture:
+        write_picture(photograph.out, inputs.pixels, detections)
+    count = len(detections)
+    people = "nobody" if count == 0 else "1 person" if count == 1 else f"{count} persons"
+    for line in (*(f"note: {note}" for note in inputs.notes), f"{people} found"):
+        print(f"  {line}", file=sys.stderr)
+    return {
+        "persons": [
+            {"person": i, "score": float(s)} for i, s in enumerate(detections.person_scores)
+        ],
+        "notes": list(inputs.notes),
+        "detector": detector.name,
+    }
+
+
+def write_picture(folder: Path, image: npt.NDArray[np.uint8], detections: Detections) -> None:
+    """Draws the people over the photograph (H, W, 3); makes the folder."""
+    from dualhmr.rendering import keypoint_picture, write_png
+
+    keypoints = detections.to_keypoints()
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = keypoint_picture(image, keypoints.xy, keypoints.confidence, names=keypoints.set.names)
+    write_png(folder / _PICTURE, drawn)
