@@ -27,7 +27,7 @@ from dualhmr.cli.report import as_json, lines, report
 from dualhmr.detection import DEFAULT_DETECTOR, NamedDetector, open_detector
 from dualhmr.engines import AUTO, BACKENDS, PROVIDERS, EngineOptions
 from dualhmr.images import scan_folder
-from dualhmr.keypoints import KEYPOINT_SETS, MIN_CONFIDENCE, MIN_PERSON_SCORE
+from dualhmr.keypoints import MIN_CONFIDENCE, MIN_PERSON_SCORE, NAMED_SETS
 from dualhmr.keypoints.frames import FRAMES
 from dualhmr.person_fitting import ADAPTATIONS
 from dualhmr.recoverer import Recoverer
@@ -113,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_input_options(group: Any) -> None:
     group.add_argument(
-        "--keypoint-set", choices=KEYPOINT_SETS, help="of the file; inferred if left out"
+        "--keypoint-set", choices=NAMED_SETS, help="of the file; inferred if left out"
     )
     group.add_argument(
         "--points-frame",

@@ -15,6 +15,7 @@ from dualhmr.keypoints.sets import COCO_WHOLEBODY_133 as COCO_WHOLEBODY_133
 from dualhmr.keypoints.sets import HALPE_26 as HALPE_26
 from dualhmr.keypoints.sets import HALPE_136 as HALPE_136
 from dualhmr.keypoints.sets import KEYPOINT_SETS as KEYPOINT_SETS
+from dualhmr.keypoints.sets import NAMED_SETS as NAMED_SETS
 from dualhmr.keypoints.sets import SPIN_24 as SPIN_24
 from dualhmr.keypoints.sets import SPIN_49 as SPIN_49
 from dualhmr.keypoints.sets import KeypointSet as KeypointSet

@@ -144,6 +144,10 @@ KEYPOINT_SETS: Mapping[str, KeypointSet] = MappingProxyType(
         for each in (COCO_17, BODY_23, BODY_25, HALPE_26, COCO_WHOLEBODY_133, HALPE_136)
     }
 )
+"""The sets of detectors, by name. Each has another number of keypoints."""
+
+NAMED_SETS: Mapping[str, KeypointSet] = MappingProxyType({**KEYPOINT_SETS, SPIN_24.name: SPIN_24})
+"""All sets that have a name here. `SPIN_24` is never inferred: 24 may be SMPL's joints, too."""
 
 
 def keypoint_set(name_or_set: str | KeypointSet) -> KeypointSet:
@@ -158,11 +162,11 @@ def keypoint_set(name_or_set: str | KeypointSet) -> KeypointSet:
         raise TypeError(
             f"a keypoint set is given as a name or a KeypointSet, not {type(name_or_set).__name__}"
         )
-    for known_set in KEYPOINT_SETS.values():
+    for known_set in NAMED_SETS.values():
         if _plain(known_set.name) == _plain(name_or_set):
             return known_set
     raise ValueError(
-        f"unknown keypoint set {shown(name_or_set)}; known sets are {', '.join(KEYPOINT_SETS)}"
+        f"unknown keypoint set {shown(name_or_set)}; known sets are {', '.join(NAMED_SETS)}"
     )
 
 
