@@ -6,7 +6,6 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
-from dualhmr_training.spin_joints import EXTRA_JOINTS, spin_objective
 from helpers.inner_steps import normal, outer_loss
 from numpy.typing import NDArray
 from torch import Tensor
