@@ -33,10 +33,18 @@ def dataset(
     spec: DatasetSpec = COCO,
     augmentation: Augmentation | None = None,
     boxes: BoxSource = "file",
+    focal_length: str = "diagonal",
     seed: int = 0,
 ) -> PersonDataset:
-    known = read(folder / "known.npz", arrays)
-    return PersonDataset(spec, known, folder, augmentation=augmentation, boxes=boxes, seed=seed)
+    return PersonDataset(
+        spec,
+        read(folder / "known.npz", arrays),
+        folder,
+        augmentation=augmentation,
+        boxes=boxes,
+        focal_length=focal_length,
+        seed=seed,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +115,14 @@ def test_what_is_missing_is_masked(folder: Path, augmentation: Augmentation | No
         assert not sample.rotvecs.any()
         assert float(sample.view.focal_length) == pytest.approx(np.hypot(WIDTH, HEIGHT))
         assert people.gender(1) is None
+
+
+def test_a_focal_length_that_is_not_annotated_is_a_guess(folder: Path) -> None:
+    few = {n: a for n, a in everything().items() if n in ("imgname", "center", "scale")}
+    sample = dataset(folder, few, focal_length="hmr2")[0]
+    assert float(sample.view.focal_length) == pytest.approx(5000 / 256 * max(WIDTH, HEIGHT))
+    known = dataset(folder, everything(), focal_length="hmr2")[0]
+    assert float(known.view.focal_length) == pytest.approx(everything()["focal_length"][0])
 
 
 def test_masks_go_with_what_they_mask(folder: Path) -> None:

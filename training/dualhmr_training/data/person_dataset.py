@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dualhmr.camera import View, default_focal_length, image_center, image_to_crop, keypoint_box
+from dualhmr.camera import FOCAL_LENGTHS, View, image_center, image_to_crop, keypoint_box
 from dualhmr.crop import crop_convention, crop_person
 from dualhmr.images import load_image
 from dualhmr.keypoints import BODY_25
@@ -96,9 +96,12 @@ class PersonDataset(Dataset[Sample]):
         augmentation: Augmentation | None = None,
         boxes: BoxSource = "file",
         crop: str = "dualhmr",
+        focal_length: str = "diagonal",
         seed: int = 0,
     ) -> None:
         """Without `augmentation` a sample is the plain crop, always the same.
+
+        `focal_length` is the guess for images whose own is not annotated, one of `FOCAL_LENGTHS`.
 
         Plain crops are made as `crop` says, one of `CROP_CONVENTIONS`; augmented ones are of our
         own convention. Raises ValueError for another one together with `augmentation`.
@@ -113,6 +116,7 @@ class PersonDataset(Dataset[Sample]):
         self._augmentation = augmentation
         self._boxes: BoxSource = boxes
         self._crop = crop_convention(crop)
+        self._guess_focal_length = FOCAL_LENGTHS[focal_length]
         self._seed = seed
 
     def __len__(self) -> int:
@@ -161,10 +165,10 @@ class PersonDataset(Dataset[Sample]):
     def _view(self, index: int, *, image_size: tuple[int, int]) -> View:
         """A person's view in double precision, in pixels of the image of `image_size` as read.
 
-        Without an annotated focal length it is the image's diagonal.
+        Without an annotated focal length it is a guess.
         """
         annotations, reduction = self.annotations, self.spec.reduction
-        focal_length = default_focal_length(*image_size)
+        focal_length = self._guess_focal_length(*image_size)
         if annotations.focal_length is not None:
             focal_length = float(annotations.focal_length[index]) / reduction
         center, height = annotations.box_center[index], float(annotations.box_height[index])
@@ -232,6 +236,7 @@ def open_dataset(
     augmentation: Augmentation | None = None,
     boxes: BoxSource = "file",
     crop: str = "dualhmr",
+    focal_length: str = "diagonal",
     seed: int = 0,
 ) -> PersonDataset:
     """Opens one of `DATASETS` in its folder `root`.
@@ -257,6 +262,7 @@ def open_dataset(
         augmentation=augmentation,
         boxes=boxes,
         crop=crop,
+        focal_length=focal_length,
         seed=seed,
     )
     # Check one image now: the alternative is an error from a worker after the networks are built.

@@ -112,6 +112,7 @@ def licensed_group(
     count: int | None = None,
     annotations: Path | None = None,
     crop: str = "dualhmr",
+    focal_length: str = "diagonal",
 ) -> EvaluationGroup:
     """The test split of data set `name` in its folder `root`, or `count` of its people.
 
@@ -120,7 +121,13 @@ def licensed_group(
     `open_dataset` does, and ValueError for people whose truth is not annotations.
     """
     dataset = open_dataset(
-        name, root, "test", annotations=annotations, boxes="keypoints", crop=crop
+        name,
+        root,
+        "test",
+        annotations=annotations,
+        boxes="keypoints",
+        crop=crop,
+        focal_length=focal_length,
     )
     chosen = _spread(len(dataset), count)
     check_ground_truth(dataset, chosen, bodies)

@@ -17,7 +17,7 @@ from dualhmr_training.evaluation.groups import EvaluationGroup, read_pool, synth
 from dualhmr_training.evaluation.licensed import GroundTruthBodies, licensed_group
 from dualhmr_training.evaluation.protocols import SYNTHETIC, load_human36m_regressor
 from dualhmr_training.plotting import check_plot
-from dualhmr_training.training_folder import Networks
+from dualhmr_training.training_folder import NetworkFacts, Networks
 
 
 def check_schedules(
@@ -92,14 +92,15 @@ def chosen_weights(options: argparse.Namespace, defaults: LossWeights) -> LossWe
 
 
 def chosen_groups(
-    options: argparse.Namespace, body: Body, *, pictures: bool, crop: str
+    options: argparse.Namespace, body: Body, facts: NetworkFacts, *, pictures: bool
 ) -> Iterator[EvaluationGroup]:
     """The people to evaluate on; `pictures` are drawn of synthetic ones.
 
-    Photographs of people are cropped by the networks' convention `crop`.
+    Photographs of people are cropped by the networks' convention, and their focal length, where it
+    is not annotated, is the networks' guess: see `facts`.
     """
     if options.data != SYNTHETIC:
-        yield _licensed(options, body, crop)
+        yield _licensed(options, body, facts)
         return
     pool = read_pool(options.poses, held_out=options.held_out)
     for level in dict.fromkeys(options.noise):
@@ -130,7 +131,7 @@ def described(options: argparse.Namespace) -> dict[str, str]:
     return facts
 
 
-def _licensed(options: argparse.Namespace, body: Body, crop: str) -> EvaluationGroup:
+def _licensed(options: argparse.Namespace, body: Body, facts: NetworkFacts) -> EvaluationGroup:
     by_gender = {}
     if DATASETS[options.data].gendered:
         by_gender = _gendered_bodies(options.gendered_bodies, DATASETS[options.data].title)
@@ -142,7 +143,8 @@ def _licensed(options: argparse.Namespace, body: Body, crop: str) -> EvaluationG
         keypoints=options.keypoints,
         count=options.count,
         annotations=options.annotations,
-        crop=crop,
+        crop=facts.crop,
+        focal_length=facts.focal_length,
     )
 
 

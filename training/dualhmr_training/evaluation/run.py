@@ -50,9 +50,7 @@ def run_evaluation(options: argparse.Namespace) -> None:
         extra_joints=options.extra_joints,
     )
     evaluations = []
-    for group in chosen_groups(
-        options, body, pictures="image" in networks.reads, crop=networks.facts.crop
-    ):
+    for group in chosen_groups(options, body, networks.facts, pictures="image" in networks.reads):
         fitter = BatchFitter(networks, body, group.keypoint_set, weights=weights)
         evaluations += evaluate(fitter, group, schedules)
     report = EvaluationReport(
