@@ -14,10 +14,9 @@ reads in the file what was checked.
 import math
 import mmap
 from collections import ChainMap
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+from dualhmr.engines.protobuf import BYTES, VARINT, ProtobufReader, signed
 from dualhmr.untrusted import brief
 
 _MOST_BYTES = (1 << 31) - 1
@@ -35,19 +34,8 @@ _BYTES_EACH = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12:
 """By the number of an element type: numbers of 1 to 8 bytes and booleans, not text."""
 _INT32, _INT64 = 6, 7
 _TYPED_DATA = (4, 5, 7, 10, 11)
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # Which input of an operator says how large its result is.
 _SIZES = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1}
-
-
-class _Field(NamedTuple):
-    """One field of a message: a varint's value, or where the content of anything else lies."""
-
-    number: int
-    kind: int
-    value: int
-    start: int
-    end: int
 
 
 _Constants = ChainMap[str, list[int]]
@@ -77,17 +65,18 @@ def check_onnx(path: Path) -> None:
 class _Walk:
     def __init__(self, content: mmap.mmap, data: Path) -> None:
         """`data`: the only other file that may have weights."""
-        self._content, self._data = content, data
+        self._reader, self._size = ProtobufReader(content), len(content)
+        self._data = data
         self._data_size = data.stat().st_size if data.is_file() else 0
 
     def model(self) -> None:
-        size = len(self._content)
+        size = self._size
         if size > _MOST_BYTES:
             raise ValueError(f"{size} bytes, at most {_MOST_BYTES} are read")
         graphs = []
-        for field in self._fields(0, size):
+        for field in self._reader.fields(0, size):
             if field.number == 7:
-                graphs.append(self._message(field))
+                graphs.append(self._reader.message(field))
             elif field.number in (20, 25):
                 raise ValueError("it has functions or training information of its own")
         if len(graphs) != 1:
@@ -98,14 +87,14 @@ class _Walk:
         if depth > _DEEPEST:
             raise ValueError(f"its graphs are nested more than {_DEEPEST} deep")
         constants, nodes = outer.new_child(), []
-        for field in self._fields(start, end):
+        for field in self._reader.fields(start, end):
             if field.number == 1:
-                nodes.append(self._message(field))
+                nodes.append(self._reader.message(field))
             elif field.number == 5:
-                name, numbers = self._tensor(*self._message(field), may_lie_outside=True)
+                name, numbers = self._tensor(*self._reader.message(field), may_lie_outside=True)
                 constants[name] = numbers
             elif field.number in (11, 12):
-                self._value(*self._message(field))
+                self._value(*self._reader.message(field))
             elif field.number == 15:
                 raise ValueError("it has sparse tensors")
         for node in nodes:
@@ -114,17 +103,17 @@ class _Walk:
     def _node(self, start: int, end: int, constants: _Constants, depth: int) -> None:
         inputs, outputs, operator, domain, made = [], [], "", "", None
         subgraphs = []
-        for field in self._fields(start, end):
+        for field in self._reader.fields(start, end):
             if field.number == 1:
-                inputs.append(self._text(field))
+                inputs.append(self._reader.text(field))
             elif field.number == 2:
-                outputs.append(self._text(field))
+                outputs.append(self._reader.text(field))
             elif field.number == 4:
-                operator = self._text(field)
+                operator = self._reader.text(field)
             elif field.number == 7:
-                domain = self._text(field)
+                domain = self._reader.text(field)
             elif field.number == 5:
-                value, graphs = self._attribute(*self._message(field))
+                value, graphs = self._attribute(*self._reader.message(field))
                 made = value if value else made
                 subgraphs += graphs
         if domain not in ("", "ai.onnx"):
@@ -149,17 +138,17 @@ class _Walk:
         """The integers that it holds, if few, and its graphs."""
         numbers: list[int] = []
         graphs, tensors = [], 0
-        for field in self._fields(start, end):
+        for field in self._reader.fields(start, end):
             if field.number in (5, 10):  # a tensor, and several
                 tensors += field.number == 5
-                numbers += self._tensor(*self._message(field))[1]
+                numbers += self._tensor(*self._reader.message(field))[1]
             elif field.number in (6, 11):
-                graphs.append(self._message(field))
+                graphs.append(self._reader.message(field))
             elif field.number in (3, 8):
-                if field.kind == _VARINT:
-                    numbers.append(_signed(field.value))
+                if field.kind == VARINT:
+                    numbers.append(signed(field.value))
                 else:
-                    numbers += self._varints(field)
+                    numbers += self._reader.varints(field)
             elif field.number in (22, 23):
                 raise ValueError("it has sparse tensors")
         if tensors > 1:
@@ -175,22 +164,24 @@ class _Walk:
         place: dict[str, str] = {}
         outside = False
         numbers: list[int] = []
-        for field in self._fields(start, end):
+        for field in self._reader.fields(start, end):
             if field.number == 1:
-                shape += [_signed(field.value)] if field.kind == _VARINT else self._varints(field)
+                shape += (
+                    [signed(field.value)] if field.kind == VARINT else self._reader.varints(field)
+                )
             elif field.number == 2:
                 kind = field.value
             elif field.number == 8:
-                name = self._text(field)
+                name = self._reader.text(field)
             elif field.number == 9:
-                raw = self._message(field)
+                raw = self._reader.message(field)
             elif field.number in _TYPED_DATA:
-                typed += max(field.end - field.start, field.kind != _BYTES)
+                typed += max(field.end - field.start, field.kind != BYTES)
                 if field.number in (5, 7) and typed <= 10 * _MOST_SHAPE_NUMBERS:
-                    packed = field.kind == _BYTES
-                    numbers += self._varints(field) if packed else [_signed(field.value)]
+                    packed = field.kind == BYTES
+                    numbers += self._reader.varints(field) if packed else [signed(field.value)]
             elif field.number == 13 and may_lie_outside:
-                self._entry(*self._message(field), place)
+                self._entry(*self._reader.message(field), place)
             elif field.number == 14 and may_lie_outside and field.value == 1:
                 outside = True
             elif field.number == 13 or (field.number == 14 and field.value != 0):
@@ -213,7 +204,7 @@ class _Walk:
             )
         if raw is not None and kind in (_INT32, _INT64) and count <= _MOST_SHAPE_NUMBERS:
             width = _BYTES_EACH[kind]
-            data = self._content[raw[0] : raw[1]]
+            data = self._reader.content[raw[0] : raw[1]]
             numbers = [
                 int.from_bytes(data[at : at + width], "little", signed=True)
                 for at in range(0, len(data), width)
@@ -222,7 +213,9 @@ class _Walk:
 
     def _entry(self, start: int, end: int, place: dict[str, str]) -> None:
         """Adds a key and its value, both texts; each key at most once."""
-        texts = {field.number: self._text(field) for field in self._fields(start, end)}
+        texts = {
+            field.number: self._reader.text(field) for field in self._reader.fields(start, end)
+        }
         if texts.keys() != {1, 2} or texts[1] in place:
             raise ValueError("a tensor's place outside of the file is said twice, or in no text")
         place[texts[1]] = texts[2]
@@ -249,83 +242,25 @@ class _Walk:
     def _value(self, start: int, end: int) -> None:
         """An input or output: the type of a tensor with a bounded shape."""
         name, types = "", []
-        for field in self._fields(start, end):
+        for field in self._reader.fields(start, end):
             if field.number == 1:
-                name = self._text(field)
+                name = self._reader.text(field)
             elif field.number == 2:
-                fields = self._fields(*self._message(field))
-                types += [self._message(each) for each in fields if each.number == 1]
+                fields = self._reader.fields(*self._reader.message(field))
+                types += [self._reader.message(each) for each in fields if each.number == 1]
         shape: list[int] = []
         for each in types:
-            for field in self._fields(*each):
+            for field in self._reader.fields(*each):
                 if field.number == 2:
-                    shape += self._shape(*self._message(field))
+                    shape += self._shape(*self._reader.message(field))
         if math.prod(max(length, 1) for length in shape) > _MOST_VALUES or len(shape) > 32:
             raise ValueError(f"{brief(name)} has shape {brief(shape)}")
 
     def _shape(self, start: int, end: int) -> list[int]:
         lengths = []
-        for field in self._fields(start, end):
+        for field in self._reader.fields(start, end):
             if field.number == 1:
-                for each in self._fields(*self._message(field)):
-                    if each.number == 1 and each.kind == _VARINT:
-                        lengths.append(_signed(each.value))
+                for each in self._reader.fields(*self._reader.message(field)):
+                    if each.number == 1 and each.kind == VARINT:
+                        lengths.append(signed(each.value))
         return lengths
-
-    def _fields(self, start: int, end: int) -> Iterator[_Field]:
-        at = start
-        while at < end:
-            key, at = self._varint(at, end)
-            number, kind = key >> 3, key & 7
-            value, first = 0, at
-            if not 0 < number < 1 << 29:
-                raise ValueError(f"a field has the number {number}")
-            if kind == _VARINT:
-                value, at = self._varint(at, end)
-            elif kind == _BYTES:
-                length, first = self._varint(at, end)
-                at = first + length
-            elif kind in (_FIXED32, _FIXED64):
-                at += 4 if kind == _FIXED32 else 8
-            else:
-                raise ValueError(f"a field is of kind {kind}")
-            if at > end:
-                raise ValueError("it is cut short")
-            yield _Field(number, kind, value, first, at)
-
-    def _varint(self, at: int, end: int) -> tuple[int, int]:
-        """An integer, seven bits a byte, and where the next thing begins."""
-        if at < end and (first := self._content[at]) < 0x80:  # nearly always
-            return first, at + 1
-        value = 0
-        for shift in range(0, 70, 7):
-            if at >= end:
-                raise ValueError("it is cut short")
-            byte = self._content[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value & (1 << 64) - 1, at
-        raise ValueError("an integer of more than 10 bytes")
-
-    def _varints(self, field: _Field) -> list[int]:
-        """Packed integers, those of a shape: few."""
-        numbers: list[int] = []
-        at, end = self._message(field)
-        while at < end and len(numbers) <= 32:
-            value, at = self._varint(at, end)
-            numbers.append(_signed(value))
-        return numbers
-
-    def _message(self, field: _Field) -> tuple[int, int]:
-        if field.kind != _BYTES:
-            raise ValueError(f"field {field.number} is of kind {field.kind}")
-        return field.start, field.end
-
-    def _text(self, field: _Field) -> str:
-        start, end = self._message(field)
-        return self._content[start:end].decode("utf-8", "replace")
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >> 63 else value
