@@ -83,32 +83,32 @@ def blurred(
     if half_scale <= _BLURRED_FROM:
         return bilinear(image, columns, rows)
     sigma = min((half_scale - 1) / 2, _LARGEST_SIGMA)
+    on_columns = _blurred_weights(columns, sigma, image.shape[1])
+    on_rows = _blurred_weights(rows, sigma, image.shape[0])
+    across = _span_of(on_columns.sum(axis=0))
+    lines = np.zeros((size.height, across.stop - across.start, 3), np.float32)
+    for line, weights in zip(lines, on_rows, strict=True):
+        near = _span_of(weights)
+        line += np.tensordot(weights[near], image[near, across].astype(np.float32), axes=1)
+    crop = np.tensordot(on_columns[:, across], lines, axes=(1, 1))
+    return np.rint(crop.swapaxes(0, 1)).astype(np.uint8)
+
+
+def _blurred_weights(taps: Taps, sigma: float, length: int) -> npt.NDArray[np.float32]:
+    """What every image pixel of an axis adds to every crop pixel (S): (S, `length`)."""
     reach = int(_BLUR_REACH * sigma + 0.5)
     offsets = np.arange(-reach, reach + 1)
     kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
     kernel /= kernel.sum()
-    columns, rows = (
-        Taps(
-            np.clip(taps.pixels[:, None] + offsets[:, None], 0, length - 1).reshape(-1, pixels),
-            (taps.weights[:, None] * kernel[:, None]).reshape(-1, pixels).astype(np.float32),
-        )
-        for taps, length, pixels in (
-            (columns, image.shape[1], size.width),
-            (rows, image.shape[0], size.height),
-        )
-    )
-    first = columns.pixels.min()
-    strip = image[:, first : columns.pixels.max() + 1]
-    lines = np.zeros((size.height, *strip.shape[1:]), np.float32)
-    for pixels, weights in zip(*_that_count(rows), strict=True):
-        lines += weights[:, None, None] * strip[pixels]
-    crop = np.zeros((*size, 3), np.float32)
-    for pixels, weights in zip(*_that_count(columns), strict=True):
-        crop += weights[:, None] * lines[:, pixels - first]
-    return np.rint(crop).astype(np.uint8)
+    every = np.arange(taps.pixels.shape[1])
+    weights = np.zeros((len(every), length))
+    for pixels, share in zip(*taps, strict=True):
+        for offset, part in zip(offsets, kernel, strict=True):
+            weights[every, np.clip(pixels + offset, 0, length - 1)] += part * share
+    return weights.astype(np.float32)
 
 
-def _that_count(taps: "Taps") -> "Taps":
-    """Without those that are zero everywhere, as for boxes far larger than the image."""
-    counts = taps.weights.any(axis=1)
-    return Taps(taps.pixels[counts], taps.weights[counts])
+def _span_of(weights: npt.NDArray[np.generic]) -> slice:
+    """The image pixels that count, between the first and the last one."""
+    (used,) = np.nonzero(weights)
+    return slice(used[0], used[-1] + 1) if len(used) else slice(0, 0)
