@@ -1,0 +1,1 @@
+"""How the asset `blazepose/landmarks.safetensors` is made; not installed."""
