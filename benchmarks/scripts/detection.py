@@ -1,6 +1,7 @@
 """How well people are found in annotated photographs, and what that does to their bodies.
 
     python benchmarks/scripts/detection.py PHOTOS --annotations person_keypoints.json [--out DIR]
+    ... --variants mirrored smaller crops --sides 384 --no-second-look    # what settings do
 
 A person is found where the best detection has an object keypoint similarity (OKS) of at least 0.5
 with the annotation. Errors are mean distances over the labelled keypoints, in percent of the height
@@ -10,6 +11,7 @@ at the pictures in `--out`.
 """
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -28,23 +30,12 @@ from dualhmr.detection.similarity import keypoint_similarity
 from dualhmr.files import markdown_table
 from dualhmr.images import load_image
 from dualhmr.keypoints import COCO_17, Keypoints
+from dualhmr_benchmarks.photo_variants import VARIANTS, Annotation, Photo
 
 FloatArray = npt.NDArray[np.float32]
 FOUND = 0.5
 WELL_FOUND = 0.75
 MIN_LABELLED = 6
-
-
-class Annotation(NamedTuple):
-    """One person of a COCO file."""
-
-    keypoints: FloatArray
-    """(17, 2) pixels."""
-    labelled: npt.NDArray[np.bool_]
-    """(17,)."""
-    area: float
-    box_height: float
-    """Of the crop's box around the rectangle."""
 
 
 class PersonRow(NamedTuple):
@@ -73,37 +64,33 @@ class PhotoResult(NamedTuple):
     """Of the detector, warm."""
 
 
-def read_annotations(path: Path) -> Iterator[tuple[str, list[Annotation]]]:
-    """Photographs' names and their persons with enough labelled keypoints."""
-    document = json.loads(path.read_text(encoding="utf-8"))
+def read_photos(folder: Path, annotations: Path) -> Iterator[Photo]:
+    """Photographs and their persons with enough labelled keypoints."""
+    document = json.loads(annotations.read_text(encoding="utf-8"))
     for image in document["images"]:
-        yield (
-            image["file_name"],
-            [
-                _annotation(each)
-                for each in document["annotations"]
-                if each["image_id"] == image["id"]
-                and np.count_nonzero(each["keypoints"][2::3]) >= MIN_LABELLED
-            ],
-        )
+        people = [
+            _annotation(each)
+            for each in document["annotations"]
+            if each["image_id"] == image["id"]
+            and np.count_nonzero(each["keypoints"][2::3]) >= MIN_LABELLED
+        ]
+        yield image["file_name"], load_image(folder / image["file_name"]), people
 
 
 def _annotation(entry: dict[str, Any]) -> Annotation:
     rows = np.array(entry["keypoints"], np.float32).reshape(len(COCO_17), 3)
     x, y, width, height = entry["bbox"]
-    box = Box.from_corners((x, y, x + width, y + height))
     area = float(entry.get("area") or 0.53 * width * height)
-    return Annotation(rows[:, :2], rows[:, 2] > 0, area, box.height)
+    return Annotation(rows[:, :2], rows[:, 2] > 0, area, (x, y, width, height))
 
 
 def measure(
-    photo: str,
-    image: npt.NDArray[np.uint8],
-    annotations: list[Annotation],
+    photo: Photo,
     detector: Callable[[npt.NDArray[np.uint8]], Detections],
     recoverer: Recoverer | None,
 ) -> tuple[PhotoResult, Detections]:
     """One photograph: what is found of it, and, with a `recoverer`, bodies."""
+    name, image, annotations = photo
     started = time.perf_counter()
     found = detector(image)
     milliseconds = 1000 * (time.perf_counter() - started)
@@ -119,14 +106,14 @@ def measure(
         best = int(similarities.argmax()) if len(found) else -1
         similarity = float(similarities[best]) if len(found) else 0.0
         if similarity < FOUND:
-            rows.append(PersonRow(photo, similarity, *[np.nan] * 5))
+            rows.append(PersonRow(name, similarity, *[np.nan] * 5))
             continue
         matched.add(best)
         error = _percent(keypoints[best], annotation)
         bodies = [np.nan] * 4
         if recoverer is not None:
             bodies = _bodies(recoverer, image, found.select([best]), annotation)
-        rows.append(PersonRow(photo, similarity, error, *bodies))
+        rows.append(PersonRow(name, similarity, error, *bodies))
     return PhotoResult(rows, len(found) - len(matched), milliseconds), found
 
 
@@ -137,7 +124,8 @@ def _in_order(keypoints: FloatArray, names: KeypointSet) -> FloatArray:
 
 def _percent(keypoints: FloatArray, annotation: Annotation) -> float:
     away = np.linalg.norm(keypoints - annotation.keypoints, axis=-1)[annotation.labelled]
-    return float(100 * away.mean() / annotation.box_height)
+    x, y, width, height = annotation.rectangle
+    return float(100 * away.mean() / Box.from_corners((x, y, x + width, y + height)).height)
 
 
 def _bodies(
@@ -197,28 +185,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--annotations", type=Path, required=True)
     parser.add_argument("--detector", help="as of dualhmr recover")
+    parser.add_argument("--sides", type=int, nargs="+", help="of MoveNet's first look")
+    parser.add_argument("--tiles", type=int, default=1, help="of MoveNet's first look")
+    parser.add_argument("--no-second-look", action="store_true", help="MultiPose alone")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["whole"])
     parser.add_argument("--no-bodies", action="store_true")
     parser.add_argument("--rounds", type=int, default=0, help="of timing MoveNet (%(default)s)")
     parser.add_argument("--out", type=Path, help="folder for pictures of the keypoints")
     options = parser.parse_args(arguments)
 
-    detector = open_detector(options.detector)
+    detector = open_detector(options.detector or _movenet(options))
     recoverer = None if options.no_bodies else Recoverer()
-    results, images = [], []
-    for name, annotations in read_annotations(options.annotations):
-        images.append(load_image(options.photos / name))
-        result, found = measure(name, images[-1], annotations, detector, recoverer)
-        results.append(result)
-        if options.out:
-            write_picture(options.out / Path(name).stem, images[-1], found)
+    results: list[PhotoResult] = []
+    photos = list(read_photos(options.photos, options.annotations))
+    for variant, photo in itertools.product(options.variants, photos):
+        for each in VARIANTS[variant](photo):
+            result, found = measure(each, detector, recoverer)
+            results.append(result)
+            if options.out:
+                write_picture(options.out / variant / Path(each[0]).stem, each[1], found)
     print(_table([row for result in results for row in result.persons]))
     print("\n" + _summary(results))
     for threads in (1, 2) if options.rounds else ():
-        first, both = time_stages(images, threads, options.rounds)
+        first, both = time_stages([image for _, image, _ in photos], threads, options.rounds)
         print(
             f"{threads} thread(s): first look {first:.0f} ms, all looks {both:.0f} ms a photograph"
         )
     return 0
+
+
+def _movenet(options: argparse.Namespace) -> MovenetDetector:
+    sides = tuple(options.sides or MovenetOptions().sides)
+    second = not options.no_second_look
+    return MovenetDetector(MovenetOptions(sides=sides, tiles=options.tiles, second_look=second))
 
 
 _TITLES = (

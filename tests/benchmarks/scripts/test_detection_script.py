@@ -36,15 +36,32 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_who_is_found_and_how_well(
-    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = photos / "out"
-    arguments = [photos, "--annotations", photos / "coco.json", "--out", out]
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(SCRIPT), run_name="__main__")
     assert ended.value.code == 0
+
+
+def test_variants_are_of_the_same_people(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variants = ("mirrored", "smaller", "crops")
+    annotations = photos / "coco.json"
+    run(monkeypatch, photos, "--annotations", annotations, "--variants", *variants, "--no-bodies")
+    printed = capsys.readouterr().out
+    rows = [line for line in printed.splitlines() if line.startswith("| photo.png")]
+    similarities = [float(row.split("|")[2]) for row in rows]
+    assert len(rows) == 2 * 3
+    assert min(similarities[::2]) > 0.5  # the person
+    assert max(similarities[1::2]) < 0.5  # nobody
+
+
+def test_who_is_found_and_how_well(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = photos / "out"
+    run(monkeypatch, photos, "--annotations", photos / "coco.json", "--out", out)
     printed = capsys.readouterr().out
     first, second = (line for line in printed.splitlines() if line.startswith("| photo.png"))
     cells = [cell.strip() for cell in first.strip("|").split("|")]
@@ -56,4 +73,4 @@ def test_who_is_found_and_how_well(
     assert 0 < between < 200
     assert second.count(" - ") == 5
     assert "2 annotated persons in 1 photographs: 50% found with OKS >= 0.5" in printed
-    assert (out / "photo" / "keypoints.png").exists()
+    assert (out / "whole" / "photo" / "keypoints.png").exists()
