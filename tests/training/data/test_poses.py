@@ -76,6 +76,13 @@ def test_long_rotation_vectors_keep_their_rotation(tmp_path: Path) -> None:
     torch.testing.assert_close(poses.rotvecs[:4], rotvecs[:4], atol=5e-5, rtol=0)
 
 
+def test_categories_are_written_and_read(tmp_path: Path) -> None:
+    save_poses(tmp_path / "p.npz", np.zeros((2, 24, 3)), ["a", "b"], ["lying", "walking"])
+    assert read_poses(tmp_path / "p.npz").categories == ("lying", "walking")
+    with pytest.raises(ValueError, match="1 categories of 2 poses"):
+        save_poses(tmp_path / "p.npz", np.zeros((2, 24, 3)), ["a", "b"], ["lying"])
+
+
 @pytest.mark.parametrize(
     "rotvecs", [np.zeros((2, 72)), np.zeros((3, 24, 3)), np.full((2, 24, 3), np.nan)]
 )

@@ -47,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_synthetic(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--poses", type=Path, metavar="FILE", help="captured poses (.npz)")
+    group.add_argument(
+        "--poses", type=Path, metavar="PATH",
+        help="file or folder of poses (ours, AMASS, SMPL sequences)",
+    )  # fmt: skip
     group.add_argument(
         "--held-out",
         action="store_true",

@@ -34,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("preset", choices=PRESETS)
     parser.add_argument("--show", action="store_true", help="print the configuration and stop")
     parser.add_argument("--out", type=Path, help="folder for weights, checkpoints and history")
-    parser.add_argument("--poses", type=Path, help="captured poses (.npz), for synthetic people")
+    parser.add_argument(
+        "--poses", type=Path,
+        help="file or folder of poses (ours, AMASS, SMPL sequences), for synthetic people",
+    )  # fmt: skip
     parser.add_argument("--datasets", type=Path, help="folder with a folder for each data set")
     parser.add_argument("--body", type=Path, help="body file, such as SMPL's (default: the free)")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Poses of synthetic people: captured poses from a file, varied at random.
+"""Poses of synthetic people: poses from files, varied at random.
 
 `SeededRandom`, the source of random numbers for all synthetic people, is here too.
 """
@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,11 @@ from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.files import atomic_path
 from dualhmr.untrusted import read_npz
 from dualhmr_training.data.augmentation import mirrored_pose
+from dualhmr_training.data.synthetic.motion_files import (
+    MOTION_SUFFIXES,
+    read_motions,
+    within_half_a_turn,
+)
 
 
 class SeededRandom:
@@ -50,6 +56,7 @@ class SeededRandom:
 
 _INT16_UNIT = math.pi / 32767  # radians; files store rotation vectors as 16-bit integers
 _ARRAYS = ("axis_angle_i16", "clip")
+_CATEGORY = "category"
 _LARGEST_BYTES = 1 << 32
 """Of both arrays: more than 10 million poses."""
 
@@ -89,10 +96,21 @@ NO_VARIATION = PoseVariation(0, 0, 0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class PoseFile:
-    """Captured poses: rotation vectors (N, 24, 3), radians, and the clip (N,) each came from."""
+    """Poses: rotation vectors (N, 24, 3), radians, and the clip (N,) that each came from."""
 
     rotvecs: Tensor
     clips: tuple[str, ...]
+    categories: tuple[str, ...] = ()
+    """(N,) what people do in each, as the file says; empty texts where it does not."""
+
+    def __post_init__(self) -> None:
+        if not self.categories:
+            object.__setattr__(self, "categories", ("",) * len(self.clips))
+        if not len(self.rotvecs) == len(self.clips) == len(self.categories):
+            raise ValueError(
+                f"{len(self.rotvecs)} poses, {len(self.clips)} clips, {len(self.categories)} "
+                "categories; expected as many of each"
+            )
 
     def of_clips(self, clips: set[str]) -> Tensor:
         """The rotation vectors (M, 24, 3) of `clips`."""
@@ -100,15 +118,58 @@ class PoseFile:
 
 
 def read_poses(path: str | os.PathLike[str]) -> PoseFile:
-    """Reads an `.npz` with `axis_angle_i16` (N, 24, 3), in pi / 32767 radians, and `clip` (N,).
+    """Poses from a file of ours, a motion file, or a folder of these and its subfolders.
 
-    Joint order is SMPL's; joint 0 is the global orientation in a y-up world. Raises
-    FileNotFoundError, and ValueError if it is damaged, no `.npz` file or has other arrays.
+    Ours is an `.npz` with `axis_angle_i16` (N, 24, 3), in pi / 32767 radians, `clip` (N,) and
+    maybe `category` (N,). Joint order is SMPL's; joint 0 is the global orientation in a y-up world.
+    Others are AMASS's `.npz` and SMPL sequences in a `.pkl`: see
+    `dualhmr_training.data.synthetic.motion_files`. There a file is a clip, named by its path, or
+    each of its persons is.
+
+    Raises FileNotFoundError, and ValueError if a file is damaged, asks for code or holds poses of
+    another layout, or if there are no poses at all.
     """
     path = Path(path)
-    if not path.is_file():
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in MOTION_SUFFIXES)
+        names = [file.relative_to(path).with_suffix("").as_posix() for file in files]
+    elif path.is_file():
+        files, names = [path], [path.stem]
+    else:
         raise FileNotFoundError(f"no pose file at {path}")
-    arrays = read_npz(path, _ARRAYS, limit_bytes=_LARGEST_BYTES)
+    if not files:
+        raise ValueError(f"{path} has no files of poses: expected {', '.join(MOTION_SUFFIXES)}")
+    parts = [part for file, name in zip(files, names, strict=True) for part in _read(file, name)]
+    if not parts:
+        raise ValueError(
+            f"{path}: no poses; expected axis_angle_i16 and clip (ours), or poses (F, 72), "
+            "(F, 156) or (F, 165) as in AMASS and sequences of SMPL"
+        )
+    return PoseFile(
+        torch.cat([part.rotvecs for part in parts]),
+        tuple(clip for part in parts for clip in part.clips),
+        tuple(category for part in parts for category in part.categories),
+    )
+
+
+def _read(path: Path, name: str) -> list[PoseFile]:
+    """The poses of one file, for every person in it."""
+    if path.suffix.lower() not in MOTION_SUFFIXES:
+        raise ValueError(f"{path}: poses are read from {', '.join(MOTION_SUFFIXES)}")
+    if path.suffix.lower() == ".npz":
+        arrays = read_npz(path, (*_ARRAYS, _CATEGORY), limit_bytes=_LARGEST_BYTES)
+        if not arrays.keys().isdisjoint(_ARRAYS):
+            return [_own_poses(path, arrays)]
+    return [
+        PoseFile(
+            torch.from_numpy(rotvecs.astype(np.float32)),
+            (name if person is None else f"{name}#{person}",) * len(rotvecs),
+        )
+        for person, rotvecs in read_motions(path)
+    ]
+
+
+def _own_poses(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> PoseFile:
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(missing)}; is it a pose file?")
@@ -119,29 +180,43 @@ def read_poses(path: str | os.PathLike[str]) -> PoseFile:
             f"{path}: poses are {stored.dtype} {stored.shape} with clips {clips.shape}, "
             "expected int16 (N, 24, 3) and (N,)"
         )
-    if clips.dtype.kind != "U":
-        raise ValueError(f"{path}: clips are {clips.dtype}, expected text")
+    categories = arrays.get(_CATEGORY, np.full(count, ""))
+    for name, texts in (("clips", clips), ("categories", categories)):
+        if texts.dtype.kind != "U" or texts.shape != (count,):
+            raise ValueError(
+                f"{path}: {name} are {texts.dtype}, expected text; shape {texts.shape} of {count}"
+            )
     rotvecs = torch.from_numpy(stored.astype(np.float32) * _INT16_UNIT)
-    return PoseFile(rotvecs, tuple(str(clip) for clip in clips))
+    return PoseFile(rotvecs, tuple(map(str, clips)), tuple(map(str, categories)))
 
 
-def save_poses(path: str | os.PathLike[str], rotvecs: npt.ArrayLike, clips: Sequence[str]) -> None:
+def save_poses(
+    path: str | os.PathLike[str],
+    rotvecs: npt.ArrayLike,
+    clips: Sequence[str],
+    categories: Sequence[str] | None = None,
+) -> None:
     """Writes rotation vectors (N, 24, 3), radians, and the clip of each as `read_poses` reads them.
 
-    Vectors longer than pi, which 16 bits cannot hold, become shorter ones of the same rotation.
-    Raises ValueError for other shapes and for numbers that are not finite.
+    `categories` say what people do in each. Vectors longer than pi, which 16 bits cannot hold,
+    become shorter ones of the same rotation. Raises ValueError for other shapes and for numbers
+    that are not finite.
     """
     vectors = np.asarray(rotvecs, dtype=np.float64)
     if vectors.shape != (len(clips), 24, 3) or not np.isfinite(vectors).all():
         raise ValueError(
             f"rotation vectors are {vectors.shape}, expected finite ({len(clips)}, 24, 3)"
         )
-    angles = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    turns = np.round(angles / (2 * np.pi))
-    vectors = vectors * (1 - 2 * np.pi * turns / np.where(turns > 0, angles, 1))
-    stored = np.round(vectors / _INT16_UNIT).astype(np.int16)
+    if categories is not None and len(categories) != len(clips):
+        raise ValueError(f"{len(categories)} categories of {len(clips)} poses")
+    arrays: dict[str, Any] = {
+        "axis_angle_i16": np.round(within_half_a_turn(vectors) / _INT16_UNIT).astype(np.int16),
+        "clip": np.array(clips, str),
+    }
+    if categories is not None:
+        arrays[_CATEGORY] = np.array(categories, str)
     with atomic_path(path) as temporary:
-        np.savez(temporary, **dict(zip(_ARRAYS, (stored, np.array(clips, str)), strict=True)))
+        np.savez(temporary, **arrays)
 
 
 def sample_poses(pool: Tensor, count: int, variation: PoseVariation, rng: SeededRandom) -> Tensor:
