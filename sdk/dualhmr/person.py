@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhmr.arrays import Array, library_of
-from dualhmr.body.arrays import JOINT_COUNT, BodyArrays, pose_arrays
+from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.parameters import SMPLParameters
+from dualhmr.body.posing import pose_arrays
 from dualhmr.boxes import Box
 from dualhmr.bundle import Manifest
 from dualhmr.camera import View, box_info, image_to_crop, keypoint_box
@@ -37,12 +38,8 @@ def place_bodies(
 
     `rotations` (N, 24, 3, 3), `betas` (N, B), `translation` (N, 3) metres.
     """
-    vertices = np.zeros((len(rotations), body.vertex_count, 3), np.float32)
-    joints = np.zeros((len(rotations), JOINT_COUNT, 3), np.float32)
-    for person, place in enumerate(translation):
-        posed = pose_arrays(body, rotations[person], betas[person])
-        vertices[person], joints[person] = posed[0] + place, posed[1] + place
-    return vertices, joints
+    vertices, joints = pose_arrays(body, rotations, betas)
+    return vertices + translation[:, None], joints + translation[:, None]
 
 
 class ObservedPerson(NamedTuple):

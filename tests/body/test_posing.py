@@ -6,9 +6,10 @@ import pytest
 import torch
 from helpers.fake_bodies import fake_smpl_body, random_body
 
-from dualhmr.body.arrays import BodyArrays, pose_arrays
+from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.files import read_body
 from dualhmr.body.model import Body, load_body, skin
+from dualhmr.body.posing import pose_arrays
 from dualhmr.rotations import rotvec_to_rotmat
 
 
@@ -19,13 +20,26 @@ def test_numpy_and_pytorch_pose_alike(build: Callable[[], Body]) -> None:
     rotations = rotvec_to_rotmat(torch.randn(5, 24, 3, generator=generator))
     betas = torch.randn(5, body.beta_count, generator=generator)
     expected = skin(body, rotations, betas)
-    for person in range(5):
-        vertices, joints = pose_arrays(
-            body.arrays(), rotations[person].numpy(), betas[person].numpy()
-        )
-        assert vertices.dtype == joints.dtype == np.float32
-        np.testing.assert_allclose(vertices, expected.vertices[person], rtol=0, atol=1e-5)
-        np.testing.assert_allclose(joints, expected.joints[person], rtol=0, atol=1e-5)
+    vertices, joints = pose_arrays(body.arrays(), rotations.numpy(), betas.numpy())
+    assert vertices.dtype == joints.dtype == np.float32
+    np.testing.assert_allclose(vertices, expected.vertices, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(joints, expected.joints, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_a_body_does_not_depend_on_the_others(count: int) -> None:
+    body, rng = read_body(), np.random.default_rng(1)
+    rotvec = torch.from_numpy(rng.normal(0, 0.5, (count, 24, 3)).astype(np.float32))
+    rotations, betas = rotvec_to_rotmat(rotvec).numpy(), rng.normal(size=(count, 10))
+    betas = betas.astype(np.float32)
+    vertices, joints = pose_arrays(body, rotations, betas)
+    assert vertices.shape == (count, body.vertex_count, 3)
+    assert joints.shape == (count, 24, 3)
+    for person in range(0, count, 13):
+        one = slice(person, person + 1)
+        alone = pose_arrays(body, rotations[one], betas[one])
+        np.testing.assert_allclose(vertices[one], alone[0], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(joints[one], alone[1], rtol=0, atol=1e-6)
 
 
 def test_there_and_back() -> None:

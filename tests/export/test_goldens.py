@@ -16,9 +16,9 @@ from torch import Tensor
 from dualhmr.adaptation.adapt import AdaptationResult, adapt
 from dualhmr.adaptation.fast_head import adapt_head
 from dualhmr.adaptation.schedule import CONVERGED, OUT_OF_STEPS, named_schedule
-from dualhmr.body.arrays import pose_arrays
 from dualhmr.body.model import Body, pose_skeleton
 from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.posing import pose_arrays
 from dualhmr.camera import CAMERAS, View, box_info, image_to_crop, project
 from dualhmr.keypoints import BODY_25, SPIN_49
 from dualhmr.networks import HeadOutput, affine_head, as_output
@@ -228,9 +228,12 @@ def test_the_kept_iterates_give_the_kept_losses(goldens: Goldens, body: Body, na
             else:
                 shift = 2 * (center - middle) / (height * s)
                 place = np.array([x + shift[0], y + shift[1], 2 * focal / (height * s)])
-            rotations = computed["step_rotations"][person, step]
-            vertices, joints = pose_arrays(arrays, rotations, computed["step_betas"][person, step])
-            placed = points.joint_rows.numpy() @ joints + points.vertex_rows.numpy() @ vertices
+            one = person, slice(step, step + 1)
+            rotations, betas = computed["step_rotations"][one], computed["step_betas"][one]
+            vertices, joints = pose_arrays(arrays, rotations, betas)
+            placed = (
+                points.joint_rows.numpy() @ joints[0] + points.vertex_rows.numpy() @ vertices[0]
+            )
             placed = placed + place
             pixels = placed[:, :2] / placed[:, 2:] * focal + middle
             off = (pixels - people["keypoints"][person, :, :2]) / (np.array([0.75, 1]) * height / 2)

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualhmr import Recovery, SMPLParameters
-from dualhmr.body.arrays import BodyArrays, pose_arrays
+from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.files import read_body
 from dualhmr.body.parameters import rotvec_to_matrix
+from dualhmr.body.posing import pose_arrays
 from dualhmr.keypoints import COCO_17
 
 IMAGE = np.zeros((640, 480, 3), np.uint8)
@@ -43,7 +44,7 @@ def synthetic_person(seed: int) -> SyntheticPerson:
     rotations[0] = FACING @ rotvec_to_matrix(np.array([0, rng.uniform(-0.8, 0.8), 0]))
     truth = SMPLParameters(rotations, 0.7 * rng.normal(size=10))  # type: ignore[arg-type]
     body, height, width = _body(), *IMAGE.shape[:2]
-    vertices, _ = pose_arrays(body, truth.rotations, truth.betas)
+    vertices = pose_arrays(body, truth.rotations[None], truth.betas[None])[0][0]
     points = _coco_regressor() @ vertices - vertices.mean(0) + (0, 0, _DISTANCE_M)
     xy = points[:, :2] / points[:, 2:] * np.hypot(width, height) + (width / 2, height / 2)
     return SyntheticPerson(truth, xy.astype(np.float32), 1.2 * float(np.ptp(xy[:, 1])))
@@ -59,7 +60,7 @@ def _centred(body: SMPLParameters | Recovery) -> NDArray[np.float32]:
     if isinstance(body, Recovery):
         rotations = np.concatenate([body.global_orient[:1], body.body_pose[0]])
         body = SMPLParameters(rotations, body.betas[0])
-    vertices, _ = pose_arrays(_body(), body.rotations, body.betas)
+    vertices = pose_arrays(_body(), body.rotations[None], body.betas[None])[0][0]
     hips = _body().joint_regressor[1:3] @ vertices
     return np.asarray(vertices - hips.mean(0), np.float32)
 

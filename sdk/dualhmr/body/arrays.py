@@ -1,7 +1,4 @@
-"""A body model as checked arrays, and linear blend skinning in NumPy, without gradients.
-
-The formulas and conventions are those of `dualhmr.body.model`; a test compares the two.
-"""
+"""A body model as checked arrays, in NumPy or in PyTorch, and the names of its points."""
 
 import math
 from dataclasses import dataclass
@@ -145,43 +142,3 @@ def body_keypoints(body: BodyArrays) -> frozenset[str]:
         return frozenset((*SMPL_KEYPOINT_VERTICES, *SMPL_KEYPOINT_JOINTS, *extra))
     own = frozenset((*body.keypoint_names, *extra))
     return own | {name for name, parts in KEYPOINT_MIDPOINTS.items() if own.issuperset(parts)}
-
-
-def pose_arrays(
-    body: BodyArrays, rotations: FloatArray, betas: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """One person's vertices (V, 3) and joints (24, 3) in metres, before translation.
-
-    `rotations` (24, 3, 3) are relative to the parent joint, the first is the global orientation.
-    `betas` (B,).
-    """
-    shaped = body.v_template + _displacement(body.shapedirs, betas)
-    rest = body.joint_regressor @ shaped
-    world, joints = _chain(body, rotations, rest)
-    pose_feature = (rotations[1:] - np.eye(3, dtype=rotations.dtype)).ravel()
-    at_rest = shaped + _displacement(body.posedirs, pose_feature)
-    # A vertex x moves with joint j to G_j (x - rest_j) + joint_j = G_j x + shift_j.
-    shift = joints - (world @ rest[..., None])[..., 0]
-    blended = (body.weights @ world.reshape(JOINT_COUNT, 9)).reshape(-1, 3, 3)
-    vertices = (blended @ at_rest[..., None])[..., 0] + body.weights @ shift
-    return vertices, joints
-
-
-def _displacement(directions: FloatArray, weights: FloatArray) -> FloatArray:
-    """Directions (V, 3, N) weighted by (N,): (V, 3)."""
-    # As one matrix: NumPy multiplies a stack of small matrices several times slower.
-    return (directions.reshape(-1, len(weights)) @ weights).reshape(-1, 3)
-
-
-def _chain(
-    body: BodyArrays, rotations: FloatArray, rest: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Each joint's rotation (24, 3, 3) in the body's frame, and its posed position (24, 3)."""
-    world, joints = np.empty_like(rotations), np.empty_like(rest)
-    for joint, parent in enumerate(body.parents):
-        if parent < 0:
-            world[joint], joints[joint] = rotations[joint], rest[joint]
-            continue
-        world[joint] = world[parent] @ rotations[joint]
-        joints[joint] = joints[parent] + world[parent] @ (rest[joint] - rest[parent])
-    return world, joints
