@@ -238,6 +238,7 @@ def test_recover(fuzz_count: int | None) -> None:
         recoverer(adaptation).recover(
             np.zeros((512, 512, 3), np.uint8), standing_person(), max_steps=1
         )
+        recoverer(adaptation).detect(np.zeros((512, 512, 3), np.uint8))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for seed in range(fuzz_count or IN_CI):
         try:
