@@ -57,9 +57,28 @@ def test_adaptation_brings_the_body_nearer_to_the_keypoints(
 def test_no_schedule_ends_worse_than_it_began(
     recoverer: Recoverer, photo: Photo, keypoints: Keypoints, schedule: str
 ) -> None:
-    recovery = recoverer.recover(photo, keypoints, schedule=schedule)
+    recovery = recoverer.recover(photo, keypoints, schedule=schedule, iterate="best")
     history = recovery.loss_history[0]
     assert history[recovery.best_step[0]] == min(history) < history[0]
+
+
+def test_the_iterate_that_is_returned_can_be_chosen(
+    recoverer: Recoverer, photo: Photo, keypoints: Keypoints
+) -> None:
+    of_release, last, best = (
+        recoverer.recover(photo, keypoints, schedule="release", iterate=iterate)
+        for iterate in (None, "last", "best")
+    )
+    assert of_release.best_step == last.best_step == last.steps == 15
+    np.testing.assert_array_equal(of_release.vertices, last.vertices)
+    assert best.best_step == np.argmin(best.loss_history[0])
+    assert best.loss_history == last.loss_history
+    paper = recoverer.recover(photo, keypoints, schedule="paper", iterate="last", max_steps=3)
+    assert paper.best_step == 3
+    with pytest.raises(ValueError, match="iterate is 'first', expected one of best, last"):
+        recoverer.recover(photo, keypoints, iterate="first")
+    with pytest.raises(TypeError, match="iterate is 3"):
+        recoverer.recover(photo, keypoints, iterate=3)  # type: ignore[arg-type]
 
 
 def test_result_is_consistent_with_itself(
