@@ -12,6 +12,7 @@ from typing import Any
 
 from dualhmr.adaptation.schedule import ITERATES, SCHEDULE_NAMES
 from dualhmr.body.files import FREE_BODY
+from dualhmr.cli.outputs import OUTPUTS, write_outputs
 from dualhmr.cli.photographs import (
     BOXES,
     KeypointOptions,
@@ -31,7 +32,6 @@ from dualhmr.keypoints import MIN_CONFIDENCE, MIN_PERSON_SCORE, NAMED_SETS
 from dualhmr.keypoints.frames import FRAMES
 from dualhmr.person_fitting import ADAPTATIONS
 from dualhmr.recoverer import Recoverer
-from dualhmr.recovery import OUTPUTS, write_outputs
 
 NAME = "recover"
 DETECTOR_HELP = (
