@@ -15,7 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -105,10 +108,13 @@ def export_onnx(
     path: Path,
     *,
     opset: int,
+    stored: torch.dtype = torch.float32,
 ) -> None:
     """Writes `module`, called with the values of `example` in order, to an ONNX file.
 
     Weights that one file cannot hold are written to another one beside it, `path` with `.data`.
+    Otherwise, where `stored` is float16, weights that lose nothing by it are stored as such; the
+    graph casts them to float32, which engines do once, when they load it.
 
     The keys of `example` name the inputs. The first dimension of inputs and outputs, the number of
     persons, stays dynamic. `example` holds two persons because the exporter specialises to 1.
@@ -128,6 +134,31 @@ def export_onnx(
     assert program is not None
     size = sum(tensor.nbytes for tensor in module.state_dict().values())
     program.save(path, external_data=size > _MOST_BYTES)
+    if stored == torch.float16 and size <= _MOST_BYTES:
+        _store_in_half(path)
+
+
+_FEW_NUMBERS = 64
+"""Of a weight that is too small for a cast to pay."""
+
+
+def _store_in_half(path: Path) -> None:
+    model = onnx.load(path)
+    graph, casts = model.graph, []
+    for weight in graph.initializer:
+        if weight.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(weight)
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if values.size > _FEW_NUMBERS and np.array_equal(half, values):
+            name = weight.name
+            weight.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
+            casts.append(helper.make_node("Cast", [weight.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.save(model, path)
 
 
 @contextmanager

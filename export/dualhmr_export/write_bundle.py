@@ -39,9 +39,10 @@ def write_bundle(
 
     With `manifest.shared_backbone`, of `auxiliary` only the head is written.
 
-    The backbones of the ONNX files compute in `manifest.precision`. PyTorch's weights are stored as
-    `stored`. For another type than float32, the networks are rounded to it first, in place, so that
-    all engines compute with the same numbers. `manifest` is complete except for the files' hashes.
+    The backbones of the ONNX files compute in `manifest.precision`. Weights are stored as `stored`,
+    PyTorch's and, for float16, those in the graphs of the frozen networks. For another type than
+    float32, the networks are rounded to it first, in place, so that all engines compute with the
+    same numbers. `manifest` is complete except for the files' hashes.
 
     With the `body` that the networks regress, the bundle has `adaptation.onnx`, which adapts by the
     schedule of that name (None: the manifest's own).
@@ -53,7 +54,7 @@ def write_bundle(
     """
     with new_bundle(folder, manifest, extra_joints=extra_joints, finish=finish) as staging:
         save_networks(staging, main, auxiliary, manifest, stored=stored)
-        _write_graphs(staging, main, auxiliary, manifest)
+        _write_graphs(staging, main, auxiliary, manifest, stored=stored)
         if body is not None:
             write_adaptation_graph(
                 staging / ADAPTATION_GRAPH, main.head, manifest, body, schedule=schedule
@@ -61,7 +62,12 @@ def write_bundle(
 
 
 def _write_graphs(
-    folder: Path, main: MeshRegressor, auxiliary: MeshRegressor, manifest: Manifest
+    folder: Path,
+    main: MeshRegressor,
+    auxiliary: MeshRegressor,
+    manifest: Manifest,
+    *,
+    stored: torch.dtype,
 ) -> None:
     example = example_inputs(manifest)
     example["features"] = torch.zeros(2, main.backbone.feature_count)
@@ -73,7 +79,8 @@ def _write_graphs(
         frozen: FrozenBackbone | FrozenAuxiliary | FrozenHead, outputs: tuple[str, ...], file: str
     ) -> None:
         inputs = {name: example[name] for name in frozen.reads}
-        export_onnx(frozen, inputs, outputs, folder / file, opset=OPSETS[manifest.precision])
+        opset = OPSETS[manifest.precision]
+        export_onnx(frozen, inputs, outputs, folder / file, opset=opset, stored=stored)
 
     # One after the other, so that only one copy of a network is in memory.
     write_onnx(FrozenBackbone(typed(main)), BACKBONE_OUTPUTS, "backbone.onnx")

@@ -10,8 +10,10 @@ from helpers.small_bundle import IMAGE_SPEC, MANIFEST, SPEC, upright, write_smal
 
 from dualhmr import Recoverer, open_bundle
 from dualhmr.bundle import NetworkSpec
-from dualhmr.engines import open_networks
+from dualhmr.engines import OnnxRuntimeNetwork, open_networks
 from dualhmr.files import sha256
+from dualhmr.networks.regressor import AUXILIARY_OUTPUTS, FrozenAuxiliary
+from dualhmr_export.onnx_files import export_onnx
 from dualhmr_export.write_bundle import write_bundle
 
 
@@ -112,6 +114,24 @@ def test_weights_are_stored_as_they_are_computed_with(stored: torch.dtype, tmp_p
     file = safetensors.torch.load_file(tmp_path / "b" / "head.safetensors")
     assert file["fc1.weight"].dtype == stored
     torch.testing.assert_close(file["fc1.weight"].float(), expected, atol=0, rtol=0)
+
+
+def test_graphs_with_weights_of_half_the_size_compute_the_same(tmp_path: Path) -> None:
+    network = upright(SPEC, 1)
+    for tensor in network.state_dict().values():
+        tensor.copy_(tensor.half())  # numbers that float16 holds
+    inputs = {name: torch.from_numpy(random_inputs(2)[name]) for name in SPEC.reads}
+    results = []
+    for stored in (torch.float32, torch.float16):
+        path = tmp_path / f"{stored}.onnx"
+        frozen = FrozenAuxiliary(network)
+        export_onnx(frozen, inputs, AUXILIARY_OUTPUTS, path, opset=18, stored=stored)
+        results.append(OnnxRuntimeNetwork(path)({name: inputs[name].numpy() for name in inputs}))
+    for name, values in results[0].items():
+        np.testing.assert_array_equal(results[1][name], values)
+    weights = [onnx.numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer]
+    assert any(each.dtype == np.float16 for each in weights)
+    assert all(each.dtype != np.float32 or each.size <= 64 for each in weights)
 
 
 def test_what_finishing_raises_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch.utils.dlpack import from_dlpack
 
 from dualhmr.bundle import Bundle, NetworkSpec
 from dualhmr.engines.frozen_network import Arrays, DLPackArray
-from dualhmr.networks import MeshRegressor, RegressorHead
+from dualhmr.networks import Backbone, MeshRegressor, RegressorHead
 from dualhmr.networks.regressor import (
     AUXILIARY_OUTPUTS,
     BACKBONE_OUTPUTS,
@@ -102,6 +102,9 @@ def _loaded(module: _Module, path: Path) -> _Module:
     """A module without memory, with memory and the weights of a file."""
     _check_size(module, path)
     module.to_empty(device="cpu")
+    for part in module.modules():
+        if isinstance(part, Backbone):
+            part.fill_constants()
     load_weights(module, path)
     return module.eval()
 

@@ -11,6 +11,7 @@ from dualhmr.networks.head import read_mean_params as read_mean_params
 from dualhmr.networks.hmr2 import HMR2Features as HMR2Features
 from dualhmr.networks.hrnet import HRNetW48Classification as HRNetW48Classification
 from dualhmr.networks.hrnet import HRNetW48Concatenated as HRNetW48Concatenated
+from dualhmr.networks.landmark_trunk import LandmarkTrunk as LandmarkTrunk
 from dualhmr.networks.regressor import BACKBONES as BACKBONES
 from dualhmr.networks.regressor import ImageNormaliser as ImageNormaliser
 from dualhmr.networks.regressor import MeshRegressor as MeshRegressor

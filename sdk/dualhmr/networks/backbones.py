@@ -15,9 +15,17 @@ class Backbone(nn.Module):
     reads: tuple[str, ...]
     feature_count: int
 
+    def fill_constants(self) -> None:
+        """Sets tensors that are neither trained nor stored, once a module has memory for them."""
+
+
+# Mean and standard deviation of ImageNet's R, G and B, for values in [0, 1]: images are normalised
+# with them before a backbone reads them.
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
 
 # Box info has values of up to tens, the keypoints of about one.
-_BOX_INFO_SCALE = 0.1
+BOX_INFO_SCALE = 0.1
 
 
 class KeypointTrunk(Backbone):
@@ -41,7 +49,7 @@ class KeypointTrunk(Backbone):
         self.keypoint_count = keypoint_count
         self.feature_count = feature_count
         self.embed = nn.Linear(keypoint_count * 3 + 3 * reads_box_info, feature_count)
-        self.blocks = nn.Sequential(*(_ResidualBlock(feature_count) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(ResidualBlock(feature_count) for _ in range(blocks)))
         self.norm = nn.LayerNorm(feature_count)
 
     def forward(self, keypoints: Tensor, box_info: Tensor | None = None) -> Tensor:
@@ -54,12 +62,14 @@ class KeypointTrunk(Backbone):
         confidence = keypoints[..., 2:]
         inputs = torch.cat([keypoints[..., :2] * (confidence > 0), confidence], dim=-1).flatten(1)
         if box_info is not None:
-            inputs = torch.cat([inputs, box_info * _BOX_INFO_SCALE], dim=1)
+            inputs = torch.cat([inputs, box_info * BOX_INFO_SCALE], dim=1)
         features: Tensor = F.relu(self.norm(self.blocks(self.embed(inputs))))
         return features
 
 
-class _ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module):
+    """Features (N, `width`) plus what a perceptron of one hidden layer makes of them."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
@@ -67,5 +77,6 @@ class _ResidualBlock(nn.Module):
         self.contract = nn.Linear(width, width)
 
     def forward(self, features: Tensor) -> Tensor:
+        """See the class."""
         inner: Tensor = self.contract(F.relu(self.expand(self.norm(features))))
         return features + inner

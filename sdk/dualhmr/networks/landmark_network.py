@@ -154,14 +154,13 @@ class _Separable(nn.Module):
         return F.relu6(around + self.mix(self.filter(padded)))
 
 
-def read_landmark_network(path: Path | None = None) -> LandmarkNetwork:
-    """The network with the weights of a file, by default those in the package.
+def read_landmark_weights(network: LandmarkNetwork, path: Path | None = None) -> None:
+    """Copies the weights of a file into `network`, by default those in the package.
 
     Raises FileNotFoundError, or ValueError for a file with other tensors.
     """
     if path is None:
         path = Path(str(resources.files("dualhmr"))) / "assets/blazepose/landmarks.safetensors"
-    network = LandmarkNetwork()
     own, tensors = dict(network.named_buffers()), load_tensors(path)
     if {name: each.shape for name, each in own.items()} != {
         name: each.shape for name, each in tensors.items()
@@ -169,4 +168,3 @@ def read_landmark_network(path: Path | None = None) -> LandmarkNetwork:
         raise ValueError(f"{path} does not hold the weights of the landmark network")
     for name, buffer in own.items():
         buffer.copy_(tensors[name])
-    return network.eval()

@@ -6,14 +6,16 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from dualhmr.networks.backbones import Backbone, KeypointTrunk
+from dualhmr.networks.backbones import IMAGE_MEAN, IMAGE_STD, Backbone, KeypointTrunk
 from dualhmr.networks.head import HeadOutput, RegressorHead
 from dualhmr.networks.hmr2 import HMR2Features
 from dualhmr.networks.hrnet import HRNetW48Classification, HRNetW48Concatenated
+from dualhmr.networks.landmark_trunk import LandmarkTrunk
 from dualhmr.networks.resnet import ResNet50
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "keypoint_trunk": KeypointTrunk,
+    "landmark_trunk": LandmarkTrunk,
     "resnet50": ResNet50,
     "hrnet_w48_concatenated": HRNetW48Concatenated,
     "hrnet_w48_classification": HRNetW48Classification,
@@ -29,11 +31,6 @@ def build_backbone(name: str, **options: object) -> Backbone:
     if name not in BACKBONES:
         raise ValueError(f"unknown backbone {name!r}; known are {', '.join(sorted(BACKBONES))}")
     return BACKBONES[name](**options)
-
-
-# Mean and standard deviation of ImageNet's R, G and B, for values in [0, 1].
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 class ImageNormaliser(nn.Module):
