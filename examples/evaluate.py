@@ -1,9 +1,9 @@
 """Measure 3D errors before and after every step of adaptation, on synthetic people.
 
-Run: python examples/evaluate.py poses.npz
+Run: python examples/evaluate.py
 Needs: pip install "dualhmr[training]"
-The same on the command line: dualhmr evaluate --poses poses.npz --json errors.json
-docs/training.md describes pose files, and evaluation on the licensed data sets.
+The same on the command line: dualhmr evaluate --json errors.json
+docs/training.md describes --poses, for poses of your own, and evaluation on the licensed data sets.
 """
 
 import argparse
@@ -13,14 +13,15 @@ from pathlib import Path
 from dualhmr.cli import main
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("poses", type=Path, help="captured poses (.npz)")
+parser.add_argument("poses", type=Path, nargs="?", help="captured poses (default: a prior)")
 parser.add_argument("--people", type=int, default=50)
 parser.add_argument("--max-steps", type=int, default=14)
 parser.add_argument("--json", type=Path, default=Path("errors.json"))
 options = parser.parse_args()
 
+poses = [] if options.poses is None else ["--poses", str(options.poses)]
 main(
-    ["evaluate", "--poses", str(options.poses), "--count", str(options.people),
+    ["evaluate", *poses, "--count", str(options.people),
      "--max-steps", str(options.max_steps), "--schedule", "trained", "eft",
      "--noise", "0.02", "--json", str(options.json)]
 )  # fmt: skip

@@ -1,8 +1,9 @@
 """Reproduce the paper's tables and figures in miniature, on data that anybody can make.
 
-Trains networks on synthetic people of the free body in captured poses, adapts them to other people,
-and writes a table (Markdown, JSON) and plots beside the paper's numbers. Trainings and evaluations
-are kept in --cache and shared: what is interrupted goes on, what is done is not done again.
+Trains networks on synthetic people of the free body, in poses of a prior or in captured ones,
+adapts them to other people, and writes a table (Markdown, JSON) and plots beside the paper's
+numbers. Trainings and evaluations are kept in --cache and shared: what is interrupted goes on,
+what is done is not done again.
 Run one command at a time on a cache. Budgets: small (two CPU cores, an hour or so for everything),
 full (a GPU), tiny (minutes, shows that everything runs and nothing else).
 """
@@ -30,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", choices=BUDGET_NAMES, default="small")
     parser.add_argument("--seeds", type=int, default=_SEEDS, help="how many (%(default)s)")
     parser.add_argument(
-        "--poses", type=Path, required=True, metavar="FILE", help="captured poses to train on"
+        "--poses", type=Path, metavar="PATH", help="captured poses to train on (default: the prior)"
     )
     parser.add_argument(
-        "--test-poses", type=Path, required=True, metavar="FILE", help="of other clips, to test on"
+        "--test-poses", type=Path, metavar="PATH", help="of other clips, to test on"
     )
     parser.add_argument("--out", type=Path, default=Path("reproduced"), help="(%(default)s)")
     parser.add_argument("--cache", type=Path, help="trainings and evaluations (default: OUT/cache)")
@@ -54,17 +55,19 @@ def run(options: argparse.Namespace) -> int:
         import torch
 
         from dualhmr_benchmarks.claims.experiments.recipes import BUDGETS
-        from dualhmr_benchmarks.claims.experiments.setting import Setting
+        from dualhmr_benchmarks.claims.experiments.setting import Setting, pose_files
         from dualhmr_benchmarks.claims.reproduce import ARTEFACTS, reproduce
     except ImportError as error:
         raise ImportError(
             f'{error}; reproducing needs pip install "dualhmr[training,plot]"'
         ) from error
+    cache = options.cache or options.out / "cache"
+    poses, test_poses = pose_files(options.poses, options.test_poses, cache)
     setting = Setting(
         budget=BUDGETS[options.budget],
-        poses=options.poses,
-        test_poses=options.test_poses,
-        cache=options.cache or options.out / "cache",
+        poses=poses,
+        test_poses=test_poses,
+        cache=cache,
         seeds=tuple(range(1, options.seeds + 1)),
         jobs=options.jobs or (1 if options.device == "cuda" else os.cpu_count() or 1),
         device=options.device,

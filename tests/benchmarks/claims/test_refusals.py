@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from helpers.reproducing_examples import TEST, reproduce_command, tiny_setting, write_poses
 
+from dualhmr_benchmarks.claims.experiments.recipes import BUDGETS
+from dualhmr_benchmarks.claims.experiments.setting import Setting, pose_files
+from dualhmr_training.data.synthetic.poses import read_poses
+
 
 def test_what_cannot_work_is_refused_first(tmp_path: Path) -> None:
     setting = tiny_setting(tmp_path)
@@ -43,3 +47,24 @@ def test_pose_files_that_share_clips(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert reproduce_command(tmp_path, "table1") == 1
     assert capsys.readouterr().err.startswith("dualhmr: 11 clips are in both ")
     assert not setting.cache.exists()
+
+
+def test_without_files_the_pose_prior_is_sampled_once(tmp_path: Path) -> None:
+    poses, test_poses = pose_files(None, None, tmp_path)
+    written = poses.stat().st_mtime_ns
+    assert pose_files(None, None, tmp_path) == (poses, test_poses)
+    assert poses.stat().st_mtime_ns == written
+    Setting(BUDGETS["tiny"], poses, test_poses, cache=tmp_path).check()
+
+
+def test_folders_of_poses_become_files(tmp_path: Path) -> None:
+    (tmp_path / "motions").mkdir()
+    file = write_poses(tmp_path / "motions" / "a.npz", TEST)
+    poses, test_poses = pose_files(tmp_path / "motions", file, tmp_path / "cache")
+    assert test_poses == file
+    assert read_poses(poses).clips == read_poses(file).clips
+
+
+def test_one_of_two_pose_files(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="give both --poses and --test-poses, or neither"):
+        pose_files(tmp_path, None, tmp_path)

@@ -140,7 +140,6 @@ def test_networks_that_read_the_image_see_pictures(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--data synthetic needs --poses"),
         (["--data", "human36m"], "needs --datasets --body --joint-regressor"),
         (["--poses", "absent.npz"], "no pose file at absent.npz"),
         (["--poses", "other.npz"], "not an .npz of plain arrays"),

@@ -1,7 +1,7 @@
 """Measure how far recovered bodies are from the truth, before and after every step of adaptation.
 
 Evaluates a bundle, or the networks in a folder that `dualhmr train` wrote. `--data synthetic` poses
-their body as a file of captured poses says and shows its 17 COCO keypoints with noise, and pictures
+their body by a pose prior or by `--poses`, and shows its 17 COCO keypoints with noise, and pictures
 of it to networks that read the image. The other data are the test sets of that name, which you have
 to bring. Errors after a step are those of what is returned when adaptation ends there: the best
 iterate so far, or the last one of the schedule `release`.
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_synthetic(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--poses", type=Path, metavar="PATH",
-        help="file or folder of poses (ours, AMASS, SMPL sequences)",
+        help="file or folder (ours, AMASS, SMPL; default: samples of the pose prior)",
     )  # fmt: skip
     group.add_argument(
         "--held-out",

@@ -16,13 +16,13 @@ import torch
 
 from dualhmr.body.model import Body, load_body
 from dualhmr_training.configuration import with_overrides
+from dualhmr_training.data.synthetic.pose_prior import TRAINING_SEED, prior_poses
 from dualhmr_training.data.synthetic.poses import read_poses
 from dualhmr_training.presets import PRESETS
 
 NAME = "train"
 TAKES_FIELDS = True
 
-_NEEDED = {"synthetic": "poses", "datasets": "datasets"}
 _UNUSED = {
     "synthetic": ("datasets", "gendered_bodies", "extra_joints"),
     "datasets": ("poses",),
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder for weights, checkpoints and history")
     parser.add_argument(
         "--poses", type=Path,
-        help="file or folder of poses (ours, AMASS, SMPL sequences), for synthetic people",
+        help="of synthetic people: file or folder (ours, AMASS, SMPL; default: the pose prior)",
     )  # fmt: skip
     parser.add_argument("--datasets", type=Path, help="folder with a folder for each data set")
     parser.add_argument("--body", type=Path, help="body file, such as SMPL's (default: the free)")
@@ -66,9 +66,10 @@ def run(options: argparse.Namespace) -> int:
     if options.show:
         print(json.dumps(asdict(config), indent=2))
         return 0
-    needed = _NEEDED[config.data]
-    if options.out is None or getattr(options, needed) is None:
-        raise ValueError(f"training {options.preset} needs --{needed} and --out")
+    needed = ("datasets", "out") if config.data == "datasets" else ("out",)
+    if any(getattr(options, name) is None for name in needed):
+        names = " and ".join(f"--{name}" for name in needed)
+        raise ValueError(f"training {options.preset} needs {names}")
     _refuse_unused(options, config.data)
     try:
         # Here, since every subcommand of `dualhmr` would wait for them, and some have no need.
@@ -88,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     if config.data == "synthetic":
         train_on_synthetic_people(
             config,
-            read_poses(options.poses),
+            prior_poses(TRAINING_SEED) if options.poses is None else read_poses(options.poses),
             options.out,
             accelerator=accelerator,
             body=body,

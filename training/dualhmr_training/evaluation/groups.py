@@ -16,6 +16,7 @@ from dualhmr_training.batches import in_parts
 from dualhmr_training.data.synthetic.degradations import Appearance
 from dualhmr_training.data.synthetic.detector import noise_only
 from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
+from dualhmr_training.data.synthetic.pose_prior import TEST_SEED, TRAINING_SEED, prior_poses
 from dualhmr_training.data.synthetic.poses import NO_VARIATION, SeededRandom, read_poses
 from dualhmr_training.data.synthetic.rendering import render_people
 from dualhmr_training.validation import held_out_clips
@@ -95,12 +96,17 @@ class EvaluationGroup:
 _COCO = slice(0, len(COCO_17))
 
 
-def read_pool(path: str | os.PathLike[str], *, held_out: bool) -> Tensor:
-    """The rotation vectors (M, 24, 3) of a file of captured poses; raises as `read_poses`.
+def read_pool(path: str | os.PathLike[str] | None, *, held_out: bool) -> Tensor:
+    """The rotation vectors (M, 24, 3) of a file or folder of poses; raises as `read_poses`.
 
-    With `held_out` only those of the clips that training the default networks leaves out.
+    None is the package's pose prior: always the same samples, and other ones than training has.
+    With `held_out` only those of the clips that training the default networks leaves out, and
+    without a file those samples that training on the prior leaves out.
     """
-    poses = read_poses(path)
+    if path is None:
+        poses = prior_poses(TRAINING_SEED if held_out else TEST_SEED)
+    else:
+        poses = read_poses(path)
     return poses.of_clips(held_out_clips(poses)) if held_out else poses.rotvecs
 
 

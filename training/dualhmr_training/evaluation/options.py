@@ -41,7 +41,7 @@ _SYNTHETIC_COUNT = 200
 
 def check_options(options: argparse.Namespace) -> None:
     """Refuses what can be refused before any work is done: ValueError, FileNotFoundError."""
-    needed = ["poses"] if options.data == SYNTHETIC else ["datasets", "body", "joint_regressor"]
+    needed = [] if options.data == SYNTHETIC else ["datasets", "body", "joint_regressor"]
     missing = [name for name in needed if getattr(options, name) is None]
     if missing:
         wanted = " ".join(f"--{name.replace('_', '-')}" for name in missing)
@@ -118,7 +118,7 @@ def described(options: argparse.Namespace) -> dict[str, str]:
     """What the report says of the options."""
     if options.data == SYNTHETIC:
         facts = {
-            "poses": options.poses.name,
+            "poses": options.poses.name if options.poses else "pose prior",
             "clips": "held out" if options.held_out else "all",
             "seed": str(options.seed),
         }

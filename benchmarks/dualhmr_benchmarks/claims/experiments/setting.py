@@ -11,7 +11,9 @@ from dualhmr.body.model import Body, load_body
 from dualhmr.files import sha256
 from dualhmr_benchmarks.claims.experiments.populations import NARROW, training_poses
 from dualhmr_benchmarks.claims.experiments.recipes import Budget
-from dualhmr_training.data.synthetic.poses import read_poses
+from dualhmr_training.data.synthetic.pose_prior import TEST_SEED, TRAINING_SEED, prior_poses
+from dualhmr_training.data.synthetic.poses import read_poses, save_poses
+from dualhmr_training.training_folder import tensors_sha256
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,32 @@ class Setting:
         training_poses(train, NARROW)
         if not self.seeds:
             raise ValueError("there are no seeds; give --seeds 1 or more")
+
+
+def pose_files(poses: Path | None, test_poses: Path | None, cache: Path) -> tuple[Path, Path]:
+    """Files of poses to train and to test on: those given, or samples of the package's pose prior.
+
+    Samples, and the poses of folders, are written into `cache`, once. Raises ValueError where one
+    of the two is given and the other is not, and as `read_poses` does.
+    """
+    if (poses is None) != (test_poses is None):
+        raise ValueError("give both --poses and --test-poses, or neither to use the pose prior")
+    written = []
+    for path, seed in ((poses, TRAINING_SEED), (test_poses, TEST_SEED)):
+        if path is not None and not path.is_dir():
+            written.append(path)
+            continue
+        sampled = prior_poses(seed) if path is None else read_poses(path)
+        # Testing refuses clips of training. Those of the prior have the same names.
+        prefix = "test_" if path is None and seed == TEST_SEED else ""
+        clips = [prefix + clip for clip in sampled.clips]
+        # The same poses are the same file, which cached trainings are found by.
+        out = cache / f"{prefix}poses_{tensors_sha256(sampled.rotvecs)[:12]}.npz"
+        if not out.is_file():
+            cache.mkdir(parents=True, exist_ok=True)
+            save_poses(out, sampled.rotvecs, clips, sampled.categories)
+        written.append(out)
+    return written[0], written[1]
 
 
 # Each is read once in a process.

@@ -1,0 +1,1 @@
+"""How the asset `pose_prior.npz` is made; not installed."""
