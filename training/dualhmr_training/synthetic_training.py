@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from accelerate import Accelerator
+from torch import Tensor
 
 from dualhmr.body.model import Body, load_body
 from dualhmr.keypoints import BODY_23
@@ -12,6 +13,8 @@ from dualhmr.objective.weights import LossWeights
 from dualhmr_training.batches import to_device
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.data.synthetic.batches import SyntheticBatches, rendered_batches
+from dualhmr_training.data.synthetic.categories import balanced
+from dualhmr_training.data.synthetic.people import Population
 from dualhmr_training.data.synthetic.poses import PoseFile
 from dualhmr_training.dual import DualNetworks
 from dualhmr_training.initial import initial_networks, mean_pose_6d
@@ -89,7 +92,7 @@ def synthetic_trainer(
     workers: int = 0,
 ) -> Trainer:
     """`train_on_synthetic_people` before its first step; `objective` is on the accelerator."""
-    pool = poses.of_clips(set(poses.clips) - held_out_clips(poses))
+    pool = training_pool(poses, config.population)
     networks = initial_networks(
         config, objective, mean_pose=mean_pose_6d(pool), mean_params=mean_params, initial=initial
     )
@@ -99,6 +102,14 @@ def synthetic_trainer(
         else SyntheticBatches(body, pool, config.population, objective, seed=config.seed)
     )
     return Trainer(config, networks, batches, accelerator=accelerator)
+
+
+def training_pool(poses: PoseFile, population: Population) -> Tensor:
+    """Rotation vectors (M, 24, 3) to train on: no held-out clips, and balanced if asked for."""
+    held_out = held_out_clips(poses)
+    kept = poses.select([clip not in held_out for clip in poses.clips])
+    largest = population.largest_category
+    return kept.rotvecs if largest is None else balanced(kept, largest).rotvecs
 
 
 def _validation(

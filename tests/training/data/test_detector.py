@@ -6,7 +6,12 @@ import torch
 from torch import Tensor
 
 from dualhmr.keypoints import BODY_23
-from dualhmr_training.data.synthetic.detector import Detector, DetectorErrors, noise_only
+from dualhmr_training.data.synthetic.detector import (
+    Detector,
+    DetectorErrors,
+    movenet_errors,
+    noise_only,
+)
 from dualhmr_training.data.synthetic.poses import SeededRandom
 
 FLAWLESS = replace(noise_only(0.0), without_feet=0)
@@ -161,3 +166,40 @@ def test_the_far_ear_is_mostly_missed() -> None:
     assert (confidence[:, AT["right_ear"]] > 0).all()
     missed = (confidence[:, AT["left_ear"]] == 0).double().mean().item()
     assert missed == pytest.approx(0.7, abs=0.05)
+
+
+def test_levels_are_log_normal_and_faces_have_less_noise() -> None:
+    people = make_people(4000)
+    errors = replace(noise_only(0), fixed_noise=None, typical_noise=0.02, face_noise=0.35)
+    positions, _ = detect(errors, people)
+    size = (people[0][:, :17].amax(1) - people[0][:, :17].amin(1)).amax(1)
+    relative = ((positions - people[0]) / size[:, None, None]).numpy()
+    of_body = relative[:, 5:].std((1, 2))
+    assert np.median(of_body) == pytest.approx(0.02, rel=0.05)
+    assert np.log(of_body).std() == pytest.approx(0.5, abs=0.05)
+    assert np.median(relative[:, :5].std((1, 2)) / of_body) == pytest.approx(0.35, abs=0.03)
+
+
+def test_scores_are_as_measured_and_say_how_large_errors_are() -> None:
+    people = make_people(4000)
+    positions, confidence = detect(replace(movenet_errors(), hides_face=False), people)
+    reported = confidence > 0
+    quantiles = np.quantile(confidence[reported].numpy(), (0.1, 0.5, 0.9))
+    np.testing.assert_allclose(quantiles, (0.335, 0.755, 1.0), atol=0.06)
+    assert (confidence[reported] == 1).double().mean() == pytest.approx(0.22, abs=0.03)
+    size = (people[0][:, :17].amax(1) - people[0][:, :17].amin(1)).amax(1)
+    errors = (positions - people[0]).norm(dim=-1) / size[:, None]
+    errors, confidence, reported = (each[:, 5:17] for each in (errors, confidence, reported))
+    unsure = errors[reported & (confidence < 0.5)].median() / 1.177
+    sure = errors[confidence >= 0.9].median() / 1.177
+    # As measured on photographs, within a third.
+    assert float(unsure) == pytest.approx(0.034, rel=0.33)
+    assert float(sure) == pytest.approx(0.012, rel=0.33)
+
+
+def test_most_people_lose_nothing_and_a_few_percent_are_missing() -> None:
+    errors = replace(movenet_errors(), hides_face=False, cut_legs=0.0)
+    _, confidence = detect(errors, make_people(4000))
+    missing = (confidence[:, :17] == 0).double().mean(1)
+    assert missing.mean().item() == pytest.approx(0.032, abs=0.01)
+    assert (missing == 0).double().mean().item() == pytest.approx(0.77, abs=0.06)

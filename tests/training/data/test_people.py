@@ -6,11 +6,19 @@ import torch
 from helpers.stick_figure import stick_figure
 from torch import Tensor
 
-from dualhmr.body.model import Body, skin
+from dualhmr.body.model import Body, load_body, skin
 from dualhmr.body.points import keypoint_regressor
 from dualhmr.keypoints import BODY_23
-from dualhmr_training.data.synthetic.detector import DetectorErrors, noise_only
-from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population, Viewpoints
+from dualhmr.rotations import rotvec_to_rotmat
+from dualhmr_training.data.synthetic.detector import DetectorErrors, movenet_errors, noise_only
+from dualhmr_training.data.synthetic.people import (
+    Framing,
+    People,
+    PeopleSampler,
+    Population,
+    Viewpoints,
+    wide_population,
+)
 from dualhmr_training.data.synthetic.poses import NO_VARIATION
 
 COUNT = 300
@@ -210,3 +218,62 @@ def test_errors_of_observed_and_detected_keypoints_are_unrelated(body: Body) -> 
         for reported in (people.observed, people.detected)
     ]
     assert abs(torch.corrcoef(torch.stack(errors))[0, 1]) < 0.03
+
+
+def test_every_pose_knows_its_row_of_the_pool(body: Body) -> None:
+    people = sample(body, replace(UPRIGHT, viewpoints=Viewpoints(0, 0, 0)))
+    pool = make_pool()
+    expected = rotvec_to_rotmat(pool[people.pose])[:, 1:]
+    torch.testing.assert_close(people.rotations[:, 1:], expected)
+
+
+def test_a_camera_above_looks_down(body: Body) -> None:
+    level = Viewpoints(pitch=0, roll=0, tilted=0, camera_above_m=0.45)
+    pool = torch.zeros(1, 24, 3)
+    people = PeopleSampler(body, pool, replace(UPRIGHT, viewpoints=level), seed=0).sample(2000)
+    # Up in the camera's frame, whose z points away from it: heads are nearer than feet.
+    up = people.rotations[:, 0, :, 1]
+    pitch = torch.rad2deg(torch.atan2(-up[:, 2], -up[:, 1]))
+    assert pitch.mean().item() == pytest.approx(7, abs=1)
+    assert 0.05 < (pitch < 0).double().mean().item() < 0.25
+    assert pitch.abs().max() < 60
+
+
+def test_truncated_people_are_cut_off_by_their_share(body: Body) -> None:
+    framing = Framing(largest=0.4, near_border=0, truncated=1.0)
+    population = replace(UPRIGHT, framing=framing, detector=noise_only(0))
+    people = sample(body, population, count=1000)
+    # Keypoints in the image, in units of the focal length; those out of it are not reported.
+    hidden = 1 - (people.confidence[:, :17] > 0).double().mean(1)
+    assert (hidden > 0).double().mean() > 0.9
+    assert 0.2 < hidden.mean() < 0.5
+    legs = [BODY_23.index(f"{side}_ankle") for side in ("left", "right")]
+    face = BODY_23.index("nose")
+    below = (people.confidence[:, legs] == 0).all(1) & (people.confidence[:, face] > 0)
+    above = (people.confidence[:, legs] > 0).all(1) & (people.confidence[:, face] == 0)
+    assert 0.45 < below.double().mean() < 0.75
+    assert 0.03 < above.double().mean() < 0.2
+
+
+def test_people_of_all_ages_are_smaller_on_average() -> None:
+    body = load_body()
+    people = sample(body, replace(UPRIGHT, all_ages=1.0), count=400)
+    rest = skin(body, torch.eye(3).expand(400, 24, 3, 3), people.betas)[0][..., 1]
+    height = rest.amax(1) - rest.amin(1)
+    assert height.mean().item() == pytest.approx(1.6, abs=0.06)
+    assert (height < 1.4).double().mean() > 0.1
+    assert height.min() > 0.75
+    assert height.max() < 2.15
+
+
+def test_other_bodies_have_no_ages(body: Body) -> None:
+    with pytest.raises(ValueError, match=r"stick.* no known distribution over ages; set --pop"):
+        sample(body, replace(Population(), all_ages=0.5))
+
+
+def test_the_wide_population_samples(body: Body) -> None:
+    wide = wide_population()
+    assert wide.detector == movenet_errors()
+    people = sample(body, replace(wide, all_ages=0.0), count=60)
+    assert flat(people).isfinite().all()
+    assert (people.confidence > 0).sum(1).min() >= 1

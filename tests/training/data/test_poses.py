@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.rotations import rotvec_to_rotmat
 from dualhmr_training.data.augmentation import SMPL_MIRROR
 from dualhmr_training.data.synthetic.people import Viewpoints, orient
+from dualhmr_training.data.synthetic.pose_limits import is_possible
 from dualhmr_training.data.synthetic.poses import (
     NO_VARIATION,
     PoseVariation,
     SeededRandom,
+    draw_rows,
     read_poses,
     sample_poses,
     save_poses,
+    varied_poses,
 )
 
 JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
@@ -274,3 +278,16 @@ def test_the_body_pose_is_not_changed_by_the_view() -> None:
     pool = make_pool()
     rotations = orient(pool, Viewpoints(), SeededRandom(0))
     torch.testing.assert_close(rotations[:, 1:], rotvec_to_rotmat(pool[:, 1:]))
+
+
+def test_checked_variations_are_possible_or_the_poses_of_the_pool() -> None:
+    pool = 0.2 * make_pool()
+    wild = PoseVariation(sitting=0, noisy=0.7, joint_noise=0.2, mirrored=0)
+    rng = SeededRandom(3)
+    assert is_possible(pool).all()
+    assert 0.1 < is_possible(sample_poses(pool, 200, wild, rng)).float().mean() < 0.8
+    rows = draw_rows(pool, 200, rng)
+    poses = varied_poses(pool, rows, replace(wild, checked=True), rng)
+    unchanged = (poses == pool[rows]).flatten(1).all(1)
+    assert (is_possible(poses) | unchanged).all()
+    assert not unchanged.all()

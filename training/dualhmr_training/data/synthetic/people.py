@@ -16,8 +16,14 @@ from dualhmr.body.points import BodyPoints, keypoint_regressor
 from dualhmr.camera import View, image_to_crop, keypoint_box
 from dualhmr.keypoints import BODY_23
 from dualhmr.rotations import rotvec_to_rotmat
-from dualhmr_training.data.synthetic.detector import Detector, DetectorErrors
-from dualhmr_training.data.synthetic.poses import PoseVariation, SeededRandom, sample_poses
+from dualhmr_training.data.synthetic.ages import betas_of_all_ages
+from dualhmr_training.data.synthetic.detector import Detector, DetectorErrors, movenet_errors
+from dualhmr_training.data.synthetic.poses import (
+    PoseVariation,
+    SeededRandom,
+    draw_rows,
+    varied_poses,
+)
 
 
 @dataclass(frozen=True)
@@ -30,19 +36,26 @@ class Viewpoints:
     """Standard deviation, radians."""
     tilted: float = 0.06
     """Share of people with large pitch and roll: lying, falling, turning cartwheels."""
+    camera_above_m: float | None = None
+    """Mean height of the camera above the middle of a person, as in photographs. Pitch then has a
+    mean, of 7 degrees for 0.45 m, besides the noise `pitch`. None: it has none."""
+    camera_spread_m: float = 0.4
+    """Standard deviation of that height."""
 
 
 def orient(rotvecs: Tensor, viewpoints: Viewpoints, rng: SeededRandom) -> Tensor:
     """Poses (N, 24, 3), rotation vectors, -> matrices (N, 24, 3, 3) seen from random directions.
 
     The global orientation changes from a y-up world to the camera frame (y down, z forward).
-    Pitch and roll have mean zero: networks learn any other mean as a lean of standing people.
+    Without a height of the camera, pitch and roll have mean zero: networks learn any other mean as
+    a lean of standing people.
     """
     count = len(rotvecs)
+    above = _pitch_of_height(viewpoints, count, rng)
     tilted = rng.happens(viewpoints.tilted, count)
     angles = torch.stack(
         [
-            torch.where(tilted, rng.normal(count), viewpoints.pitch * rng.normal(count)),
+            torch.where(tilted, rng.normal(count), above + viewpoints.pitch * rng.normal(count)),
             2 * math.pi * rng.uniform(count),
             torch.where(tilted, rng.normal(count), viewpoints.roll * rng.normal(count)),
         ],
@@ -53,6 +66,28 @@ def orient(rotvecs: Tensor, viewpoints: Viewpoints, rng: SeededRandom) -> Tensor
     to_camera = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     rotations[:, 0] = to_camera @ roll @ pitch @ yaw @ rotations[:, 0]
     return rotations
+
+
+def _pitch_of_height(viewpoints: Viewpoints, count: int, rng: SeededRandom) -> Tensor:
+    """Radians (N,) that a camera of some height looks down, from 1.5 to 12 m away."""
+    if viewpoints.camera_above_m is None:
+        return torch.zeros(count)
+    height = viewpoints.camera_above_m + viewpoints.camera_spread_m * rng.normal(count)
+    distance = torch.exp(math.log(1.5) + rng.uniform(count) * math.log(12 / 1.5))
+    return torch.atan2(height, distance)
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Where people are in the picture, and how large."""
+
+    smallest: float = 0.15
+    """Of the picture's smaller side that a person takes up; the share is log-uniform."""
+    largest: float = 1.15
+    near_border: float = 0.15
+    """Share of people whose middle may be anywhere up to the border."""
+    truncated: float = 0.0
+    """Share of people of whom the border cuts off a part: mostly below, of 10% to 60%."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +103,29 @@ class Population:
     independent of the detector's, as they are for networks that read pixels, and boxes are drawn
     around them. (The field keeps its name because training folders store it.)"""
     beta_scale: float = 1.0
+    all_ages: float = 0.0
+    """Share of people of all ages from 2 to 90, children mostly, instead of adults; the free body's
+    shapes alone know ages."""
+    framing: Framing = field(default_factory=Framing)
+    largest_category: float | None = None
+    """Largest share of any category among the poses of training: see `categories.balanced`. None:
+    as the file has them."""
+
+
+def wide_population(detector: DetectorErrors | None = None) -> Population:
+    """Wider people: balanced and checked poses, photographs' cameras, all ages, cut-off people.
+
+    `detector` is `movenet_errors` if left out. `Population()` is what the first default networks
+    were trained on.
+    """
+    return Population(
+        poses=PoseVariation(sitting=0.05, checked=True),
+        viewpoints=Viewpoints(pitch=0.1, camera_above_m=0.45),
+        detector=detector or movenet_errors(),
+        all_ages=0.25,
+        framing=Framing(truncated=0.15),
+        largest_category=0.15,
+    )
 
 
 class People(NamedTuple):
@@ -96,6 +154,8 @@ class People(NamedTuple):
     """(N, 3) metres, added to the body to place it in the camera frame."""
     half_image: Tensor
     """(N, 2) half the width and height of the image, whose centre is the origin."""
+    pose: Tensor
+    """(N,) the row of the pool that each pose was varied from."""
 
 
 class PeopleSampler:
@@ -119,12 +179,16 @@ class PeopleSampler:
     def sample(self, count: int) -> People:
         """The next `count` people."""
         rng, population = self._rng, self._population
-        poses = sample_poses(self._pool, count, population.poses, rng)
+        rows = draw_rows(self._pool, count, rng)
+        poses = varied_poses(self._pool, rows, population.poses, rng)
         rotations = orient(poses, population.viewpoints, rng)
         betas = rng.normal(count, self._body.beta_count) * population.beta_scale
+        if population.all_ages:
+            others = betas_of_all_ages(self._body, count, rng)
+            betas = torch.where(rng.happens(population.all_ages, count)[:, None], others, betas)
         points = self._points(pose_skeleton(self._body, rotations, betas))
         half_size = _half_image(rng, count)
-        translation = _place(points, half_size, rng)
+        translation = _place(points, half_size, population.framing, rng)
         placed = points + translation[:, None]
         true = placed[..., :2] / placed[..., 2:]
         inside = (true.abs() < half_size[:, None]).all(-1)
@@ -147,6 +211,7 @@ class PeopleSampler:
             observed_confidence=observed_confidence,
             translation=translation,
             half_image=half_size,
+            pose=rows,
         )
 
 
@@ -157,20 +222,46 @@ def _half_image(rng: SeededRandom, count: int) -> Tensor:
     return torch.stack([aspect * height, height], dim=1) / 2
 
 
-def _place(points: Tensor, half_size: Tensor, rng: SeededRandom) -> Tensor:
+def _place(points: Tensor, half_size: Tensor, framing: Framing, rng: SeededRandom) -> Tensor:
     """Translations (N, 3), metres, to a random size and place in the image.
 
-    People take up 15% to 115% of the image's smaller side, log-uniform. Some are so far off centre
-    that the image's border cuts them.
+    Some people are so far off centre that the image's border cuts them, and those who are
+    `truncated` always are.
     """
     count = len(points)
     low, high = points.amin(1), points.amax(1)
     extent = (high - low)[:, :2].amax(1)
-    share = torch.exp(math.log(0.15) + rng.uniform(count) * math.log(1.15 / 0.15))
+    span = math.log(framing.largest / framing.smallest)
+    share = torch.exp(math.log(framing.smallest) + rng.uniform(count) * span)
     size = share * 2 * half_size.amin(1)
     depth = (extent / size).clamp(1.2, 40.0) - (low + high)[:, 2] / 2
     depth = torch.maximum(depth, 0.5 - low[:, 2])  # all points at least 0.5 m from the camera
-    reach = torch.where(rng.happens(0.15, count), 1.0, 0.65)
+    reach = torch.where(rng.happens(framing.near_border, count), 1.0, 0.65)
     offset = (2 * rng.uniform(count, 2) - 1) * half_size * reach[:, None]
     in_plane = offset * depth[:, None] - (low + high)[:, :2] / 2
+    if framing.truncated:
+        cut = rng.happens(framing.truncated, count)[:, None]
+        in_plane = torch.where(cut, _cut_off(in_plane, depth, low, high, half_size, rng), in_plane)
     return torch.cat([in_plane, depth[:, None]], dim=1)
+
+
+# Below, right, left, above: the axis, the sign of the border, and the share of people.
+_BORDERS = ((1, 1, 0.6), (0, 1, 0.15), (0, -1, 0.15), (1, -1, 0.1))
+
+
+def _cut_off(
+    in_plane: Tensor, depth: Tensor, low: Tensor, high: Tensor, half_size: Tensor, rng: SeededRandom
+) -> Tensor:
+    """`in_plane` (N, 2) moved along one axis, so that a border cuts off 10% to 60% of the body."""
+    count, moved = len(depth), in_plane.clone()
+    chosen, hidden = rng.uniform(count), 0.1 + 0.5 * rng.uniform(count)
+    start = 0.0
+    for axis, sign, share in _BORDERS:
+        own = (chosen >= start) & (chosen < start + share)
+        start += share
+        edge = sign * half_size[:, axis] * depth  # at the depth of the body's origin
+        length = high[:, axis] - low[:, axis]
+        far = high[:, axis] if sign > 0 else low[:, axis]
+        place = edge + sign * hidden * length - far
+        moved[:, axis] = torch.where(own, place, moved[:, axis])
+    return moved

@@ -24,6 +24,7 @@ from dualhmr_training.data.synthetic.motion_files import (
     read_motions,
     within_half_a_turn,
 )
+from dualhmr_training.data.synthetic.pose_limits import is_possible
 
 
 class SeededRandom:
@@ -57,6 +58,7 @@ class SeededRandom:
 _INT16_UNIT = math.pi / 32767  # radians; files store rotation vectors as 16-bit integers
 _ARRAYS = ("axis_angle_i16", "clip")
 _CATEGORY = "category"
+_TRIES = 2  # after the first
 _LARGEST_BYTES = 1 << 32
 """Of both arrays: more than 10 million poses."""
 
@@ -89,6 +91,9 @@ class PoseVariation:
     joint_noise: float = 0.12
     """Standard deviation, radians, of the noise on every joint of noisy poses."""
     mirrored: float = 0.5
+    checked: bool = False
+    """Whether poses that variation makes impossible are varied again, and left as they are in the
+    pool where that fails three times."""
 
 
 NO_VARIATION = PoseVariation(0, 0, 0, 0, 0, 0)
@@ -115,6 +120,15 @@ class PoseFile:
     def of_clips(self, clips: set[str]) -> Tensor:
         """The rotation vectors (M, 24, 3) of `clips`."""
         return self.rotvecs[[clip in clips for clip in self.clips]]
+
+    def select(self, chosen: Sequence[bool]) -> "PoseFile":
+        """The poses for which `chosen` (N,) is true."""
+        rows = [row for row, is_chosen in enumerate(chosen) if is_chosen]
+        return PoseFile(
+            self.rotvecs[rows],
+            tuple(self.clips[row] for row in rows),
+            tuple(self.categories[row] for row in rows),
+        )
 
 
 def read_poses(path: str | os.PathLike[str]) -> PoseFile:
@@ -224,9 +238,33 @@ def sample_poses(pool: Tensor, count: int, variation: PoseVariation, rng: Seeded
 
     Raises ValueError for an empty pool.
     """
+    return varied_poses(pool, draw_rows(pool, count, rng), variation, rng)
+
+
+def draw_rows(pool: Tensor, count: int, rng: SeededRandom) -> Tensor:
+    """Indices (count,) of poses of the pool, to vary. Raises ValueError for an empty pool."""
     if not len(pool):
         raise ValueError("there are no poses to draw from; do the chosen clips exist?")
-    poses = pool[rng.integers(len(pool), count)].clone()
+    return rng.integers(len(pool), count)
+
+
+def varied_poses(pool: Tensor, rows: Tensor, variation: PoseVariation, rng: SeededRandom) -> Tensor:
+    """The poses (N, 24, 3) of `rows` (N,), varied."""
+    poses = _varied(pool, rows, variation, rng)
+    if not variation.checked:
+        return poses
+    for _ in range(_TRIES):
+        again = (~is_possible(poses)).nonzero()[:, 0]
+        if not len(again):
+            return poses
+        poses[again] = _varied(pool, rows[again], variation, rng)
+    again = (~is_possible(poses)).nonzero()[:, 0]
+    poses[again] = pool[rows[again]]
+    return poses
+
+
+def _varied(pool: Tensor, rows: Tensor, variation: PoseVariation, rng: SeededRandom) -> Tensor:
+    poses, count = pool[rows].clone(), len(rows)
     for joints, probability in (
         (_LEGS, variation.other_legs),
         (_ARMS[0], variation.other_arm),
