@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 
+from dualhmr.bundle import NetworkSpec
 from dualhmr_export.checkpoints import import_checkpoint
 from dualhmr_export.export import export, manifest_for
 from dualhmr_training.training_folder import network_facts, read_record
 
-DESCRIPTION = (
-    "The networks that come with dualhmr. They read the 2D keypoints, not the image, and were "
-    "trained on synthetic people of the free body."
+_DESCRIPTION = (
+    "The networks that come with dualhmr, trained on synthetic people of the free body. The main "
+    "network reads {main}, the auxiliary one {auxiliary}."
 )
 DATA = "synthetic people in poses of the CMU Graphics Lab Motion Capture Database"
 
@@ -35,10 +36,18 @@ def make(trained: Path, folder: Path, changes: Sequence[str] = ()) -> None:
         )
     imported = replace(import_checkpoint(trained), facts=network_facts(record, changes))
     provenance = {"data": DATA, "training": json.dumps(record)}
+    description = _DESCRIPTION.format(
+        main=_read(imported.main_spec), auxiliary=_read(imported.auxiliary_spec)
+    )
     manifest = manifest_for(
-        imported, name="default", description=DESCRIPTION, provenance=provenance
+        imported, name="default", description=description, provenance=provenance
     )
     print(export(imported, manifest, folder, stored=torch.float16))
+
+
+def _read(spec: NetworkSpec) -> str:
+    inputs = {"keypoints": "the 2D keypoints", "image": "the image"}
+    return " and ".join(words for name, words in inputs.items() if name in spec.reads)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

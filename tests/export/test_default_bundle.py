@@ -31,6 +31,9 @@ def test_bundle_holds_what_was_trained(trained: Path, tmp_path: Path) -> None:
     main(["--trained", str(trained), "--out", str(out), "--schedule.adam_rate", "3e-4"])
     manifest = open_bundle(out).manifest
     assert manifest.main == manifest.auxiliary == SPEC
+    assert manifest.description.endswith(
+        "The main network reads the 2D keypoints, the auxiliary one the 2D keypoints."
+    )
     assert manifest.schedule.adam_rate == 3e-4
     assert json.loads(manifest.provenance["training"])["commit"] == "abc"
     adapted = dict(Recoverer(out)._fitter._network.named_parameters())

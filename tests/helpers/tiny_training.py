@@ -60,7 +60,10 @@ def networks_and_batches(config: TrainingConfig) -> tuple[DualNetworks, Syntheti
     body, pool = small_body(), make_poses().rotvecs
     objective = synthetic_objective(body, config.supervision)
     networks = initial_networks(config, objective, mean_pose=mean_pose_6d(pool))
-    return networks, SyntheticBatches(body, pool, config.population, objective, seed=config.seed)
+    batches = SyntheticBatches(
+        body, pool, config.population, objective, seed=config.seed, landmarks=config.landmarks
+    )
+    return networks, batches
 
 
 def flat(module: torch.nn.Module) -> Tensor:

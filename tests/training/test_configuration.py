@@ -3,7 +3,11 @@ from dataclasses import replace
 import pytest
 
 from dualhmr_training.configuration import InnerLoop, OptimiserConfig, TrainingConfig
-from dualhmr_training.presets import demo
+from dualhmr_training.data.synthetic.landmarks import LandmarkErrors
+from dualhmr_training.presets import demo, demo_landmarks, synthetic_resnet
+
+EYE = {"auxiliary": demo_landmarks().auxiliary}
+RESNET = synthetic_resnet().main
 
 
 def test_a_misspelt_field_is_an_error() -> None:
@@ -25,11 +29,25 @@ def test_a_misspelt_field_is_an_error() -> None:
         ({"ema_decay": float("nan")}, "ema_decay is nan"),
         ({"epochs": 3}, "no epochs of synthetic people; give steps"),
         ({"precision": "bf16", "inner": InnerLoop(scope="all")}, "lost in bf16"),
+        ({"landmarks": LandmarkErrors()}, "that read the image are missing and data is synthetic"),
+        ({"landmarks": LandmarkErrors(), **EYE, "data": "datasets"}, "and data is datasets"),
+        (
+            {"landmarks": LandmarkErrors(), **EYE, "main": RESNET},
+            "are landmark_trunk, resnet50",
+        ),
+        ({"landmarks": LandmarkErrors(), **EYE, "precision": "bf16"}, "precision must be no"),
     ],
 )
 def test_values_that_no_training_has(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(demo(), **change)  # type: ignore[arg-type]
+
+
+def test_people_are_rendered_for_networks_that_look_at_them() -> None:
+    assert not demo().renders
+    assert synthetic_resnet().renders
+    assert not demo_landmarks().renders
+    assert replace(demo_landmarks(), landmarks=None).renders
 
 
 @pytest.mark.parametrize(

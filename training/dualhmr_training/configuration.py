@@ -16,9 +16,13 @@ from dualhmr.objective.weights import LossWeights
 from dualhmr.plain_data import from_plain
 from dualhmr.untrusted import parse_json
 from dualhmr_training.data.synthetic.degradations import Appearance
+from dualhmr_training.data.synthetic.landmarks import LandmarkErrors
 from dualhmr_training.data.synthetic.people import Population
 
 T = TypeVar("T")
+
+LANDMARK_TRUNK = "landmark_trunk"
+"""The backbone whose landmarks can be simulated."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,9 @@ class TrainingConfig:
     population: Population = field(default_factory=Population)
     appearance: Appearance = field(default_factory=Appearance)
     """Of synthetic people in pictures, for networks that read the image."""
+    landmarks: LandmarkErrors | None = None
+    """Of landmarks that are simulated, so that nobody is rendered for networks whose backbone is a
+    `landmark_trunk`. None: they look at pictures."""
     with_3dpw: bool = False
     """Which of the paper's two mixes of data sets is drawn from."""
     batch: int = 256
@@ -141,6 +148,11 @@ class TrainingConfig:
         """Names of the inputs of both networks."""
         return frozenset((*self.main.reads, *(self.auxiliary.reads if self.auxiliary else ())))
 
+    @property
+    def renders(self) -> bool:
+        """Whether synthetic people are rendered."""
+        return "image" in self.reads and self.landmarks is None
+
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
@@ -156,10 +168,24 @@ class TrainingConfig:
                 raise ValueError(f"{name} is {share}, expected 0 or more and less than 1")
         if self.epochs is not None and self.data == "synthetic":
             raise ValueError("there are no epochs of synthetic people; give steps")
+        if self.landmarks is not None:
+            self._check_landmarks()
         if self.precision == "bf16" and self.inner.steps and self.inner.scope == "all":
             raise ValueError(
                 "inner steps of a backbone are lost in bf16; give precision no, or inner.scope head"
             )
+
+    def _check_landmarks(self) -> None:
+        specs = [spec for spec in (self.main, self.auxiliary) if spec is not None]
+        looking = {spec.backbone for spec in specs if "image" in spec.reads}
+        if looking != {LANDMARK_TRUNK} or self.data != "synthetic":
+            raise ValueError(
+                f"landmarks are simulated for the {LANDMARK_TRUNK} and synthetic people alone, but "
+                f"networks that read the image are {', '.join(sorted(looking)) or 'missing'} and "
+                f"data is {self.data}; give landmarks null"
+            )
+        if self.precision != "no":
+            raise ValueError("with simulated landmarks, precision must be no")
 
 
 def with_overrides(config: T, arguments: Sequence[str]) -> T:

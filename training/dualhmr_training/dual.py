@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from dualhmr.networks import HeadOutput, MeshRegressor
+from dualhmr.networks import HeadOutput, LandmarkTrunk, MeshRegressor
 from dualhmr.objective.objective import WITHOUT_TARGET, Evidence, MeshTarget, Objective
 from dualhmr_training.averages import annotated_means
 from dualhmr_training.batches import Batch
@@ -37,6 +37,23 @@ def in_mixed_precision(network: MeshRegressor) -> MeshRegressor:
     return MixedPrecisionRegressor(
         network.backbone, network.head, backbone_prefix=network.backbone_prefix
     )
+
+
+class SimulatedEyeRegressor(MeshRegressor):
+    """A network whose `LandmarkTrunk` reads the input `landmarks` rather than the image."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """As of `MeshRegressor`."""
+        return tuple("landmarks" if name == "image" else name for name in super().reads)
+
+    def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """As of `MeshRegressor`."""
+        assert isinstance(self.backbone, LandmarkTrunk)
+        return self.backbone.lift(*(inputs[name] for name in _LIFTED))
+
+
+_LIFTED = ("landmarks", "keypoints", "box_info")
 
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)

@@ -1,11 +1,18 @@
 """Configurations by name: the default networks', the paper's, and what lies between."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from dualhmr.bundle import NetworkSpec
 from dualhmr.keypoints import BODY_23
 from dualhmr.objective.weights import LossWeights
-from dualhmr_training.configuration import InnerLoop, OptimiserConfig, TrainingConfig
+from dualhmr_training.configuration import (
+    LANDMARK_TRUNK,
+    InnerLoop,
+    OptimiserConfig,
+    TrainingConfig,
+)
+from dualhmr_training.data.synthetic.landmarks import LandmarkErrors
 
 
 def keypoint_network(*, feature_count: int = 512, blocks: int, hidden: int = 512) -> NetworkSpec:
@@ -38,6 +45,25 @@ def demo() -> TrainingConfig:
         outer_weights=LossWeights(keypoints_2d=0.3, joints_3d=10.0, rotations=20.0, vertices=0.0),
         steps=10_000,
         seed=1,
+    )
+
+
+def landmark_network(*, feature_count: int = 512, blocks: int, hidden: int) -> NetworkSpec:
+    """A network that reads the 23 keypoints and looks at the image with the landmark network."""
+    return NetworkSpec(
+        backbone=LANDMARK_TRUNK,
+        backbone_options={"feature_count": feature_count, "blocks": blocks},
+        reads=("image", "keypoints", "box_info"),
+        hidden=hidden,
+        iterations=3,
+        head_reads_box_info=False,
+    )
+
+
+def demo_landmarks() -> TrainingConfig:
+    """`demo` with an auxiliary network that looks at the image, trained without images."""
+    return replace(
+        demo(), auxiliary=landmark_network(blocks=3, hidden=256), landmarks=LandmarkErrors()
     )
 
 
@@ -93,6 +119,7 @@ def synthetic_resnet() -> TrainingConfig:
 
 PRESETS: dict[str, Callable[[], TrainingConfig]] = {
     "demo": demo,
+    "demo-landmarks": demo_landmarks,
     "synthetic-resnet": synthetic_resnet,
     "paper-cliff-hrnet": lambda: paper(
         "hrnet_w48_concatenated", "hrnet_w48_classification", cliff=True, batch=30, epochs=25

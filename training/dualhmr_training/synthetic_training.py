@@ -98,8 +98,15 @@ def synthetic_trainer(
     )
     batches: Batches = (
         rendered_batches(config, body, pool, objective, workers=workers)
-        if "image" in config.reads
-        else SyntheticBatches(body, pool, config.population, objective, seed=config.seed)
+        if config.renders
+        else SyntheticBatches(
+            body,
+            pool,
+            config.population,
+            objective,
+            seed=config.seed,
+            landmarks=config.landmarks,
+        )
     )
     return Trainer(config, networks, batches, accelerator=accelerator)
 
@@ -118,10 +125,15 @@ def _validation(
     """On held-out people, in pictures too where networks read them."""
     people = held_out_people(body, poses, count=VALIDATION_PEOPLE, noise=VALIDATION_NOISE)
     images = None
-    if "image" in config.reads:
+    if config.renders:
         images = held_out_images(body, people, config.appearance)
     device = objective.body.v_template.device
-    return PeopleValidation(objective, *to_device((people, images), device), at_once=config.batch)
+    return PeopleValidation(
+        objective,
+        *to_device((people, images), device),
+        at_once=config.batch,
+        landmarks=config.landmarks,
+    )
 
 
 def synthetic_objective(body: Body, weights: LossWeights, *, camera: str = "cliff") -> Objective:

@@ -10,9 +10,10 @@ from dualhmr.networks import HeadOutput
 from dualhmr.objective.objective import Objective
 from dualhmr_training.batches import Batch, in_parts, some_of
 from dualhmr_training.contact_sheet import Picture, contact_sheet
-from dualhmr_training.data.synthetic.batches import batch_of_people
+from dualhmr_training.data.synthetic.batches import batch_of_people, with_landmarks
 from dualhmr_training.data.synthetic.degradations import Appearance
 from dualhmr_training.data.synthetic.detector import noise_only
+from dualhmr_training.data.synthetic.landmarks import LandmarkErrors
 from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.data.synthetic.poses import NO_VARIATION, PoseFile, SeededRandom
 from dualhmr_training.data.synthetic.rendering import render_people
@@ -71,13 +72,16 @@ class PeopleValidation:
         images: Tensor | None = None,
         *,
         at_once: int = 256,
+        landmarks: LandmarkErrors | None = None,
     ) -> None:
         """`people`, and their `images` for networks that read them, are on the objective's device.
 
-        Networks run on `at_once` of them at a time.
+        With `landmarks`, people have simulated ones. Networks run on `at_once` people at a time.
         """
         self._objective, self._people, self._at_once = objective, people, at_once
         self._batch = batch_of_people(people, objective, images)
+        if landmarks is not None:
+            self._batch = with_landmarks(self._batch, landmarks, seed=1002)
         self._pictured = some_of(
             self._batch, slice(None, None, math.ceil(len(people.betas) / PICTURED))
         )

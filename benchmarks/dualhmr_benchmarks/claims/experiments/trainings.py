@@ -118,7 +118,7 @@ def _train(setting: Setting, run: TrainingRun) -> None:
             accelerator=open_accelerator(setting.device),
             body=free_body(),
             initial=run.starts_from and open_networks(training_folder(setting, run.starts_from)),
-            workers=(os.cpu_count() or 1) // setting.jobs if "image" in config.reads else 0,
+            workers=(os.cpu_count() or 1) // setting.jobs if config.renders else 0,
         )
     except FloatingPointError as error:
         write_json(folder / _UNSTABLE, {"message": str(error)})

@@ -14,14 +14,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.body.model import Body
 from dualhmr.camera import box_info
 from dualhmr.keypoints import BODY_23
+from dualhmr.networks.landmark_trunk import LANDMARK_KEYPOINTS
 from dualhmr.objective.objective import Evidence, Objective
 from dualhmr.person import keypoints_input
 from dualhmr_training.batches import Batch, Share, StreamedBatches, some_of, to_device
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.data.synthetic.degradations import Appearance
+from dualhmr_training.data.synthetic.landmarks import LandmarkErrors, simulated_landmarks
 from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.data.synthetic.poses import SeededRandom
 from dualhmr_training.data.synthetic.rendering import render_people
@@ -42,13 +45,32 @@ def batch_of_people(people: People, objective: Objective, images: Tensor | None 
     )
 
 
+def with_landmarks(batch: Batch, errors: LandmarkErrors, *, seed: int) -> Batch:
+    """A batch of synthetic people with the input `landmarks`, simulated; see `LandmarkErrors`."""
+    rows, target = list(LANDMARK_KEYPOINTS), batch.truth.target
+    assert target is not None
+    points = target.joints[:, len(JOINT_NAMES) :][:, rows].cpu()
+    keypoints = batch.truth.keypoints[:, rows].cpu()
+    landmarks = simulated_landmarks(points, keypoints, errors, SeededRandom(seed))
+    inputs = batch.inputs | {"landmarks": landmarks.to(target.joints.device)}
+    return batch._replace(inputs=inputs)
+
+
 class SyntheticBatches:
     """Batches without images. Every process samples the whole batch and keeps its share."""
 
     def __init__(
-        self, body: Body, pool: Tensor, population: Population, objective: Objective, *, seed: int
+        self,
+        body: Body,
+        pool: Tensor,
+        population: Population,
+        objective: Objective,
+        *,
+        seed: int,
+        landmarks: LandmarkErrors | None = None,
     ) -> None:
         """`pool` (M, 24, 3) are the rotation vectors to draw poses from."""
+        self._landmarks = landmarks
         self._sampler = PeopleSampler(body, pool, population, seed=seed)
         self._objective = objective
         self._seed = seed
@@ -56,11 +78,17 @@ class SyntheticBatches:
     def batch(self, step: int, count: int, *, process: int = 0, processes: int = 1) -> Batch:
         """One process's share of the `count` people of a step, on the objective's device."""
         # The factor keeps the steps of neighbouring seeds apart: trainings have fewer steps.
-        self._sampler.reseed(self._seed * 1_000_003 + step)
+        seed = self._seed * 1_000_003 + step
+        self._sampler.reseed(seed)
         people = to_device(self._sampler.sample(count), self._objective.body.v_template.device)
-        return some_of(
-            batch_of_people(people, self._objective), Share(count, process, processes).own
-        )
+        batch = batch_of_people(people, self._objective)
+        if self._landmarks is not None:
+            batch = with_landmarks(batch, self._landmarks, seed=seed + _OF_LANDMARKS)
+        return some_of(batch, Share(count, process, processes).own)
+
+
+_OF_LANDMARKS = 1 << 40
+"""Keeps the landmarks' random numbers apart from those of all people."""
 
 
 class PicturedPeople(NamedTuple):
