@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,11 @@ from torch import Tensor
 
 from dualhmr_training.evaluation.metrics import (
     aligned_joint_errors,
+    depth_flips,
+    direction_error,
     joint_errors,
     keypoint_error,
+    lean,
     mpjpe,
     pa_mpjpe,
     procrustes_align,
@@ -189,3 +194,29 @@ def test_error_of_keypoints_by_hand() -> None:
     assert keypoint_error(keypoints, truth, torch.tensor([[True, True, False]])).item() == 2.5
     assert keypoint_error(keypoints, truth, torch.tensor([[False, True, False]])).item() == 5
     assert keypoint_error(keypoints, truth, torch.tensor([[False] * 3])).isnan().all()
+
+
+LIMBS = [(0, 1), (1, 2)]
+
+
+def test_limbs_are_flipped_where_they_point_the_other_way_in_depth() -> None:
+    truth = torch.tensor([[[0.0, 0, 0], [0, 1, 1], [1, 1, 2]]]).repeat(4, 1, 1)
+    points = truth.clone()
+    points[1, 1, 2], points[1, 2, 2] = -1, -2  # both
+    points[2, 2, 2] = 0.5  # the second
+    truth[3] = points[3] = torch.tensor([[0.0, 0, 0], [0, 1, 0.1], [1, 1, 0.1]])  # none counts
+    flips = depth_flips(points, truth, LIMBS)
+    assert flips[:3].tolist() == [0, 1, 0.5]
+    assert flips[3].isnan()
+    moved = depth_flips(points + torch.tensor([3.0, 2, 1]), truth, LIMBS)
+    assert torch.equal(moved[:3], flips[:3])
+
+
+def test_angles_of_bones_and_of_the_trunk_by_hand() -> None:
+    truth = torch.tensor([[[0.0, 0, 0], [0, 1, 0], [0, 2, 0]]])
+    points = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [2, 1, 0]]])
+    assert direction_error(points, truth, LIMBS).item() == pytest.approx(67.5)
+    assert direction_error(3 * truth, truth, LIMBS).item() == pytest.approx(0, abs=0.1)
+    up = torch.tensor([[0.0, 1, 0]])
+    assert lean(points, up, pelvis=0, neck=2).item() == pytest.approx(math.degrees(math.atan(2)))
+    assert lean(points, -up, pelvis=0, neck=1).item() == pytest.approx(90)

@@ -19,6 +19,8 @@ from dualhmr_training.evaluation.groups import ComparedJoints, EvaluationBatch, 
 from dualhmr_training.training_folder import Networks
 
 STEPS = 4
+DIRECTIONS = {"depth_flips_percent", "foot_degrees"}
+LEAN = {"lean_degrees", "true_lean_degrees"}
 MEASURES = {
     "mpjpe_mm",
     "pa_mpjpe_mm",
@@ -139,7 +141,10 @@ def test_what_was_found_has_no_error_where_it_is_the_truth(
     people = errors_of(results, batch, fitter, joints, **truth)
     assert len(people) == 3
     for errors in people:
-        assert set(errors.measures) == MEASURES
+        assert set(errors.measures) == MEASURES | DIRECTIONS
+        assert errors.measures["foot_degrees"][-1] < 0.1
+        flips = errors.measures["depth_flips_percent"]
+        assert flips[-1] == 0 or np.isnan(flips).all()
         for name in MEASURES - {"given_2d_percent", "objective"}:
             assert errors.measures[name].shape == (STEPS + 1,)
             assert errors.measures[name][-1] < 1e-3, name
@@ -240,12 +245,26 @@ def test_what_a_data_set_does_not_tell_is_left_out(
     joints: ComparedJoints,
 ) -> None:
     for errors in errors_of(results, batch, fitter, joints, vertices=None, keypoints=None):
-        assert set(errors.measures) == MEASURES - {
+        assert set(errors.measures) == (MEASURES | DIRECTIONS | LEAN) - {
             "pve_mm",
             "pve_centred_mm",
             "true_2d_percent",
             "true_2d_loss",
         }
+
+
+def test_lean_is_that_of_people_who_stand(
+    results: tuple[AdaptationResult, ...],
+    batch: EvaluationBatch,
+    fitter: BatchFitter,
+    joints: ComparedJoints,
+) -> None:
+    standing = torch.tensor([True, False, True])
+    people = errors_of(results, batch, fitter, joints, standing=standing)
+    for person, stands in zip(people, standing, strict=True):
+        for name in LEAN:
+            assert np.isfinite(person.measures[name]).all() == bool(stands)
+    assert np.ptp(people[0].measures["true_lean_degrees"]) == 0
 
 
 def test_who_else_is_there_does_not_matter(
@@ -316,7 +335,7 @@ def test_who_stops_early_keeps_the_best_iterate(
     for result, before, after in zip(results, short, long, strict=True):
         for name, errors in after.measures.items():
             np.testing.assert_array_equal(errors[: STEPS + 1], before.measures[name])
-            assert (errors[STEPS:] == before.measures[name][-1]).all()
+            np.testing.assert_array_equal(errors[STEPS:], before.measures[name][-1])
         assert (after.steps, after.stop_reason) == (result.steps, result.stop_reason)
 
 

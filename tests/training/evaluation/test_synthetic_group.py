@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from dualhmr.body.points import keypoint_regressor
 from dualhmr.keypoints import COCO_17
 from dualhmr_training.data.synthetic.detector import noise_only
 from dualhmr_training.data.synthetic.people import PeopleSampler, Population
-from dualhmr_training.data.synthetic.poses import NO_VARIATION, read_poses
+from dualhmr_training.data.synthetic.poses import NO_VARIATION, PoseFile, read_poses
 from dualhmr_training.evaluation.batch_fitter import BatchFitter
 from dualhmr_training.evaluation.groups import (
     EvaluationBatch,
@@ -117,10 +118,33 @@ def test_pictures_are_of_the_same_people_and_always_the_same(
 
 def test_held_out_poses_are_those_that_training_leaves_out(pose_file: Path) -> None:
     poses = read_poses(pose_file)
-    assert torch.equal(read_pool(pose_file, held_out=False), poses.rotvecs)
+    assert torch.equal(read_pool(pose_file, held_out=False).rotvecs, poses.rotvecs)
     held_out = read_pool(pose_file, held_out=True)
-    assert torch.equal(held_out, poses.of_clips(held_out_clips(poses)))
-    assert 0 < len(held_out) < len(poses.rotvecs)
+    assert torch.equal(held_out.rotvecs, poses.of_clips(held_out_clips(poses)))
+    assert set(held_out.clips) == held_out_clips(poses)
+    assert 0 < len(held_out.clips) < len(poses.clips)
+
+
+def test_people_know_their_clip_category_and_the_vertical(body: Body) -> None:
+    rotvecs = torch.zeros(2, 24, 3)
+    rotvecs[:, 16, 2], rotvecs[:, 17, 2] = -1.3, 1.3  # arms hang
+    rotvecs[1, 0, 0] = -math.pi / 2  # on the back
+    poses = PoseFile(rotvecs, ("up", "down"), ("", "sleeping"))
+    group = synthetic_group(body, poses, noise=0, count=8, seed=1, pictures=False)
+    batch = all_of(group)
+    assert set(zip(group.clips, group.categories, strict=True)) == {
+        ("up", "standing"),
+        ("down", "sleeping"),
+    }
+    assert batch.truth.standing is not None
+    assert batch.truth.up is not None
+    assert batch.truth.standing.tolist() == [clip == "up" for clip in group.clips]
+    trunk = batch.truth.joints[:, 12] - batch.truth.joints[:, 0]
+    cosine = torch.nn.functional.cosine_similarity(trunk, batch.truth.up)
+    assert (cosine[batch.truth.standing] > 0.98).all()
+    assert (cosine[~batch.truth.standing].abs() < 0.2).all()
+    without = synthetic_group(body, rotvecs, noise=0, count=8, seed=1, pictures=False)
+    assert (without.clip(3), without.category(3)) == ("", "")
 
 
 def test_networks_read_the_observed_keypoints(

@@ -42,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     report = parser.add_argument_group("report")
     report.add_argument("--every-step", action="store_true", help="a row for each step")
+    report.add_argument("--by-category", action="store_true", help="a table by category of pose")
+    report.add_argument(
+        "--against", type=Path, metavar="FILE", help="--json of other networks on the same people"
+    )
     report.add_argument("--json", type=Path, metavar="FILE", help="every step, every joint")
     report.add_argument("--plot", type=Path, metavar="FILE", help="error against step (.png)")
 

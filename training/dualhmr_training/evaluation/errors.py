@@ -30,8 +30,11 @@ from dualhmr_training.evaluation.groups import (
 )
 from dualhmr_training.evaluation.metrics import (
     aligned_joint_errors,
+    depth_flips,
+    direction_error,
     joint_errors,
     keypoint_error,
+    lean,
     pve,
     pve_centred,
 )
@@ -54,6 +57,10 @@ class PersonErrors(NamedTuple):
     """(S, J) the joints that count, with both roots at the origin."""
     aligned_joints_mm: Errors
     """(S, J) after Procrustes alignment."""
+    clip: str = ""
+    """Of the person's pose; empty where poses have none."""
+    category: str = ""
+    """What the person does; empty where nobody says."""
 
 
 def measure_errors(
@@ -79,7 +86,7 @@ def measure_errors(
             raise ValueError(f"of the people from number {done} on, {error}") from error
         for schedule, results, so_far in zip(schedules, of_schedules, errors, strict=True):
             steps = range(schedule.max_steps + 1) if after is None else after
-            so_far += people_errors(
+            people = people_errors(
                 results,
                 batch,
                 fitter.objective,
@@ -87,6 +94,10 @@ def measure_errors(
                 after=steps,
                 iterate=schedule.iterate,
             )
+            so_far += [
+                person._replace(clip=group.clip(number), category=group.category(number))
+                for number, person in enumerate(people, start=done)
+            ]
         count = len(batch.truth.joints)
         done += count
         if progress is not None:
@@ -175,6 +186,7 @@ def _errors_3d(
     errors = 1000 * joint_errors(points, true_points, root=joints.root)[:, counted]
     aligned = 1000 * aligned_joint_errors(points[:, counted], true_points[:, counted])
     measures = {"mpjpe_mm": errors.mean(1), "pa_mpjpe_mm": aligned.mean(1)}
+    measures |= _errors_of_directions(points, true_points, truth, joints.points.names)
     if truth.vertices is not None:
         measures["pve_mm"] = 1000 * pve(vertices, truth.vertices)
         measures["pve_centred_mm"] = 1000 * pve_centred(
@@ -184,6 +196,35 @@ def _errors_3d(
             true_root=true_points[:, joints.root].to(vertices),
         )
     return measures | {"joints_mm": errors, "aligned_joints_mm": aligned}
+
+
+_LIMBS = [
+    tuple(f"{side}_{end}" for end in ends)
+    for side in ("left", "right")
+    for ends in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"))
+]
+_FEET = [(f"{side}_ankle", f"{side}_foot") for side in ("left", "right")]
+
+
+def _errors_of_directions(
+    points: Tensor, true_points: Tensor, truth: GroundTruth, names: Sequence[str]
+) -> dict[str, Tensor]:
+    """Measures (R,) of how limbs, feet and the trunk are turned, where joints have the names."""
+
+    def rows(bones: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+        known = [bone for bone in bones if set(bone) <= set(names)]
+        return [(names.index(first), names.index(second)) for first, second in known]
+
+    measures = {}
+    if limbs := rows(_LIMBS):
+        measures["depth_flips_percent"] = 100 * depth_flips(points, true_points, limbs)
+    if feet := rows(_FEET):
+        measures["foot_degrees"] = direction_error(points, true_points, feet)
+    if truth.up is not None and truth.standing is not None and {"pelvis", "neck"} <= set(names):
+        for name, each in (("lean_degrees", points), ("true_lean_degrees", true_points)):
+            angle = lean(each, truth.up, pelvis=names.index("pelvis"), neck=names.index("neck"))
+            measures[name] = torch.where(truth.standing, angle, torch.nan)
+    return measures
 
 
 def _errors_2d(

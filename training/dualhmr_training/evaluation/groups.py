@@ -13,11 +13,21 @@ from dualhmr.body.points import PointRegressor, skeleton_regressor
 from dualhmr.keypoints import COCO_17, KeypointSet
 from dualhmr.objective.objective import Evidence
 from dualhmr_training.batches import in_parts
+from dualhmr_training.data.synthetic.categories import (
+    STANDING,
+    pose_categories,
+    with_categories,
+)
 from dualhmr_training.data.synthetic.degradations import Appearance
 from dualhmr_training.data.synthetic.detector import noise_only
 from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.data.synthetic.pose_prior import TEST_SEED, TRAINING_SEED, prior_poses
-from dualhmr_training.data.synthetic.poses import NO_VARIATION, SeededRandom, read_poses
+from dualhmr_training.data.synthetic.poses import (
+    NO_VARIATION,
+    PoseFile,
+    SeededRandom,
+    read_poses,
+)
 from dualhmr_training.data.synthetic.rendering import render_people
 from dualhmr_training.validation import held_out_clips
 
@@ -57,6 +67,10 @@ class GroundTruth(NamedTuple):
     """(N, V, 3) metres, in the frame of `joints`."""
     keypoints: Tensor | None
     """(N, K, 2) normalised crop coordinates: the true positions of the evidence's keypoints."""
+    up: Tensor | None = None
+    """(N, 3) the world's up, as the camera sees it."""
+    standing: Tensor | None = None
+    """(N,) who stands upright with straight legs."""
 
 
 class ObservedKeypoints(NamedTuple):
@@ -91,13 +105,25 @@ class EvaluationGroup:
     count: int
     batches: Iterable[EvaluationBatch]
     """All of them, `BATCH_SIZE` at a time."""
+    clips: tuple[str, ...] = ()
+    """(count,) the clips that poses are from: those of one clip are alike. Empty where unknown."""
+    categories: tuple[str, ...] = ()
+    """(count,) what people do. Empty where unknown."""
+
+    def clip(self, person: int) -> str:
+        """That of one person, or an empty text."""
+        return self.clips[person] if self.clips else ""
+
+    def category(self, person: int) -> str:
+        """That of one person, or an empty text."""
+        return self.categories[person] if self.categories else ""
 
 
 _COCO = slice(0, len(COCO_17))
 
 
-def read_pool(path: str | os.PathLike[str] | None, *, held_out: bool) -> Tensor:
-    """The rotation vectors (M, 24, 3) of a file or folder of poses; raises as `read_poses`.
+def read_pool(path: str | os.PathLike[str] | None, *, held_out: bool) -> PoseFile:
+    """The poses of a file or folder; raises as `read_poses`.
 
     None is the package's pose prior: always the same samples, and other ones than training has.
     With `held_out` only those of the clips that training the default networks leaves out, and
@@ -107,14 +133,24 @@ def read_pool(path: str | os.PathLike[str] | None, *, held_out: bool) -> Tensor:
         poses = prior_poses(TRAINING_SEED if held_out else TEST_SEED)
     else:
         poses = read_poses(path)
-    return poses.of_clips(held_out_clips(poses)) if held_out else poses.rotvecs
+    if not held_out:
+        return poses
+    clips = held_out_clips(poses)
+    return poses.select([clip in clips for clip in poses.clips])
 
 
 def synthetic_group(
-    body: Body, pool: Tensor, *, noise: float, count: int, seed: int, pictures: bool
+    body: Body,
+    pool: PoseFile | Tensor,
+    *,
+    noise: float,
+    count: int,
+    seed: int,
+    pictures: bool,
 ) -> EvaluationGroup:
-    """`count` people in poses drawn from `pool` (M, 24, 3), rotation vectors, without augmentation.
+    """`count` people in poses drawn from `pool`, without augmentation.
 
+    A tensor are rotation vectors (M, 24, 3), of clips that nobody knows.
     They show COCO's 17 keypoints, wherever these fall into the image, with Gaussian noise in
     fractions of the person's size, and with `pictures` crops that are drawn of them. Their camera's
     focal length is known. The same seed and count give the same people at every level of noise.
@@ -134,7 +170,7 @@ def synthetic_group(
 
 def population_group(
     body: Body,
-    pool: Tensor,
+    pool: PoseFile | Tensor,
     population: Population,
     *,
     keypoints: str,
@@ -148,29 +184,50 @@ def population_group(
     People differ only as far as their keypoints do where nothing but the detector does. Raises as
     `synthetic_group` does.
     """
-    people = PeopleSampler(body, pool, population, seed=seed).sample(count)
+    rotvecs = pool.rotvecs if isinstance(pool, PoseFile) else pool
+    people = PeopleSampler(body, rotvecs, population, seed=seed).sample(count)
+    drawn = PoseFile(rotvecs[people.pose], ("",) * count)
+    if isinstance(pool, PoseFile):
+        rows = people.pose.tolist()
+        drawn = with_categories(PoseFile(drawn.rotvecs, *pool.names_of(rows)))
+    standing = torch.tensor([name == STANDING for name in pose_categories(drawn.rotvecs)])
     return EvaluationGroup(
         keypoints=keypoints,
         keypoint_set=COCO_17,
         joints=skeleton_joints(body),
         count=count,
         batches=_batches(
-            body, people, appearance, SeededRandom(seed), observed=population.look is not None
+            body,
+            people,
+            standing,
+            appearance,
+            SeededRandom(seed),
+            observed=population.look is not None,
         ),
+        clips=drawn.clips if isinstance(pool, PoseFile) else (),
+        categories=drawn.categories if isinstance(pool, PoseFile) else (),
     )
 
 
 @torch.no_grad()
 def _batches(
-    body: Body, people: People, appearance: Appearance | None, rng: SeededRandom, *, observed: bool
+    body: Body,
+    people: People,
+    standing: Tensor,
+    appearance: Appearance | None,
+    rng: SeededRandom,
+    *,
+    observed: bool,
 ) -> Iterator[EvaluationBatch]:
-    for part in in_parts(people, BATCH_SIZE):
+    for part, stands in in_parts((people, standing), BATCH_SIZE):
         image = None if appearance is None else render_people(body, part, appearance, rng).images
         vertices, skeleton = skin(body, part.rotations, part.betas)
         yield EvaluationBatch(
             image=image,
             evidence=Evidence(part.detected[:, _COCO], part.confidence[:, _COCO], part.view, None),
-            truth=GroundTruth(skeleton, vertices, part.keypoints[:, _COCO]),
+            truth=GroundTruth(
+                skeleton, vertices, part.keypoints[:, _COCO], up=part.up, standing=stands
+            ),
             observed=ObservedKeypoints(part.observed, part.observed_confidence)
             if observed
             else None,

@@ -4,6 +4,8 @@ Joints are points (N, J, 3), meshes (N, V, 3), 2D keypoints (N, K, 2); every mea
 (N, J) where it is one of every joint.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -72,3 +74,37 @@ def procrustes_align(points: Tensor, truth: Tensor) -> Tensor:
     spread = centred.square().sum((1, 2))
     scale = (singular * sign).sum(1) / torch.where(spread > 0, spread, 1)
     return scale[:, None, None] * (centred @ rotation) + true_mean
+
+
+_FLAT = 0.2
+"""Of a limb's length: with less depth than this it is seen from the side and has no wrong way."""
+
+
+def depth_flips(points: Tensor, truth: Tensor, limbs: Sequence[tuple[int, int]]) -> Tensor:
+    """Share (N,) of limbs that point away from the camera instead of towards it, or the reverse.
+
+    `limbs` are pairs of joints; z is depth. Limbs that are nearly in the image plane do not count:
+    NaN for who has no other.
+    """
+    first, second = (list(ends) for ends in zip(*limbs, strict=True))
+    found, true = (each[:, second] - each[:, first] for each in (points, truth))
+    counted = true[..., 2].abs() > _FLAT * true.norm(dim=-1)
+    flipped = counted & (found[..., 2] * true[..., 2] < 0)
+    return flipped.sum(1) / counted.sum(1)
+
+
+def direction_error(points: Tensor, truth: Tensor, bones: Sequence[tuple[int, int]]) -> Tensor:
+    """Mean angle (N,), degrees, between the directions of bones, pairs of joints, and true ones."""
+    first, second = (list(ends) for ends in zip(*bones, strict=True))
+    found, true = (each[:, second] - each[:, first] for each in (points, truth))
+    return _degrees_between(found, true).mean(1)
+
+
+def lean(points: Tensor, up: Tensor, *, pelvis: int, neck: int) -> Tensor:
+    """Angle (N,), degrees, of the trunk from the vertical; `up` (N, 3) is its upward direction."""
+    return _degrees_between(points[:, neck] - points[:, pelvis], up.to(points))
+
+
+def _degrees_between(a: Tensor, b: Tensor) -> Tensor:
+    cosine = torch.nn.functional.cosine_similarity(a, b, dim=-1)
+    return torch.rad2deg(cosine.clamp(-1, 1).acos())

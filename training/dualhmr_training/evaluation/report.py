@@ -1,16 +1,19 @@
 """Errors of many people as plain values: what is reported, written to JSON and plotted."""
 
+import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from dualhmr.files import markdown_table
 from dualhmr.plain_data import from_plain
 from dualhmr.untrusted import brief, one_value_error, read_json
+from dualhmr_training.evaluation.bootstrap import clip_numbers, standard_error
 from dualhmr_training.evaluation.errors import Errors, PersonErrors
 
 
@@ -27,17 +30,33 @@ MEASURES = {
     "pa_mpjpe_mm": Measure("PA-MPJPE, mm", 1),
     "pve_mm": Measure("PVE, mm", 1),
     "pve_centred_mm": Measure("PVE centred, mm", 1),
+    "depth_flips_percent": Measure("depth flips, %", 1),
+    "lean_degrees": Measure("lean of standing, °", 1),
+    "foot_degrees": Measure("feet, °", 1),
     "true_2d_percent": Measure("2D from true, % of box", 2),
     "given_2d_percent": Measure("2D from given, % of box", 2),
     "true_2d_loss": Measure("2D loss, 1e-3", 2, 1e3),
 }
 """By name, those that people compare; `PersonErrors.measures` also has the schedule's objective."""
-_OF_KEYPOINTS = ("true_2d_percent", "given_2d_percent")
+_OF_SOME = (
+    *("true_2d_percent", "given_2d_percent"),
+    *("depth_flips_percent", "lean_degrees", "true_lean_degrees"),
+)
+"""Measures that people without keypoints, without limbs in depth, or who do not stand lack: NaN."""
+BY_CATEGORY = (
+    *("mpjpe_mm", "pa_mpjpe_mm", "pve_centred_mm"),
+    *("depth_flips_percent", "true_lean_degrees", "lean_degrees", "foot_degrees"),
+)
+COMPARED = ("mpjpe_mm", "pa_mpjpe_mm", "depth_flips_percent", "lean_degrees", "foot_degrees")
+"""Those of which everybody's are kept, to compare networks on the same people."""
 
 
 @dataclass(frozen=True)
 class ErrorCurve:
-    """One measure after 0, 1, ..., T steps, over people; one person has no standard errors."""
+    """One measure after 0, 1, ..., T steps, over people; those of one clip have no standard errors.
+
+    Clips count as independent. Where poses are of no clips, people do.
+    """
 
     mean: tuple[float, ...]
     standard_error: tuple[float, ...] | None
@@ -53,6 +72,27 @@ class JointChange:
     mpjpe_after: float
     pa_mpjpe_before: float
     pa_mpjpe_after: float
+
+
+@dataclass(frozen=True)
+class CategoryErrors:
+    """Means over the people of one category of pose."""
+
+    people: int
+    clips: int
+    measures: dict[str, tuple[float, float]]
+    """Those of `BY_CATEGORY` that somebody has, at the start and after all steps."""
+
+
+@dataclass(frozen=True)
+class PeopleRecord:
+    """What comparing with another evaluation needs of everybody."""
+
+    clips: tuple[str, ...]
+    categories: tuple[str, ...]
+    before: dict[str, tuple[float | None, ...]]
+    after: dict[str, tuple[float | None, ...]]
+    """Measures by name; None for people who lack one."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +112,10 @@ class Evaluation:
     measures: dict[str, ErrorCurve]
     joints: dict[str, JointChange]
     """By name, those that count."""
+    categories: dict[str, CategoryErrors] = field(default_factory=dict)
+    """By name; empty where poses have none."""
+    persons: PeopleRecord | None = None
+    """None in reports that were written before there was one."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +145,8 @@ def summarise(
     """
     shared = [name for name in people[0].measures if all(name in each.measures for each in people)]
     errors = {name: np.stack([each.measures[name] for each in people]) for name in shared}
-    for name in set(errors) & set(_OF_KEYPOINTS):
-        errors[name] = errors[name][~np.isnan(errors[name]).all(1)]
+    clips = tuple(each.clip for each in people)
+    categories = tuple(each.category for each in people)
     joints = [
         np.mean([getattr(each, kind)[[0, -1]] for each in people], axis=0).T.tolist()
         for kind in ("joints_mm", "aligned_joints_mm")
@@ -115,31 +159,67 @@ def summarise(
         people=len(people),
         mean_steps=float(np.mean([each.steps for each in people])),
         stop_reasons=dict(sorted(Counter(each.stop_reason for each in people).items())),
-        measures={name: _curve(of_people) for name, of_people in errors.items() if len(of_people)},
+        measures={
+            name: _curve(errors[name][there], [clips[row] for row in there])
+            for name in errors
+            if len(there := _who_has(errors, name))
+        },
         joints={
             name: JointChange(*plain, *aligned)
             for name, plain, aligned in zip(joint_names, *joints, strict=True)
         },
-    )
+        categories=_by_category(errors, clips, categories),
+        persons=PeopleRecord(
+            clips,
+            categories,
+            *({name: _plain(errors[name][:, step]) for name in COMPARED if name in errors}
+              for step in (0, -1)),
+        ),
+    )  # fmt: skip
 
 
-def _curve(errors: Errors) -> ErrorCurve:
+def _who_has(errors: Mapping[str, Errors], name: str) -> npt.NDArray[np.intp]:
+    """Rows of the people who have a measure."""
+    lacking = np.isnan(errors[name]).all(1) & (name in _OF_SOME)
+    return np.flatnonzero(~lacking)
+
+
+def _by_category(
+    errors: Mapping[str, Errors], clips: Sequence[str], categories: Sequence[str]
+) -> dict[str, CategoryErrors]:
+    """The largest category first."""
+    found = {}
+    for category, count in Counter(filter(None, categories)).most_common():
+        own = np.array([each == category for each in categories])
+        measures = {}
+        for name in BY_CATEGORY:
+            values = errors[name][own] if name in errors else np.zeros((0, 1))
+            values = values[~np.isnan(values).all(1)]
+            if len(values):
+                measures[name] = (float(values[:, 0].mean()), float(values[:, -1].mean()))
+        of_clips = {clip for clip, is_own in zip(clips, own, strict=True) if is_own}
+        found[category] = CategoryErrors(count, len(of_clips), measures)
+    return found
+
+
+def _plain(values: Errors) -> tuple[float | None, ...]:
+    return tuple(None if math.isnan(value) else round(value, 4) for value in values.tolist())
+
+
+def _curve(errors: Errors, clips: Sequence[str]) -> ErrorCurve:
     """Errors (N, T + 1) of N people."""
     mean = tuple(errors.mean(0).tolist())
-    if len(errors) == 1:
+    if clip_numbers(clips).max() == 0:
         return ErrorCurve(mean, None, None)
-    return ErrorCurve(mean, _standard_error(errors), _standard_error(errors - errors[:, :1]))
-
-
-def _standard_error(errors: Errors) -> tuple[float, ...]:
-    return tuple((errors.std(0, ddof=1) / len(errors) ** 0.5).tolist())
+    change = standard_error(errors - errors[:, :1], clips)
+    return ErrorCurve(mean, tuple(standard_error(errors, clips).tolist()), tuple(change.tolist()))
 
 
 NO_ADAPTATION = "none"
 
 
 def evaluation_table(report: EvaluationReport, *, every_step: bool = False) -> str:
-    """Mean errors with standard errors over people, in Markdown.
+    """Mean errors with standard errors over clips, or over people without clips, in Markdown.
 
     For every group of people a row before adaptation, and one for each schedule after it, with the
     mean number of steps taken. With `every_step` each schedule has a row for every step instead.

@@ -11,6 +11,7 @@ from dualhmr.adaptation.schedule import Schedule
 from dualhmr.body.model import matching_body
 from dualhmr.files import write_json
 from dualhmr_training.evaluation.batch_fitter import BatchFitter
+from dualhmr_training.evaluation.comparison import category_table, difference_table
 from dualhmr_training.evaluation.errors import measure_errors
 from dualhmr_training.evaluation.groups import EvaluationGroup
 from dualhmr_training.evaluation.options import (
@@ -26,9 +27,12 @@ from dualhmr_training.evaluation.report import (
     Evaluation,
     EvaluationReport,
     evaluation_table,
+    read_evaluation_report,
     summarise,
 )
 from dualhmr_training.training_folder import open_networks
+
+DIFFERENCES = "Differences, 95% intervals by a bootstrap over clips (*: without zero):"
 
 
 def run_evaluation(options: argparse.Namespace) -> None:
@@ -62,6 +66,14 @@ def run_evaluation(options: argparse.Namespace) -> None:
         evaluations=tuple(evaluations),
     )
     print(evaluation_table(report, every_step=options.every_step))
+    other = None if options.against is None else read_evaluation_report(options.against)
+    for title, table in (
+        ("By category, after adaptation:", category_table(report) if options.by_category else None),
+        (DIFFERENCES, difference_table(report)),
+        (f"{DIFFERENCES} {options.against}", other and difference_table(report, other)),
+    ):
+        if table:
+            print(f"\n{title}\n\n{table}")
     if options.json:
         write_json(options.json, asdict(report))
     if options.plot:

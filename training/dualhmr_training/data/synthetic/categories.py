@@ -13,9 +13,10 @@ from dualhmr.body.model import Body, load_body, pose_skeleton
 from dualhmr.rotations import rotvec_to_rotmat
 from dualhmr_training.data.synthetic.poses import PoseFile
 
+STANDING = "standing"
 GEOMETRIC = (
     *("lying", "gymnastics", "sitting_floor", "sitting_chair", "squatting", "kneeling"),
-    *("climbing", "standing_work", "walking", "standing", "sport"),
+    *("climbing", "standing_work", "walking", STANDING, "sport"),
 )
 """The categories that `pose_categories` tells apart; files may have others."""
 
@@ -78,7 +79,7 @@ def _categories(rotvecs: Tensor) -> list[str]:
         "sitting_chair": (hips.amin(1) > _SEATED) & (knees.amax(1) > _SEATED) & (tilt < _LEVEL),
         "climbing": (lifted > 0) & (hips.amax(1) > _SEATED) & upright,
         "standing_work": (tilt > _BENT) | ((lifted > 0) & (knees.amax(1) < _STRAIGHT)),
-        "standing": (knees.amax(1) < _STRAIGHT) & (feet[:, [0, 2]].norm(dim=1) < _STANCE),
+        STANDING: (knees.amax(1) < _STRAIGHT) & (feet[:, [0, 2]].norm(dim=1) < _STANCE),
         "walking": _strides(joints, feet) & (knees.amax(1) < _STRIDING),
     }
     names = (*rules, "sport")

@@ -47,10 +47,16 @@ def orient(rotvecs: Tensor, viewpoints: Viewpoints, rng: SeededRandom) -> Tensor
     """Poses (N, 24, 3), rotation vectors, -> matrices (N, 24, 3, 3) seen from random directions.
 
     The global orientation changes from a y-up world to the camera frame (y down, z forward).
+    """
+    return seen_by(camera_rotations(len(rotvecs), viewpoints, rng), rotvecs)
+
+
+def camera_rotations(count: int, viewpoints: Viewpoints, rng: SeededRandom) -> Tensor:
+    """Rotations (count, 3, 3) of a y-up world into the frames of random cameras.
+
     Without a height of the camera, pitch and roll have mean zero: networks learn any other mean as
     a lean of standing people.
     """
-    count = len(rotvecs)
     above = _pitch_of_height(viewpoints, count, rng)
     tilted = rng.happens(viewpoints.tilted, count)
     angles = torch.stack(
@@ -62,9 +68,14 @@ def orient(rotvecs: Tensor, viewpoints: Viewpoints, rng: SeededRandom) -> Tensor
         dim=1,
     )
     pitch, yaw, roll = (rotvec_to_rotmat(angles[:, [i]] * torch.eye(3)[i]) for i in range(3))
-    rotations = rotvec_to_rotmat(rotvecs)
     to_camera = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
-    rotations[:, 0] = to_camera @ roll @ pitch @ yaw @ rotations[:, 0]
+    return to_camera @ roll @ pitch @ yaw
+
+
+def seen_by(cameras: Tensor, rotvecs: Tensor) -> Tensor:
+    """Poses (N, 24, 3) in the world -> matrices (N, 24, 3, 3) in the frames of N cameras."""
+    rotations = rotvec_to_rotmat(rotvecs)
+    rotations[:, 0] = cameras @ rotations[:, 0]
     return rotations
 
 
@@ -156,6 +167,8 @@ class People(NamedTuple):
     """(N, 2) half the width and height of the image, whose centre is the origin."""
     pose: Tensor
     """(N,) the row of the pool that each pose was varied from."""
+    up: Tensor
+    """(N, 3) the world's up in the camera frame."""
 
 
 class PeopleSampler:
@@ -181,7 +194,8 @@ class PeopleSampler:
         rng, population = self._rng, self._population
         rows = draw_rows(self._pool, count, rng)
         poses = varied_poses(self._pool, rows, population.poses, rng)
-        rotations = orient(poses, population.viewpoints, rng)
+        cameras = camera_rotations(count, population.viewpoints, rng)
+        rotations = seen_by(cameras, poses)
         betas = rng.normal(count, self._body.beta_count) * population.beta_scale
         if population.all_ages:
             others = betas_of_all_ages(self._body, count, rng)
@@ -212,6 +226,7 @@ class PeopleSampler:
             translation=translation,
             half_image=half_size,
             pose=rows,
+            up=cameras[:, :, 1],
         )
 
 

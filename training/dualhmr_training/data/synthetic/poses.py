@@ -124,11 +124,11 @@ class PoseFile:
     def select(self, chosen: Sequence[bool]) -> "PoseFile":
         """The poses for which `chosen` (N,) is true."""
         rows = [row for row, is_chosen in enumerate(chosen) if is_chosen]
-        return PoseFile(
-            self.rotvecs[rows],
-            tuple(self.clips[row] for row in rows),
-            tuple(self.categories[row] for row in rows),
-        )
+        return PoseFile(self.rotvecs[rows], *self.names_of(rows))
+
+    def names_of(self, rows: Sequence[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The clips and the categories of some poses."""
+        return tuple(self.clips[row] for row in rows), tuple(self.categories[row] for row in rows)
 
 
 def read_poses(path: str | os.PathLike[str]) -> PoseFile:
