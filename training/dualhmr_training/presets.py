@@ -13,6 +13,7 @@ from dualhmr_training.configuration import (
     TrainingConfig,
 )
 from dualhmr_training.data.synthetic.landmarks import LandmarkErrors
+from dualhmr_training.data.synthetic.people import wide_population
 
 
 def keypoint_network(*, feature_count: int = 512, blocks: int, hidden: int = 512) -> NetworkSpec:
@@ -65,6 +66,11 @@ def demo_landmarks() -> TrainingConfig:
     return replace(
         demo(), auxiliary=landmark_network(blocks=3, hidden=256), landmarks=LandmarkErrors()
     )
+
+
+def demo_wide() -> TrainingConfig:
+    """`demo_landmarks` on wider people, see `wide_population`."""
+    return replace(demo_landmarks(), population=wide_population())
 
 
 def image_network(backbone: str, *, iterations: int, reads_box_info: bool) -> NetworkSpec:
@@ -120,6 +126,7 @@ def synthetic_resnet() -> TrainingConfig:
 PRESETS: dict[str, Callable[[], TrainingConfig]] = {
     "demo": demo,
     "demo-landmarks": demo_landmarks,
+    "demo-wide": demo_wide,
     "synthetic-resnet": synthetic_resnet,
     "paper-cliff-hrnet": lambda: paper(
         "hrnet_w48_concatenated", "hrnet_w48_classification", cliff=True, batch=30, epochs=25
