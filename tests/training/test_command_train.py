@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.tiny_training import ORDINARY, train_command, write_poses
@@ -12,6 +13,7 @@ from dualhmr.cli import main
 from dualhmr.plain_data import from_plain
 from dualhmr_training.cli import train as command_train
 from dualhmr_training.configuration import TrainingConfig
+from dualhmr_training.data.synthetic.people import Population, wide_population
 from dualhmr_training.presets import PRESETS, demo
 
 HEAVY = ("accelerate", "tensorboard", "torch.utils.tensorboard", "onnxruntime", "numba", "scipy")
@@ -112,6 +114,17 @@ def test_presets_on_data_sets_need_them(tmp_path: Path, capsys: pytest.CaptureFi
     assert "no mean parameters at" in failing([*given, *missing], capsys)
     missing = ["--gendered-bodies", "m.npz", "f.npz", "--device", "cpu"]
     assert "no body file at m.npz" in failing([*given, *missing], capsys)
+
+
+def test_wide_people_are_a_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(*arguments: str) -> dict[str, Any]:
+        assert main(["train", "demo", "--show", *arguments]) == 0
+        population: dict[str, Any] = json.loads(capsys.readouterr().out)["population"]
+        return population
+
+    assert shown() == asdict(Population())
+    assert shown("--people", "wide") == asdict(wide_population())
+    assert shown("--people", "wide", "--population.all_ages", "0")["all_ages"] == 0
 
 
 def test_an_unknown_preset(capsys: pytest.CaptureFixture[str]) -> None:

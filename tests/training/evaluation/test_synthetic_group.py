@@ -15,6 +15,7 @@ from dualhmr_training.evaluation.batch_fitter import BatchFitter
 from dualhmr_training.evaluation.groups import (
     EvaluationBatch,
     EvaluationGroup,
+    detected_group,
     population_group,
     read_pool,
     synthetic_group,
@@ -123,6 +124,16 @@ def test_held_out_poses_are_those_that_training_leaves_out(pose_file: Path) -> N
     assert torch.equal(held_out.rotvecs, poses.of_clips(held_out_clips(poses)))
     assert set(held_out.clips) == held_out_clips(poses)
     assert 0 < len(held_out.clips) < len(poses.clips)
+
+
+def test_detected_keypoints_have_errors_and_scores(body: Body, poses: torch.Tensor) -> None:
+    exact = all_of(synthetic_group(body, poses, noise=0, count=20, seed=7, pictures=False))
+    group = detected_group(body, poses, count=20, seed=7, pictures=False)
+    detected = all_of(group)
+    assert group.keypoints == "as detected"
+    assert torch.equal(exact.truth.joints, detected.truth.joints)
+    confidence = detected.evidence.confidence
+    assert 0.1 < ((confidence > 0) & (confidence < 1)).float().mean() < 0.95
 
 
 def test_people_know_their_clip_category_and_the_vertical(body: Body) -> None:

@@ -68,6 +68,11 @@ def _add_synthetic(group: argparse._ArgumentGroup) -> None:
         metavar="LEVEL",
         help="of keypoints, in fractions of the person's size (0.02)",
     )
+    group.add_argument(
+        "--detected",
+        action="store_true",
+        help="also with keypoints that have the default detector's errors",
+    )
     group.add_argument("--seed", type=int, default=_DEFAULT_SEED, help="of people (%(default)s)")
 
 

@@ -9,19 +9,22 @@ torchrun --nproc-per-node 4 -m dualhmr.cli train ...
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
 from dualhmr.body.model import Body, load_body
 from dualhmr_training.configuration import with_overrides
+from dualhmr_training.data.synthetic.people import wide_population
 from dualhmr_training.data.synthetic.pose_prior import TRAINING_SEED, prior_poses
 from dualhmr_training.data.synthetic.poses import read_poses
 from dualhmr_training.presets import PRESETS
 
 NAME = "train"
 TAKES_FIELDS = True
+
+_WIDE = "wide"
 
 _UNUSED = {
     "synthetic": ("datasets", "gendered_bodies", "extra_joints"),
@@ -37,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--poses", type=Path,
         help="of synthetic people: file or folder (ours, AMASS, SMPL; default: the pose prior)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--people", choices=("plain", _WIDE), default="plain",
+        help="synthetic people: plain (default), or wide: balanced, all ages, cut-off people, "
+        "cameras as in photographs, errors of the default detector",
     )  # fmt: skip
     parser.add_argument("--datasets", type=Path, help="folder with a folder for each data set")
     parser.add_argument("--body", type=Path, help="body file, such as SMPL's (default: the free)")
@@ -62,7 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Trains."""
-    config = with_overrides(PRESETS[options.preset](), options.fields)
+    config = PRESETS[options.preset]()
+    if options.people == _WIDE:
+        config = replace(config, population=wide_population())
+    config = with_overrides(config, options.fields)
     if options.show:
         print(json.dumps(asdict(config), indent=2))
         return 0

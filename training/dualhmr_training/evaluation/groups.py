@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -19,7 +19,7 @@ from dualhmr_training.data.synthetic.categories import (
     with_categories,
 )
 from dualhmr_training.data.synthetic.degradations import Appearance
-from dualhmr_training.data.synthetic.detector import noise_only
+from dualhmr_training.data.synthetic.detector import movenet_errors, noise_only
 from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.data.synthetic.pose_prior import TEST_SEED, TRAINING_SEED, prior_poses
 from dualhmr_training.data.synthetic.poses import (
@@ -162,6 +162,22 @@ def synthetic_group(
         pool,
         population,
         keypoints=f"noise {noise:g}",
+        count=count,
+        seed=seed,
+        appearance=Appearance() if pictures else None,
+    )
+
+
+def detected_group(
+    body: Body, pool: PoseFile | Tensor, *, count: int, seed: int, pictures: bool
+) -> EvaluationGroup:
+    """The people of `synthetic_group`, with keypoints as the default detector reports them."""
+    errors = replace(movenet_errors(), without_feet=1.0, cut_legs=0.0)
+    return population_group(
+        body,
+        pool,
+        Population(poses=NO_VARIATION, detector=errors),
+        keypoints="as detected",
         count=count,
         seed=seed,
         appearance=Appearance() if pictures else None,

@@ -13,7 +13,12 @@ from dualhmr.objective.objective import WITHOUT_TARGET
 from dualhmr.objective.weights import LossWeights
 from dualhmr_training.configuration import with_overrides
 from dualhmr_training.data.licensed_sets import DATASETS
-from dualhmr_training.evaluation.groups import EvaluationGroup, read_pool, synthetic_group
+from dualhmr_training.evaluation.groups import (
+    EvaluationGroup,
+    detected_group,
+    read_pool,
+    synthetic_group,
+)
 from dualhmr_training.evaluation.licensed import GroundTruthBodies, licensed_group
 from dualhmr_training.evaluation.protocols import SYNTHETIC, load_human36m_regressor
 from dualhmr_training.plotting import check_plot
@@ -108,6 +113,14 @@ def chosen_groups(
             body,
             pool,
             noise=level,
+            count=options.count or _SYNTHETIC_COUNT,
+            seed=options.seed,
+            pictures=pictures,
+        )
+    if options.detected:
+        yield detected_group(
+            body,
+            pool,
             count=options.count or _SYNTHETIC_COUNT,
             seed=options.seed,
             pictures=pictures,
