@@ -76,6 +76,20 @@ def test_the_same_seed_gives_the_same_people(body: Body, people: People) -> None
     assert not torch.equal(flat(sample(body, seed=1)), flat(people))
 
 
+def test_people_are_those_of_the_first_default_networks(people: People) -> None:
+    """Wider people are options; without them, trainings of before can be repeated."""
+    found = [
+        people.rotations.abs().mean(),
+        people.betas.sum(),
+        people.keypoints.abs().median(),
+        people.detected.abs().median(),
+        people.confidence.sum(),
+        people.translation.mean(),
+    ]
+    expected = [0.4328, 2.8238, 0.4510, 0.4546, 3865.985, 2.2728]
+    assert [float(value) for value in found] == pytest.approx(expected, rel=1e-3)
+
+
 def test_the_next_people_are_others(body: Body) -> None:
     sampler = PeopleSampler(body, make_pool(), Population(), seed=0)
     assert not torch.equal(flat(sampler.sample(10)), flat(sampler.sample(10)))
