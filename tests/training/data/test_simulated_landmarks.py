@@ -17,8 +17,8 @@ from dualhmr_training.synthetic_training import synthetic_objective
 
 COUNT = 400
 NONE = LandmarkErrors(
-    closed=0, unsure=0, misread=0, bone=0, flattest=1.05, depth=0, flipped=0, turn=0, jitter=0,
-    pixel=0,
+    closed=0, unsure=0, misread=0, misread_limb=0, swapped=0, bone=0, flattest=1.05, depth=0,
+    flipped=0, turn=0, jitter=0, pixel=0,
 )  # fmt: skip
 ROWS = list(LANDMARK_KEYPOINTS)
 
@@ -74,6 +74,36 @@ def test_every_error_is_one(people: tuple[Tensor, Tensor], name: str) -> None:
     assert (in_crop > 1e-3) == (name in ("bone", "turn", "pixel"))
     if name in ("depth", "flipped"):
         assert changed[..., 2:4].abs().max() < 1e-5
+
+
+def test_misread_people_have_the_depth_of_others(people: tuple[Tensor, Tensor]) -> None:
+    exact = simulated(people, NONE)
+    misread = simulated(people, replace(NONE, misread=1, moved=0))
+    # Every depth is one of somebody else, and all of a person are of the same one.
+    distances = (misread[:, None, :, 4] - exact[None, :, :, 4]).norm(dim=-1)
+    assert (distances.amin(1) < 1e-5).all()
+    assert (distances.argmin(1) != torch.arange(COUNT)).float().mean() > 0.9
+
+
+def test_limbs_are_misread_alone(people: tuple[Tensor, Tensor]) -> None:
+    changed = simulated(people, replace(NONE, misread_limb=0.2)) - simulated(people, NONE)
+    moved = changed.abs().amax(2) > 1e-3
+    limb = [LANDMARK_NAMES.index(f"left_{part}") for part in ("elbow", "wrist")]
+    assert moved[:, limb].all(1).float().mean() == pytest.approx(0.2, abs=0.08)
+    trunk = [LANDMARK_NAMES.index(name) for name in ("nose", "left_shoulder", "right_hip")]
+    assert not moved[:, trunk].any()
+
+
+def test_left_and_right_are_swapped(people: tuple[Tensor, Tensor]) -> None:
+    exact, swapped = simulated(people, NONE), simulated(people, replace(NONE, swapped=1))
+    for part in ("shoulder", "knee"):
+        left, right = (LANDMARK_NAMES.index(f"{side}_{part}") for side in ("left", "right"))
+        torch.testing.assert_close(swapped[:, left, 2:5], exact[:, right, 2:5])
+        # In the crop as far as one scale for the whole person goes.
+        to_other, to_own = (
+            (swapped[:, right, :2] - exact[:, side, :2]).norm(dim=-1) for side in (left, right)
+        )
+        assert to_other.mean() < 0.3 * to_own.mean()
 
 
 def test_errors_in_the_crop_are_those_in_space(people: tuple[Tensor, Tensor]) -> None:

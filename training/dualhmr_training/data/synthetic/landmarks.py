@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
+from dualhmr.keypoints.sets import mirrored_name
 from dualhmr.networks.landmark_trunk import LANDMARK_NAMES
 from dualhmr.rotations import rotvec_to_rotmat
 from dualhmr_training.data.synthetic.poses import SeededRandom
@@ -26,9 +27,14 @@ class LandmarkErrors:
     """Share of people who are not seen at all."""
     unsure: float = 0.15
     """Share of people whose landmarks have a weight between 0 and 1."""
-    misread: float = 0.2
-    """Share of people who are taken for somebody else, and moved. Their weight is like that of
+    misread: float = 0.3
+    """Share of people who are taken for somebody else, more or less: their depth is another
+    person's, and so is a uniform share of where they are in the crop. Their weight is like that of
     others, since the network does not notice."""
+    misread_limb: float = 0.06
+    """Probability of the same for an arm or a leg alone."""
+    swapped: float = 0.05
+    """Share of people whose left and right are taken for each other."""
     bone: float = 0.04
     """Standard deviation of the end of every bone, metres, at level 1."""
     flattest: float = 0.35
@@ -62,6 +68,12 @@ _BONES = [
     for index, name in enumerate(LANDMARK_NAMES)
     if name in _PARENTS
 ]
+_LIMBS = [
+    [LANDMARK_NAMES.index(f"{side}_{part}") for part in parts]
+    for side in ("left", "right")
+    for parts in (("elbow", "wrist"), ("knee", "ankle", "big_toe", "heel"))
+]
+_MIRRORED = [LANDMARK_NAMES.index(mirrored_name(name)) for name in LANDMARK_NAMES]
 _HIPS = [LANDMARK_NAMES.index(f"{side}_hip") for side in ("left", "right")]
 _HALF_CROP = torch.tensor([CROP_WIDTH, CROP_HEIGHT]) / CROP_HEIGHT
 
@@ -76,9 +88,8 @@ def simulated_landmarks(
     """
     count = len(points)
     true = points - points[:, _HIPS].mean(1, keepdim=True)
-    misread = rng.happens(errors.misread, count)
     said = _with_errors(true, errors, rng)
-    said = torch.where(misread[:, None, None], said[rng.integers(count, count)], said)
+    said, misread = _misread(said, errors, rng)
     # The crop shows the errors in x and y at the scale at which it shows the person.
     scale = _spread(keypoints * _HALF_CROP) / _spread(true[..., :2]).clamp(min=0.05)
     shift = (said - true)[..., :2] * scale[:, None, None] / _HALF_CROP
@@ -90,6 +101,22 @@ def simulated_landmarks(
     weight = weight * ~rng.happens(errors.closed, count)
     weights = weight[:, None, None].expand(-1, points.shape[1], 1)
     return torch.cat([keypoints + shift, said, weights], dim=2) * (weights > 0)
+
+
+def _misread(said: Tensor, errors: LandmarkErrors, rng: SeededRandom) -> tuple[Tensor, Tensor]:
+    """Some people, and limbs of others, as if they were somebody else; and who is one of them."""
+    count = len(said)
+    swapped = rng.happens(errors.swapped, count, 1, 1)
+    said = torch.where(swapped, said[:, _MIRRORED], said)
+    other = said[rng.integers(count, count)]
+    misread = rng.happens(errors.misread, count)
+    wrong = misread[:, None].expand(said.shape[:2]).clone()
+    for limb in _LIMBS:
+        wrong[:, limb] |= rng.happens(errors.misread_limb, count, 1)
+    across = rng.uniform(count, 1, 1)
+    share = torch.cat([across, across, torch.ones_like(across)], dim=2)
+    taken = said + share * (other - said)
+    return torch.where(wrong[..., None], taken, said), misread
 
 
 def _with_errors(true: Tensor, errors: LandmarkErrors, rng: SeededRandom) -> Tensor:
