@@ -63,6 +63,7 @@ def test_facts_in_the_file(default: Bundle) -> None:
     assert len(names) == len(set(names))
     assert facts == {
         "schedule": "trained",
+        "stop_rule": "within_phase",
         "max_steps": "14",
         "tolerance": "2e-05",
         "camera": "cliff",
@@ -101,13 +102,13 @@ def test_networks_of_a_licensed_body(default: Bundle, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="trained on body 'smpl'"):
         verify(open_bundle(folder), body=body)
     said: list[str] = []
-    assert _adaptation_body(manifest, None, said.append) is None
+    assert _adaptation_body(manifest, None, None, said.append) is None
     assert "is written without adaptation.onnx" in said[0]
     assert "--body" in said[0]
     with pytest.raises(ValueError, match="trained on body 'smpl'"):
-        _adaptation_body(manifest, body, said.append)
+        _adaptation_body(manifest, body, None, said.append)
     licensed = dataclasses.replace(body, name="SMPL_NEUTRAL")
-    assert _adaptation_body(manifest, licensed, said.append) is licensed
+    assert _adaptation_body(manifest, licensed, None, said.append) is licensed
 
 
 def test_bundles_are_written_with_the_graph(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ The networks are narrow: at full size, TensorRT, ONNX Runtime and PyTorch togeth
 `checkpoints/test_releases.py` imports files of full-size networks.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +22,7 @@ from helpers.release_checkpoints import (
 from dualhmr import Recoverer, open_bundle
 from dualhmr.cli import main
 from dualhmr.example import example
-from dualhmr.keypoints import SPIN_24
 from dualhmr_export import onnx_files
-from dualhmr_export.checkpoints import import_checkpoint
-from dualhmr_export.export import EngineTarget, export, manifest_for
 
 RTX = "sm86"
 
@@ -104,63 +100,6 @@ def test_spin(tmp_path: Path, smpl: Path, capsys: pytest.CaptureFixture[str]) ->
     assert manifest.provenance.keys() == {"hmr.pt", "mean.npz"}
     assert (manifest.crop, manifest.image_size) == ("spin", (224, 224))
     recovers(out, smpl)
-
-
-def test_extra_joints_travel_with_the_bundle(
-    tmp_path: Path, smpl: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    checkpoint, extra, out = (tmp_path / name for name in ("cliff.pt", "extra.npy", "bundle"))
-    write_meta_hmr(checkpoint, "resnet", "cliff")
-    rng = np.random.default_rng(0)
-    np.save(extra, rng.dirichlet(np.full(6890, 0.01), 9).astype(np.float32))
-    options = ["--body", str(smpl)]
-    arguments = [str(checkpoint), *options, "--extra-joints", str(extra), "--out", str(out)]
-    assert main(["export", *arguments]) == 0
-    assert main(["verify", str(out), *options]) == 0
-    assert capsys.readouterr().out.count("holds |") == 2 * 3
-    extra.unlink()
-    assert open_bundle(out).extra_joints == out / "extra_joints.npy"
-    image, coco = example()
-    of_name = dict(zip(coco.set.names, coco.xy[0], strict=True))
-    of_name |= {f"{side}_hip_lsp": of_name[f"{side}_hip"] for side in ("left", "right")}
-    keypoints = np.array([of_name.get(name, (0, 0)) for name in SPIN_24.names])  # (0, 0): missing
-    torch_, onnx_ = (
-        Recoverer(out, body=smpl, adaptation=adaptation).recover(
-            image, keypoints, keypoint_set="spin_24", max_steps=3
-        )
-        for adaptation in ("torch", "onnx")
-    )
-    assert len(torch_.persons) == 1
-    np.testing.assert_allclose(onnx_.vertices, torch_.vertices, atol=1e-4)
-    assert np.isfinite(torch_.keypoints_2d).all()
-    others = np.roll(np.load(out / "extra_joints.npy"), 1, axis=0)
-    moved = Recoverer(out, body=smpl, adaptation="torch", extra_joints=others).recover(
-        image, keypoints, keypoint_set="spin_24", max_steps=0
-    )
-    start = torch_.traces[0].translation[0]
-    np.testing.assert_allclose(moved.translation[0], start, atol=1e-5)  # the same first guess
-    assert np.abs(moved.keypoints_2d - torch_.keypoints_2d).max() > 1
-    with pytest.raises(ValueError, match=r"extra_joints has shape \(9, 7\), expected \(9, 6890\)"):
-        Recoverer(out, body=smpl, extra_joints=np.ones((9, 7)))
-
-
-@pytest.mark.parametrize("backbone", ["resnet", "hrnet"])
-def test_engines_in_half_precision(backbone: str, tmp_path: Path) -> None:
-    checkpoint, out = tmp_path / "release.pt", tmp_path / "bundle"
-    write_meta_hmr(checkpoint, backbone)
-    imported = import_checkpoint(checkpoint)
-    manifest = manifest_for(
-        imported, name="half", description="", provenance={}, precision="fp16", max_batch=4
-    )
-    said: list[str] = []
-    report = export(imported, manifest, out, engines=EngineTarget(RTX), progress=said.append)
-    assert report.holds
-    assert sum("building a TensorRT engine" in line for line in said) == 2
-    sizes = {path.name.split(".")[0]: path.stat().st_size for path in out.rglob("*.engine")}
-    assert sizes.keys() == {"backbone", "auxiliary"}
-    for name, size in sizes.items():
-        assert size < 1.5 * (out / f"{name}.onnx").stat().st_size
-    assert json.loads((out / "manifest.json").read_text())["max_batch"] == 4
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
