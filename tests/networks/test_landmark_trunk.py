@@ -77,9 +77,10 @@ def given() -> tuple[Tensor, Tensor]:
 
 
 def seen() -> Tensor:
-    """Landmarks (2, 21, 6) as of an open eye."""
+    """Landmarks (2, 21, 6) as of an open eye, near the keypoints given."""
     generator = torch.Generator().manual_seed(2)
     landmarks = torch.randn(2, 21, 6, generator=generator)
+    landmarks[..., :2] = given()[0][:, list(LANDMARK_KEYPOINTS), :2] + 0.02 * landmarks[..., :2]
     landmarks[..., 5] = 1
     return landmarks
 
@@ -94,7 +95,26 @@ def test_crops_of_one_colour_close_the_eye(trunk: LandmarkTrunk) -> None:
     closed = trunk.lift(torch.zeros(2, 21, 6), keypoints, box_info)
     for value in (0, 127, 255):
         assert torch.equal(trunk(one_colour(value), keypoints, box_info), closed)
+    # Keypoints where the eye sees them.
+    keypoints[:, list(LANDMARK_KEYPOINTS), :2] = trunk.eye(photographed())[..., :2]
+    closed = trunk.lift(torch.zeros(2, 21, 6), keypoints, box_info)
     assert different(trunk(photographed(), keypoints, box_info), closed)
+
+
+@torch.no_grad()
+def test_landmarks_far_from_the_keypoints_are_ignored(trunk: LandmarkTrunk) -> None:
+    keypoints, box_info = given()
+    closed = trunk.lift(torch.zeros(2, 21, 6), keypoints, box_info)
+    far = seen()
+    far[..., 1] += 0.4  # two tenths of the crop's height
+    assert torch.equal(trunk.lift(far, keypoints, box_info), closed)
+    nearer = seen()
+    nearer[..., 1] += 0.22
+    assert different(trunk.lift(nearer, keypoints, box_info), closed)
+    # Without keypoints there is nothing to be far from.
+    keypoints[..., 2] = 0
+    closed = trunk.lift(torch.zeros(2, 21, 6), keypoints, box_info)
+    assert different(trunk.lift(far, keypoints, box_info), closed)
 
 
 @torch.no_grad()
