@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+_PACKAGES = ("dualhmr", "dualhmr_training", "dualhmr_export", "dualhmr_benchmarks")
 _SHARED = Path(__file__).parents[2] / "shared"
 
 
@@ -40,6 +41,16 @@ def freed_memory_returned() -> Iterator[None]:
     first.
     """
     yield
+    _forget_cached()
     gc.collect()
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
+
+
+def _forget_cached() -> None:
+    """Empties the caches of helpers and of the packages: bodies, networks, gradients of both."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("helpers", *_PACKAGES):
+            for value in list(vars(module).values()):
+                if callable(clear := getattr(value, "cache_clear", None)):
+                    clear()

@@ -16,11 +16,11 @@ from PIL import Image
 import dualhmr.cli.recover as command
 from dualhmr import Recoverer, Recovery
 from dualhmr.cli import main
+from dualhmr.cli.outputs import OUTPUTS
 from dualhmr.cli.photographs import _on_disk, folder_names
 from dualhmr.cli.report import as_json
 from dualhmr.example import example
 from dualhmr.plausibility import PersonWarning
-from dualhmr.recovery import OUTPUTS
 
 Run = Callable[..., tuple[int, Any, str]]
 

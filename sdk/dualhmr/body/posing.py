@@ -1,4 +1,4 @@
-"""Linear blend skinning in NumPy, for many bodies at once, without gradients.
+"""Linear blend skinning in NumPy, without gradients.
 
 The formulas and conventions are those of `dualhmr.body.model`; a test compares the two. What is
 constant for a body is computed once. Vertices lie in planes, one for each coordinate, so that
@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from dualhmr.body.arrays import JOINT_COUNT, POSE_FEATURE_COUNT, BodyArrays, FloatArray
 
-_MOST_BODIES = 16
-"""That are shaped at once: the pose corrections, of SMPL 17 MB, are read once for all of them."""
 _SPARSE = 0.3
 """Where fewer than this share of the pose corrections are not zero, they are stored joint by joint,
 for those coordinates alone that the joint moves. SMPL's are dense, the free body's are local."""
@@ -48,28 +46,24 @@ class BodyPoser:
 
     def __call__(self, rotations: FloatArray, betas: FloatArray) -> tuple[FloatArray, FloatArray]:
         """See `pose_arrays`."""
-        count, vertices = len(rotations), self._weights.shape[1]
-        posed = np.empty((count, vertices, 3), rotations.dtype)
-        joints = np.empty((count, JOINT_COUNT, 3), rotations.dtype)
-        for start in range(0, count, _MOST_BODIES):
-            some = slice(start, start + _MOST_BODIES)
-            posed[some], joints[some] = self._pose(rotations[some], betas[some])
+        posed = np.empty((len(rotations), self._weights.shape[1], 3), rotations.dtype)
+        joints = np.empty((len(rotations), JOINT_COUNT, 3), rotations.dtype)
+        # One after the other: products of larger matrices would round a body's numbers otherwise
+        # if there are others.
+        for person in range(len(rotations)):
+            posed[person], joints[person] = self._pose(rotations[person], betas[person])
         return posed, joints
 
     def _pose(self, rotations: FloatArray, betas: FloatArray) -> tuple[FloatArray, FloatArray]:
-        weights = np.concatenate([np.ones_like(betas[:, :1]), betas], axis=1)
+        weights = np.concatenate([np.ones_like(betas[:1]), betas])
         rest = np.tensordot(weights, self._joint_basis, axes=1)
         world, joints = self._chain(rotations, rest)
         # A vertex x moves with joint j to G_j (x - rest_j) + joint_j = G_j x + shift_j.
         shift = joints - (world @ rest[..., None])[..., 0]
         transforms = np.concatenate([world, shift[..., None]], axis=-1)
-        at_rest = self._at_rest(rotations, weights)
-        # One body after the other: what moves one fits into the cache.
-        posed = [
-            self._moved(mover.reshape(JOINT_COUNT, 12), rest)
-            for mover, rest in zip(transforms, at_rest, strict=True)
-        ]
-        return np.stack(posed), joints
+        return self._moved(
+            transforms.reshape(JOINT_COUNT, 12), self._at_rest(rotations, weights)
+        ), joints
 
     def _moved(self, transforms: FloatArray, at_rest: FloatArray) -> FloatArray:
         """(24, 12) and (3, V) -> vertices (V, 3)."""
@@ -81,24 +75,22 @@ class BodyPoser:
         return turned.T
 
     def _at_rest(self, rotations: FloatArray, weights: FloatArray) -> FloatArray:
-        """(N, 3, V): the shaped and corrected vertices before they are moved."""
+        """(3, V): the shaped and corrected vertices before they are moved."""
         rest = weights @ self._shape_basis
-        pose = (rotations[:, 1:] - np.eye(3, dtype=rotations.dtype)).reshape(len(rest), -1)
+        pose = (rotations[1:] - np.eye(3, dtype=rotations.dtype)).ravel()
         for features, coordinates, directions in self._corrections:
-            rest[:, coordinates] += pose[:, features] @ directions
-        return rest.reshape(len(rest), 3, -1)
+            rest[coordinates] += pose[features] @ directions
+        return rest.reshape(3, -1)
 
     def _chain(self, rotations: FloatArray, rest: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Rotations (N, 24, 3, 3) in the body's frame, and posed joints (N, 24, 3)."""
+        """Rotations (24, 3, 3) in the body's frame, and posed joints (24, 3)."""
         world, joints = np.empty_like(rotations), np.empty_like(rest)
         for joint, parent in enumerate(self._parents):
             if parent < 0:
-                world[:, joint], joints[:, joint] = rotations[:, joint], rest[:, joint]
+                world[joint], joints[joint] = rotations[joint], rest[joint]
                 continue
-            above = world[:, parent]
-            offset = rest[:, joint] - rest[:, parent]
-            world[:, joint] = above @ rotations[:, joint]
-            joints[:, joint] = joints[:, parent] + (above @ offset[..., None])[..., 0]
+            world[joint] = world[parent] @ rotations[joint]
+            joints[joint] = joints[parent] + world[parent] @ (rest[joint] - rest[parent])
         return world, joints
 
 
