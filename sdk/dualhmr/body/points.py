@@ -127,13 +127,9 @@ class BodyPoints:
         )
         used = vertex_rows.any(0)
         rows, weights, shapes = vertex_rows[:, used], body.weights[used], blend_shapes[used]
-        pairs = [
-            torch.einsum("v,vcb->bc", rows[point] * weights[:, joint], shapes)
-            for point, joint in zip(self._points.tolist(), self._joints.tolist(), strict=True)
-        ]
-        if not pairs:
-            return blend_shapes.new_zeros(blend_shapes.shape[-1], 0)
-        return torch.stack(pairs, dim=1).flatten(1)
+        pairs = rows[self._points] * weights[:, self._joints].T
+        basis = (pairs @ shapes.flatten(1)).unflatten(1, shapes.shape[1:])
+        return basis.permute(2, 0, 1).flatten(1)
 
 
 SMPL_VERTEX_COUNT, SMPL_FACE_COUNT = 6890, 13776
