@@ -18,7 +18,7 @@ from dualhmr import Recoverer, Recovery
 from dualhmr.cli import main
 from dualhmr.cli.outputs import OUTPUTS
 from dualhmr.cli.photographs import _on_disk, folder_names
-from dualhmr.cli.report import as_json
+from dualhmr.cli.report import to_json
 from dualhmr.example import example
 from dualhmr.plausibility import PersonWarning
 
@@ -183,7 +183,7 @@ def test_an_interrupted_run_reports_what_was_done(
 
 def test_numbers_that_are_not_finite_are_null() -> None:
     value = {"a": [float("nan"), 1.5, (float("inf"), None)], "b": {"c": -float("inf"), "d": "NaN"}}
-    assert json.loads(as_json(value), parse_constant=pytest.fail) == {
+    assert json.loads(to_json(value), parse_constant=pytest.fail) == {
         "a": [None, 1.5, [None, None]],
         "b": {"c": None, "d": "NaN"},
     }

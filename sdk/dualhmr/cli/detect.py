@@ -21,7 +21,7 @@ from dualhmr.cli.photographs import (
     photographs_in,
 )
 from dualhmr.cli.recover import DEFAULT_OUT, DETECTOR_HELP
-from dualhmr.cli.report import as_json
+from dualhmr.cli.report import printed_report
 from dualhmr.detection import Detections, NamedDetector, open_detector, write_coco
 from dualhmr.engines import EngineOptions
 from dualhmr.keypoints import MIN_PERSON_SCORE
@@ -52,15 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Detects, writes and reports."""
-    printed: dict[str, Any] = {}
-    try:
+    with printed_report(as_json=options.json) as printed:
         return _run(options, printed)
-    except BaseException as error:  # also an interruption: what was done is reported
-        printed["error"] = str(error) or type(error).__name__
-        raise
-    finally:
-        if options.json:
-            print(as_json(printed))
 
 
 def _run(options: argparse.Namespace, printed: dict[str, Any]) -> int:

@@ -24,7 +24,7 @@ from dualhmr.cli.photographs import (
     for_each_photograph,
 )
 from dualhmr.cli.pseudo_meshes import OTHER_BETAS, read_pseudo_meshes
-from dualhmr.cli.report import as_json, lines, report
+from dualhmr.cli.report import lines, printed_report, report
 from dualhmr.detection import DEFAULT_DETECTOR, NamedDetector, open_detector
 from dualhmr.engines import AUTO, BACKENDS, PROVIDERS, EngineOptions
 from dualhmr.images import scan_folder
@@ -168,15 +168,8 @@ def _outputs(text: str) -> tuple[str, ...]:
 
 def run(options: argparse.Namespace) -> int:
     """Recovers, writes and reports."""
-    printed: dict[str, Any] = {}
-    try:
+    with printed_report(as_json=options.json) as printed:
         return _run(options, printed)
-    except BaseException as error:  # also an interruption: what was done is reported
-        printed["error"] = str(error) or type(error).__name__
-        raise
-    finally:
-        if options.json:
-            print(as_json(printed))
 
 
 def _run(options: argparse.Namespace, printed: dict[str, Any]) -> int:

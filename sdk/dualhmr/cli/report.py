@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,24 @@ def _summary(recovery: Recovery, detector: str | None) -> str:
     return f"{people}, keypoints {before:.1f} px off before adaptation, {after:.1f} px after"
 
 
-def as_json(value: Any) -> str:
+@contextmanager
+def printed_report(*, as_json: bool) -> Iterator[dict[str, Any]]:
+    """A dict to fill in, which is printed in the end as JSON, if asked for.
+
+    With an error, also an interruption, what was done until then is reported, and the error.
+    """
+    printed: dict[str, Any] = {}
+    try:
+        yield printed
+    except BaseException as error:
+        printed["error"] = str(error) or type(error).__name__
+        raise
+    finally:
+        if as_json:
+            print(to_json(printed))
+
+
+def to_json(value: Any) -> str:
     """JSON as every parser reads it: numbers that are not finite are null."""
     return json.dumps(_finite(value), indent=2, allow_nan=False)
 
