@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from dualhmr.arguments import shown
 from dualhmr.body.arrays import BodyArrays
-from dualhmr.keypoints import KEYPOINT_SETS, SPIN_24, Keypoints, KeypointSet
+from dualhmr.keypoints import Keypoints, KeypointSet, known_names
 from dualhmr.keypoints.limbs import limbs, reach
 
 FloatArray = npt.NDArray[np.float32]
@@ -88,8 +88,7 @@ class PlausibleKeypoints(NamedTuple):
 
 def check_keypoint_names(keypoint_set: KeypointSet, known: Collection[str]) -> None:
     """Raises ValueError for names of a user's set that neither a known set nor the body has."""
-    everywhere = {name for each in KEYPOINT_SETS.values() for name in each.names}
-    possible = {*everywhere, *SPIN_24.names, *known}
+    possible = {*known_names(), *known}
     unknown = [name for name in keypoint_set.names if name not in possible]
     if not unknown:
         return

@@ -15,7 +15,7 @@ from dualhmr.body.points import keypoint_regressor
 from dualhmr.bundle import Manifest
 from dualhmr.camera import View
 from dualhmr.crop import crop_convention
-from dualhmr.keypoints import NAMED_SETS, KeypointSet
+from dualhmr.keypoints import KeypointSet, known_names
 from dualhmr.networks import RegressorHead, affine_head
 from dualhmr.objective.gradient import ObjectiveGradient
 from dualhmr.objective.gradient.points import Vertices
@@ -139,7 +139,6 @@ class GraphProblem:
 
 def named_points(body: Body) -> KeypointSet:
     """Every keypoint of a named set that `body` has, once."""
-    names = dict.fromkeys(name for one in NAMED_SETS.values() for name in one.names)
-    every = KeypointSet("named", tuple(names))
+    every = KeypointSet("named", known_names())
     available = keypoint_regressor(body, every).available.tolist()
     return replace(every, names=tuple(compress(every.names, available)))

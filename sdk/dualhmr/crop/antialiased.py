@@ -38,30 +38,39 @@ def antialiased(
     columns = _span(affine[0, 0], affine[0, 2], size.width, image.shape[1])
     rows = _span(affine[1, 1], affine[1, 2], size.height, image.shape[0])
     if columns.size and rows.size:
-        inside = Image.fromarray(image[rows.image, columns.image]).resize(
-            (columns.size, rows.size),
-            Image.Resampling.BILINEAR,
-            box=(columns.low, rows.low, columns.high, rows.high),
-        )
-        crop[rows.crop, columns.crop] = np.asarray(inside)
+        resize_into(crop, image[rows.image, columns.image], columns, rows)
     return crop
 
 
-class _Span(NamedTuple):
-    """The part of one axis of the crop that lies inside the image."""
+class Span(NamedTuple):
+    """The part of one axis of the crop that the image reaches."""
 
     size: int
     crop: slice
-    """The crop pixels that lie wholly inside."""
+    """The crop pixels."""
     image: slice
     """The image pixels that they are resampled from."""
     low: float
     high: float
-    """Outer edges of these crop pixels, in pixels from the edge of the first image pixel."""
+    """Outer edges of these crop pixels, in pixels from the edge of the first pixel resampled."""
+    black: tuple[int, int] = (0, 0)
+    """How many pixels outside of the image are resampled before and after the image's."""
 
 
-def _span(scale: float, offset: float, crop_size: int, image_size: int) -> _Span:
-    """Crop pixel i has its centre on image pixel `scale` i + `offset`."""
+def resize_into(
+    crop: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8], columns: Span, rows: Span
+) -> None:
+    """Resamples `pixels` by Pillow's bilinear filter into the part of `crop` that is theirs."""
+    resized = Image.fromarray(pixels).resize(
+        (columns.size, rows.size),
+        Image.Resampling.BILINEAR,
+        box=(columns.low, rows.low, columns.high, rows.high),
+    )
+    crop[rows.crop, columns.crop] = np.asarray(resized)
+
+
+def _span(scale: float, offset: float, crop_size: int, image_size: int) -> Span:
+    """The crop pixels wholly inside, i of which has its centre on `scale` i + `offset`."""
     edge = offset + 0.5 - scale / 2
     slack = 1e-3  # of a crop pixel: rounding must not cost boxes flush with the image a row
     first = max(0, math.ceil(-edge / scale - slack))
@@ -71,4 +80,4 @@ def _span(scale: float, offset: float, crop_size: int, image_size: int) -> _Span
     reach = math.ceil(max(scale, 1.0)) + 1
     start = max(0, math.floor(low) - reach)
     image = slice(start, max(start, math.ceil(high) + reach))
-    return _Span(max(0, last - first), slice(first, last), image, low - start, high - start)
+    return Span(max(0, last - first), slice(first, last), image, low - start, high - start)

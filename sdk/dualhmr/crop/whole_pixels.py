@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from dualhmr.camera import CropSize
+from dualhmr.crop.antialiased import Span, resize_into
 from dualhmr.crop.bilinear import bilinear, taps_at
 
 
@@ -87,30 +86,11 @@ def stretched(
     per_value = 255.0 / max(brightest - darkest, 1)
     table = ((np.arange(256) - darkest) * per_value + 0.5).clip(0, 255.5).astype(np.uint8)
     inside = np.pad(table[image[rows.image, columns.image]], (rows.black, columns.black, (0, 0)))
-    resized = Image.fromarray(inside).resize(
-        (columns.size, rows.size),
-        Image.Resampling.BILINEAR,
-        box=(columns.low, rows.low, columns.high, rows.high),
-    )
-    crop[rows.crop, columns.crop] = np.asarray(resized)
+    resize_into(crop, inside, columns, rows)
     return crop
 
 
-class _BoxSpan(NamedTuple):
-    """The part of one axis of a crop of whole image pixels that the image reaches."""
-
-    size: int
-    crop: slice
-    image: slice
-    """The image pixels that it is resampled from."""
-    black: tuple[int, int]
-    """How many pixels outside of the image are before and after these."""
-    low: float
-    high: float
-    """Outer edges of these crop pixels, in pixels from the edge of the first of all of them."""
-
-
-def _box_span(low: int, high: int, crop_size: int, image_size: int, whole: bool) -> _BoxSpan:
+def _box_span(low: int, high: int, crop_size: int, image_size: int, whole: bool) -> Span:
     """The box is the pixels from `low` to `high` - 1, and `crop_size` is its size in the crop.
 
     All of it if `whole`: exact, where Pillow's edges between pixels have 24 bits only.
@@ -126,6 +106,4 @@ def _box_span(low: int, high: int, crop_size: int, image_size: int, whole: bool)
     stop = min(high, math.ceil(edges[1] + reach))
     image = slice(min(max(start, 0), image_size), min(max(stop, 0), image_size))
     black = image.start - start, stop - image.stop
-    return _BoxSpan(
-        last - first, slice(first, last), image, black, edges[0] - start, edges[1] - start
-    )
+    return Span(last - first, slice(first, last), image, edges[0] - start, edges[1] - start, black)

@@ -45,28 +45,15 @@ class CallableAuxiliary:
         }
 
 
-class OnnxAuxiliary:
+class OnnxAuxiliary(CheckedNetwork):
     """A `FrozenNetwork` of a user's ONNX file, whose results are checked to be bodies."""
-
-    def __init__(self, network: CheckedNetwork, path: Path) -> None:
-        self._network, self._path = network, path
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Names of the inputs."""
-        return self._network.reads
-
-    @property
-    def runs_on(self) -> str:
-        """The engine and the device in use."""
-        return self._network.runs_on
 
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Inputs by name to rotations (N, 24, 3, 3) and betas (N, 10).
 
         Raises ValueError, naming the file, for matrices that are no rotations.
         """
-        results = self._network(inputs)
+        results = super().__call__(inputs)
         rotations, betas = (to_numpy(results[name]) for name in ("rotations", "betas"))
         try:
             for person in range(len(rotations)):
@@ -101,14 +88,13 @@ def open_auxiliary(
         )
     path = Path(auxiliary)
     network = OnnxRuntimeNetwork(path, device=device, options=options)
-    checked = CheckedNetwork(
+    return OnnxAuxiliary(
         network,
         path,
         inputs=network_inputs_of(bundle),
         outputs=pseudo_mesh_outputs(),
         advice="expected what auxiliary.onnx of a bundle reads and gives",
     )
-    return OnnxAuxiliary(checked, path)
 
 
 def check_pseudo_mesh(value: object, beta_count: int, *, name: str) -> SMPLParameters:

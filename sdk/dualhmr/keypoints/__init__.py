@@ -22,4 +22,5 @@ from dualhmr.keypoints.sets import KeypointSet as KeypointSet
 from dualhmr.keypoints.sets import NetworkKeypoints as NetworkKeypoints
 from dualhmr.keypoints.sets import keypoint_set as keypoint_set
 from dualhmr.keypoints.sets import keypoint_set_for_count as keypoint_set_for_count
+from dualhmr.keypoints.sets import known_names as known_names
 from dualhmr.keypoints.sets import network_keypoints as network_keypoints

@@ -18,9 +18,9 @@ from dualhmr.keypoints.records import (
 from dualhmr.keypoints.sets import (
     COCO_17,
     KEYPOINT_SETS,
-    SPIN_24,
     KeypointSet,
     keypoint_set_for_count,
+    known_names,
 )
 from dualhmr.untrusted import brief
 
@@ -126,7 +126,7 @@ def _names_of(person: PersonRecord, wanted: KeypointSet | None) -> tuple[str | N
     if count != len(wanted):
         raise _wrong_count(count, wanted)
     for own, other in zip(names, wanted.names, strict=True):
-        if own is not None and own != other and other in _known_names():
+        if own is not None and own != other and other in known_names():
             raise KeypointNamesError(
                 f"its file says {own} where the keypoint set {wanted.name!r} has {other}; leave "
                 "keypoint_set out"
@@ -154,20 +154,15 @@ def _smallest_set(names: set[str]) -> KeypointSet:
         if names <= set(known.names):
             return known
     # Sorted, so that the order of the names in a file changes nothing.
-    order = {name: place for place, name in enumerate(_known_names())}
+    order = {name: place for place, name in enumerate(known_names())}
     return KeypointSet("keypoint_file", tuple(sorted(names, key=lambda name: order[name])))
-
-
-def _known_names() -> tuple[str, ...]:
-    sets = (*KEYPOINT_SETS.values(), SPIN_24)
-    return tuple(dict.fromkeys(name for each in sets for name in each.names))
 
 
 @lru_cache(maxsize=1)
 def _spellings() -> Mapping[str, str]:
     """The known name for each key."""
     spellings = {}
-    for name in _known_names():
+    for name in known_names():
         side, _, part = name.partition("_")
         if side in ("left", "right") and part:
             for part_key in (_key(part), *_PARTS.get(_key(part), ())):

@@ -150,6 +150,11 @@ NAMED_SETS: Mapping[str, KeypointSet] = MappingProxyType({**KEYPOINT_SETS, SPIN_
 """All sets that have a name here. `SPIN_24` is never inferred: 24 may be SMPL's joints, too."""
 
 
+def known_names() -> tuple[str, ...]:
+    """The names of all keypoints in `NAMED_SETS`, each once."""
+    return tuple(dict.fromkeys(name for each in NAMED_SETS.values() for name in each.names))
+
+
 def keypoint_set(name_or_set: str | KeypointSet) -> KeypointSet:
     """Return the set of this name. A `KeypointSet`, also one of your own, is returned unchanged.
 

@@ -51,13 +51,14 @@ class BatchFitter:
         Raises ValueError for an unknown keypoint set.
         """
         facts = networks.facts
-        points = spin_24_regressor(body) if keypoint_set is SPIN_24 else None
+        annotated = keypoint_set is SPIN_24
+        points = spin_24_regressor(body) if annotated else keypoint_regressor(body, keypoint_set)
         self.objective = own_objective(
             body,
             facts.keypoint_set,
             camera=facts.camera,
             weights=weights,
-            keypoints=points or keypoint_regressor(body, keypoint_set),
+            keypoints=points,
             crop_size=crop_convention(facts.crop).size,
         )
         self._networks = networks
