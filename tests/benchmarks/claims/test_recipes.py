@@ -16,7 +16,7 @@ from dualhmr_training.synthetic_training import synthetic_objective
 
 
 @pytest.mark.parametrize("budget", BUDGET_NAMES)
-@pytest.mark.parametrize("recipe", ["hmr_dual", "fine_tuned_on_2d", "one_set_per_batch"])
+@pytest.mark.parametrize("recipe", ["hmr_dual", "fine_tuned_on_2d", "given_dual_eye"])
 def test_networks_of_every_budget_can_be_made(recipe: str, budget: str) -> None:
     config = RECIPES[recipe].configuration(BUDGETS[budget], 1)
     objective = synthetic_objective(free_body(), config.supervision, camera=config.camera)

@@ -99,6 +99,18 @@ def test_recipes_of_one_configuration_are_one_training(
     assert written(setting.cache) == before
 
 
+def test_what_the_auxiliary_reads_leaves_ordinary_training_of_the_main_network_alone(
+    tmp_path: Path,
+) -> None:
+    setting = tiny_setting(tmp_path)
+    recipes = ["given_ordinary", "given_ordinary_eye"]
+    train_all(setting, recipes, say=says_nothing)
+    of_keypoints, of_eye = (weights(setting, TrainingRun(recipe, 1)) for recipe in recipes)
+    main = {name for name in of_keypoints if name.startswith("main/")}
+    assert_same({name: of_keypoints[name] for name in main}, {name: of_eye[name] for name in main})
+    assert of_keypoints.keys() != of_eye.keys()
+
+
 def test_interrupted_trainings_go_on(
     tmp_path: Path, trained: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,7 @@ QUALITIES: Mapping[str, DetectorErrors] = {
     "truth": noise_only(0),
 }
 """In place of the paper's three sources of 2D joints: two detectors and the ground truth."""
-VARIED, NARROW, WILD = "varied", "narrow", "wild"
+VARIED, NARROW, WILD, GIVEN = "varied", "narrow", "wild", "given"
 
 
 def describe_quality(quality: str) -> str:
@@ -44,7 +44,12 @@ def describe_quality(quality: str) -> str:
 
 
 def training_population(style: str) -> Population:
-    """The people of training: `VARIED`, or `NARROW`: unvaried poses from a level camera."""
+    """The people of training: `VARIED`, or `NARROW`: unvaried poses from a level camera.
+
+    `GIVEN` are those of the default networks, which read the keypoints that test time fits.
+    """
+    if style == GIVEN:
+        return Population()
     population = Population(detector=ANNOTATED, look=APPEARANCE)
     if style == NARROW:
         level = Viewpoints(pitch=0, roll=0, tilted=0)
@@ -59,7 +64,7 @@ def training_poses(poses: PoseFile, style: str) -> PoseFile:
     The kind is the clip's name up to the last underscore. Raises ValueError if all clips are of
     one kind.
     """
-    if style == VARIED:
+    if style != NARROW:
         return poses
     kinds = Counter(_kind(clip) for clip in poses.clips)
     if len(kinds) < 2:

@@ -4,9 +4,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from dualhmr.bundle import NetworkSpec
-from dualhmr_benchmarks.claims.experiments.populations import NARROW, VARIED, training_population
+from dualhmr_benchmarks.claims.experiments.populations import (
+    GIVEN,
+    NARROW,
+    VARIED,
+    training_population,
+)
 from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
-from dualhmr_training.presets import demo, image_network, keypoint_network, synthetic_resnet
+from dualhmr_training.data.synthetic.landmarks import LandmarkErrors
+from dualhmr_training.presets import (
+    demo,
+    image_network,
+    keypoint_network,
+    landmark_network,
+    synthetic_resnet,
+)
 
 
 @dataclass(frozen=True)
@@ -18,6 +30,9 @@ class Budget:
     """CLIFF's, or HMR's for False; main and auxiliary network are alike, as in the paper."""
     training: TrainingConfig
     """Of the full method; a recipe sets networks, people and seed."""
+    given: TrainingConfig
+    """The same where networks read the keypoints that test time fits (`GIVEN`), with the main
+    network; it reads keypoints in every budget."""
     fine_tuning_steps: int
     adam_rates: tuple[float, ...]
     """The candidates at test time; `evaluations` chooses one for each method."""
@@ -60,10 +75,13 @@ def _small_training(*, batch: int, steps: int, warm_up: int) -> TrainingConfig:
     )
 
 
+_SMALL_TRAINING = _small_training(batch=128, steps=1200, warm_up=100)
+_TINY_TRAINING = _small_training(batch=8, steps=6, warm_up=2)
 _SMALL = Budget(
     name="small",
     network=_small_network,
-    training=_small_training(batch=128, steps=1200, warm_up=100),
+    training=_SMALL_TRAINING,
+    given=replace(_SMALL_TRAINING, main=_small_network(True)),
     fine_tuning_steps=400,
     adam_rates=(3e-5, 6e-5, 1e-4, 2e-4, 4e-4),
     people=1000,
@@ -79,6 +97,7 @@ BUDGETS: Mapping[str, Budget] = {
         name="full",
         network=_full_network,
         training=replace(synthetic_resnet(), steps=60_000),
+        given=demo(),
         fine_tuning_steps=10_000,
         adam_rates=(3e-6, 1e-5, 3e-5, 1e-4),
         people=1500,
@@ -91,7 +110,8 @@ BUDGETS: Mapping[str, Budget] = {
         _SMALL,
         name="tiny",
         network=_tiny_network,
-        training=_small_training(batch=8, steps=6, warm_up=2),
+        training=_TINY_TRAINING,
+        given=replace(_TINY_TRAINING, main=_tiny_network(True)),
         fine_tuning_steps=2,
         adam_rates=(1e-4, 1e-3),
         people=6,
@@ -117,6 +137,9 @@ class Recipe:
     style: str = VARIED
     """Of the people in training."""
     auxiliary: bool = True
+    eye: bool = False
+    """Whether the auxiliary network also looks at the image, with a landmark network. Landmarks are
+    simulated in training."""
     inner_steps: int = 1
     inner_losses: tuple[str, ...] | None = None
     scope: str = "head"
@@ -131,8 +154,10 @@ class Recipe:
 
     def configuration(self, budget: Budget, seed: int) -> TrainingConfig:
         """The training's configuration."""
-        network = budget.network(self.regressor == CLIFF)
-        base = budget.training
+        given = self.style == GIVEN
+        base = budget.given if given else budget.training
+        network = base.main if given else budget.network(self.regressor == CLIFF)
+        auxiliary = _with_eye(network) if self.eye else network
         inner = replace(
             base.inner,
             steps=self.inner_steps,
@@ -149,7 +174,8 @@ class Recipe:
         return replace(
             base,
             main=network,
-            auxiliary=network if self.auxiliary else None,
+            auxiliary=auxiliary if self.auxiliary else None,
+            landmarks=LandmarkErrors() if self.eye else None,
             inner=inner,
             outer_losses=self.outer_losses,
             optimiser=optimiser,
@@ -158,6 +184,14 @@ class Recipe:
             steps=budget.fine_tuning_steps if self.starts_from else base.steps,
             seed=seed,
         )
+
+
+def _with_eye(network: NetworkSpec) -> NetworkSpec:
+    """A network as large that reads the same keypoints, and looks at the image."""
+    options = network.backbone_options
+    return landmark_network(
+        feature_count=options["feature_count"], blocks=options["blocks"], hidden=network.hidden
+    )
 
 
 _DUAL = Recipe()
@@ -173,6 +207,11 @@ RECIPES: Mapping[str, Recipe] = {
     "narrow_ordinary": replace(_ORDINARY, style=NARROW, auxiliary=False),
     "narrow_meta": replace(_META, style=NARROW),
     "narrow_dual": replace(_DUAL, style=NARROW),
+    "given_ordinary": replace(_ORDINARY, style=GIVEN),
+    "given_ordinary_eye": replace(_ORDINARY, style=GIVEN, eye=True),
+    "given_meta": replace(_META, style=GIVEN),
+    "given_dual": replace(_DUAL, style=GIVEN),
+    "given_dual_eye": replace(_DUAL, style=GIVEN, eye=True),
     "two_inner_steps": replace(_DUAL, inner_steps=2),
     "three_inner_steps": replace(_DUAL, inner_steps=3),
     "all_parameters": replace(_DUAL, scope="all"),
