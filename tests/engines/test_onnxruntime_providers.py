@@ -12,6 +12,7 @@ from helpers.small_graph import small_inputs, write_graph
 from dualhmr.engines import PROVIDERS, EngineOptions, OnnxRuntimeNetwork
 
 CPU, CUDA = PROVIDERS["cpu"].name, PROVIDERS["cuda"].name
+ON_CUDA = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 Session = onnxruntime.InferenceSession
 
 
@@ -100,14 +101,14 @@ def test_where_the_device_chose_it_tells_what_is_used(
     ("provider", "device", "expected"),
     [
         (None, "cpu", [(CPU, {})]),
-        ("cuda", "cpu", [(CUDA, {"device_id": "0", "use_tf32": "0"})]),
-        (None, "cuda:1", [(CUDA, {"device_id": "1", "use_tf32": "0"})]),
+        ("cuda", "cpu", [(CUDA, {"device_id": "0", **ON_CUDA})]),
+        (None, "cuda:1", [(CUDA, {"device_id": "1", **ON_CUDA})]),
         (
             "tensorrt",
             "cuda",
             [
                 ("TensorrtExecutionProvider", {"device_id": "0"}),
-                (CUDA, {"device_id": "0", "use_tf32": "0"}),
+                (CUDA, {"device_id": "0", **ON_CUDA}),
             ],
         ),
         ("openvino", "cpu", [("OpenVINOExecutionProvider", {})]),
@@ -134,6 +135,8 @@ def test_settings_that_options_add(graph: Path, fake: FakeSessions, tmp_path: Pa
     options = EngineOptions(provider="tensorrt", cache_folder=tmp_path)
     OnnxRuntimeNetwork(graph, device="cuda", options=options)
     assert fake.asked[0][1]["trt_engine_cache_path"] == str(tmp_path)
+    OnnxRuntimeNetwork(graph, device="cuda", options=EngineOptions(tf32=True))
+    assert fake.asked[0][1]["use_tf32"] == "1"
 
 
 def test_plugins_count_as_available(graph: Path, fake: FakeSessions) -> None:

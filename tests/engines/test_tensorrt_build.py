@@ -2,12 +2,14 @@ import dataclasses
 import json
 import logging
 import signal
+from typing import Any, ClassVar
 
 import pytest
+import tensorrt_rtx
 import torch
 from helpers.tensorrt_graphs import BFLOAT16, FLOAT, HALF, graph
 
-from dualhmr.engines.tensorrt.build import BuiltEngine, build_engine
+from dualhmr.engines.tensorrt.build import BuiltEngine, build_engine, profile_for
 from dualhmr.engines.tensorrt.library import Library, load_library
 
 LIBRARY = load_library("tensorrt_rtx")
@@ -22,7 +24,7 @@ def built(onnx: bytes, **settings: object) -> BuiltEngine:
 def test_a_graph_of_each_type_becomes_an_engine(
     kind: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    facts = {"file": "backbone.onnx", "profile": "1-1-8"}
+    facts = {"file": "backbone.onnx"}
     result = built(graph(kind), metadata=facts)
     assert json.dumps(facts, separators=(",", ":")).encode() in result.engine
     assert result.timing_cache is None
@@ -38,6 +40,45 @@ def test_weights_keep_the_types_of_the_graph() -> None:
     assert single > 2 * bytes_in_halves
     assert single - half > bytes_in_halves / 2
     assert single - brain > bytes_in_halves / 2
+
+
+class Watched:
+    """TensorRT's builder; keeps what it was configured with."""
+
+    made: ClassVar[list["Watched"]] = []
+
+    def __init__(self, logger: Any, real: Any = tensorrt_rtx.Builder) -> None:
+        self._real, self.profiles = real(logger), []
+        self.made.append(self)
+
+    def create_builder_config(self) -> Any:
+        self.config = self._real.create_builder_config()
+        return self.config
+
+    def create_optimization_profile(self) -> Any:
+        self.profiles.append(self._real.create_optimization_profile())
+        return self.profiles[-1]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize(("max_batch", "tf32"), [(1, True), (8, False)])
+def test_engines_are_tuned_for_one_person_and_for_full_batches(
+    max_batch: int, tf32: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorrt_rtx, "Builder", Watched)
+    built(graph(), max_batch=max_batch, tf32=tf32)
+    builder, expected = Watched.made.pop(), [(1, 1, 1), (2, 8, 8)][: 1 + (max_batch > 1)]
+    assert builder.config.get_flag(tensorrt_rtx.BuilderFlag.TF32) is tf32
+    assert builder.config.num_optimization_profiles == len(expected)
+    for profile, sizes in zip(builder.profiles, expected, strict=True):
+        shapes = [tuple(shape) for shape in profile.get_shape("image")]
+        assert shapes == [(size, 8, 8, 3) for size in sizes]
+    used = {persons: profile_for(persons, len(expected)) for persons in range(1, max_batch + 1)}
+    for persons, profile in used.items():
+        smallest, _, largest = expected[profile]
+        assert smallest <= persons <= largest
 
 
 @pytest.mark.parametrize("max_batch", [0, -1, 5000])

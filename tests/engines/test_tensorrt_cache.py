@@ -94,6 +94,7 @@ def test_every_fact_is_in_the_key() -> None:
         key(),
         key(b"y"),
         key(max_batch=4),
+        key(tf32=True),
         key(capability="sm89"),
         key(gpu_name="RTX A4000"),
         *(
@@ -136,8 +137,10 @@ def test_other_circumstances_take_another_engine(onnx_path: Path, builds: Builds
     found(onnx_path, library=dataclasses.replace(RTX, version="1.8"))
     onnx_path.write_bytes(graph(features=5))
     found(onnx_path)
-    assert builds.count == 5
+    found(onnx_path, tf32=True)
+    assert builds.count == 6
     assert [settings["target"] for settings in builds.settings[1:3]] == ["sm86", "sm89"]
+    assert [settings["tf32"] for settings in builds.settings[4:]] == [False, True]
 
 
 def test_the_log_says_why_another_engine_does_not_fit(

@@ -79,7 +79,7 @@ def test_the_engine_says_what_it_was_made_of(tmp_path: Path) -> None:
     network = opened(tmp_path)
     facts = json.loads(network._runner._engine.name)
     assert facts["file"] == "tiny.onnx"
-    assert facts["profile"] == "1-1-4"
+    assert facts["profile"] == "1-1-1,2-4-4"
     (path,) = engine_folders(tmp_path / "tiny.onnx", tmp_path / "cache")[1].glob("*.engine")
     assert facts["capability"] in path.name
 

@@ -34,8 +34,14 @@ class DoublingContext:
         self.config = config
         self.shape: tuple[int, ...] | None = None
         self.addresses: dict[str, int] = {}
+        self.profile = 0
         self.executed = 0
         self.fails = False
+
+    def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
+        assert stream == STREAM
+        self.profile = profile
+        return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         assert name == "x"
@@ -60,6 +66,7 @@ class DoublingEngine:
     """Makes such contexts, and counts them."""
 
     num_io_tensors = 2
+    num_optimization_profiles = 2
 
     def __init__(self, largest: int = 4, kind: str = "FLOAT") -> None:
         self.largest = largest
@@ -80,11 +87,27 @@ class DoublingEngine:
         return (-1, 3)
 
     def create_runtime_config(self) -> Any:
-        return SimpleNamespace(cuda_graph_strategy=None)
+        config = SimpleNamespace(cuda_graph_strategy=None, create_runtime_cache=FakeRuntimeCache)
+        config.set_runtime_cache = lambda cache: vars(config).update(cache=cache)
+        return config
 
     def create_execution_context(self, config: Any = None) -> DoublingContext:
         self.contexts.append(DoublingContext(self.largest, config))
         return self.contexts[-1]
+
+
+class FakeRuntimeCache:
+    """RTX's cache: it takes back what it has written, and nothing else."""
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def serialize(self) -> bytes:
+        return self.content
+
+    def deserialize(self, content: bytes) -> bool:
+        self.content = content if content.startswith(b"kernels") else b""
+        return bool(self.content)
 
 
 class HostMemory:

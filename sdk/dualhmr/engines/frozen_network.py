@@ -77,6 +77,12 @@ class EngineOptions:
     """Largest batch of a TensorRT engine; larger ones are split. None: what the bundle says."""
     cuda_graph: bool = False
     """Whether TensorRT, and steps in PyTorch on a GPU, are replayed as CUDA graphs."""
+    tf32: bool = False
+    """Whether frozen networks in float32 may use TF32 on a GPU, in TensorRT and ONNX Runtime.
+
+    It rounds the factors of products to 10 bits of mantissa, 3 decimal digits, and sums in float32:
+    faster, about as exact as `--precision fp16`. Adaptation never uses it.
+    """
     cache_folder: Path | None = None
     """Folder for built TensorRT engines; None: the user's cache folder."""
 

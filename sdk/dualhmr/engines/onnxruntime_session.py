@@ -86,7 +86,9 @@ def provider_settings(
     """A provider's own settings. TensorRT's has none that turns off TF32."""
     settings = {"device_id": str(device_index)} if provider.on_gpu else {}
     if provider == PROVIDERS["cuda"]:
-        settings["use_tf32"] = "0"
+        settings["use_tf32"] = str(int(options.tf32))
+        # By default it tries every algorithm for every new number of persons: seconds each.
+        settings["cudnn_conv_algo_search"] = "HEURISTIC"
     if provider == PROVIDERS["tensorrt"] and options.cache_folder is not None:
         settings["trt_engine_cache_enable"] = "1"
         settings["trt_engine_cache_path"] = str(options.cache_folder)

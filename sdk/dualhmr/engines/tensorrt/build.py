@@ -1,7 +1,8 @@
 """Builds a TensorRT engine from an ONNX graph.
 
-The engine computes in the types of the graph (TensorRT: strongly typed), and no flag lowers them.
-TF32 is off: TensorRT uses it for float32 by default, and it rounds factors to 10 bits of mantissa.
+The engine computes in the types of the graph (TensorRT: strongly typed). One flag lowers them:
+TF32, which is on by default in TensorRT, rounds factors to 10 bits of mantissa. Here it is off
+unless it is asked for.
 """
 
 import json
@@ -27,6 +28,19 @@ class BuiltEngine(NamedTuple):
     timing_cache: bytes | None
 
 
+def batch_profiles(max_batch: int) -> tuple[tuple[int, int, int], ...]:
+    """Ranges of batches that an engine is tuned for: the smallest, the best, and the largest.
+
+    Most photographs have one person; a stream or a group fills batches.
+    """
+    return ((1, 1, 1), (2, max_batch, max_batch)) if max_batch > 1 else ((1, 1, 1),)
+
+
+def profile_for(persons: int, profiles: int) -> int:
+    """Which of an engine's `profiles` a batch takes."""
+    return min(1, profiles - 1) if persons > 1 else 0
+
+
 def build_engine(
     onnx: bytes,
     *,
@@ -35,13 +49,15 @@ def build_engine(
     target: str | None = None,
     timing_cache: bytes | None = None,
     metadata: Mapping[str, object] | None = None,
+    tf32: bool = False,
 ) -> BuiltEngine:
-    """Builds an engine for 1 to `max_batch` persons, fastest for one. Ctrl-C ends the build.
+    """Builds an engine for 1 to `max_batch` persons, by `batch_profiles`. Ctrl-C ends the build.
 
     `onnx`: the content of an ONNX file, weights included; the first dimension of an input is fixed
     or the number of persons, and all others are fixed. `target`: the compute capability to build
     for, as "sm86", which needs no GPU; None: the current GPU. `timing_cache`: of an earlier build.
-    `metadata`: becomes the engine's name (`ICudaEngine.name`), as compact JSON.
+    `metadata`: becomes the engine's name (`ICudaEngine.name`), as compact JSON. `tf32`: see
+    `EngineOptions`.
 
     Raises ValueError for a graph that is damaged, has other open dimensions or that TensorRT cannot
     run, and for a `max_batch` or `target` out of range; RuntimeError, with TensorRT's messages,
@@ -67,10 +83,10 @@ def build_engine(
         network.name = name
         _parse(onnx, network, library)
         config = builder.create_builder_config()
-        if (tf32 := getattr(trt.BuilderFlag, "TF32", None)) is not None:
-            config.clear_flag(tf32)
+        if (flag := getattr(trt.BuilderFlag, "TF32", None)) is not None:
+            (config.set_flag if tf32 else config.clear_flag)(flag)
         _set_target(config, library, target)
-        _set_profile(builder, config, network, max_batch, messages)
+        _set_profiles(builder, config, network, max_batch, messages)
         if library.times_kernels:
             _set_timing_cache(config, timing_cache)
         with _deferred_interrupt() as interrupted:
@@ -129,11 +145,10 @@ def _set_target(config: Any, library: Library, target: str | None) -> None:
         raise RuntimeError(f"{library} refuses the target {target}")
 
 
-def _set_profile(
+def _set_profiles(
     builder: Any, config: Any, network: Any, max_batch: int, messages: Messages
 ) -> None:
-    shapes = builder.create_optimization_profile()
-    batched = False
+    batched: dict[str, tuple[int, ...]] = {}
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         shape = tuple(tensor.shape)
@@ -143,11 +158,13 @@ def _set_profile(
                 "dimension, the number of persons, may be: export it with the others fixed"
             )
         if shape[:1] == (-1,):
-            # The smallest batch, the one to optimise for, and the largest.
-            shapes.set_shape(tensor.name, *((size, *shape[1:]) for size in (1, 1, max_batch)))
-            batched = True
-    if batched and config.add_optimization_profile(shapes) < 0:
-        raise RuntimeError(f"TensorRT refuses batches of 1 to {max_batch}: {messages.quoted()}")
+            batched[tensor.name] = shape[1:]
+    for sizes in batch_profiles(max_batch) if batched else ():
+        shapes = builder.create_optimization_profile()
+        for name, rest in batched.items():
+            shapes.set_shape(name, *((size, *rest) for size in sizes))
+        if config.add_optimization_profile(shapes) < 0:
+            raise RuntimeError(f"TensorRT refuses batches of {sizes}: {messages.quoted()}")
 
 
 def _set_timing_cache(config: Any, data: bytes | None) -> None:

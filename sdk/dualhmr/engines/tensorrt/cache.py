@@ -1,16 +1,14 @@
 """Keeps built engines, under a key of everything that they depend on.
 
-An engine is a plain file, NAME.CAPABILITY.KEY.engine. Beside it, a .json file of the same name
-holds the facts that the key is the hash of, and the engine's sha256. TensorRT runs an engine
-without checking it, so the hash is checked first: it finds truncated files, not malice. An engine
-is as trustworthy as the folder that it lies in.
+An engine is a plain file, NAME.CAPABILITY.KEY.engine, with its facts beside it (`checked_files`).
+TensorRT runs an engine without checking it, so its hash is checked first: it finds truncated files,
+not malice. An engine is as trustworthy as the folder that it lies in.
 """
 
 import atexit
 import functools
 import glob
 import hashlib
-import json
 import logging
 import os
 import platform
@@ -18,15 +16,25 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dualhmr.engines.tensorrt.build import BuiltEngine, build_engine, check_target
+from dualhmr.engines.tensorrt.build import (
+    BuiltEngine,
+    batch_profiles,
+    build_engine,
+    check_target,
+)
+from dualhmr.engines.tensorrt.checked_files import (
+    differences,
+    key_of,
+    read_file,
+    read_record,
+    write_file,
+)
 from dualhmr.engines.tensorrt.library import Library, find_gpu, load_library
-from dualhmr.files import atomic_path, write_json
 
 try:
     import platformdirs
@@ -38,13 +46,18 @@ except ImportError as error:
 
 CACHE_VARIABLE = "DUALHMR_CACHE"
 ENGINES = "engines"
-_BUILDER = "2"  # to be raised when `build_engine` changes what it builds
-_KEY_DIGITS = 16  # of a sha256's 64
+_BUILDER = "3"  # to be raised when `build_engine` changes what it builds
 _log = logging.getLogger(__name__)
 
 
 def engine_facts(
-    onnx: bytes, *, library: Library, max_batch: int, capability: str, gpu_name: str
+    onnx: bytes,
+    *,
+    library: Library,
+    max_batch: int,
+    capability: str,
+    gpu_name: str,
+    tf32: bool = False,
 ) -> dict[str, str]:
     """Everything that an engine depends on. Engines with equal facts are interchangeable.
 
@@ -54,7 +67,8 @@ def engine_facts(
     machine = f"{sys.platform} {platform.machine().lower()} {gpu_name}"
     return {
         "onnx_sha256": hashlib.sha256(onnx).hexdigest(),
-        "profile": f"1-1-{max_batch}",
+        "profile": ",".join("-".join(map(str, sizes)) for sizes in batch_profiles(max_batch)),
+        "tf32": "on" if tf32 else "off",
         "library": library.name,
         "library_version": library.version,
         "cuda_version": library.cuda_version,
@@ -62,64 +76,6 @@ def engine_facts(
         "machine": "any" if library.builds_for_others else machine,
         "builder": _BUILDER,
     }
-
-
-def key_of(facts: Mapping[str, str]) -> str:
-    """A hash of the facts, in hexadecimal."""
-    text = json.dumps(dict(facts), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
-
-
-def write_file(path: Path, facts: Mapping[str, str], content: bytes) -> None:
-    """Writes `content`, and beside it the facts and the hash; OSError where that fails."""
-    record = {"facts": dict(facts), "sha256": hashlib.sha256(content).hexdigest()}
-    # The record comes last: without it, or with an older one, the content is not used.
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
-    write_json(_record_path(path), record)
-
-
-def read_file(path: Path, facts: Mapping[str, str]) -> bytes | None:
-    """The content, if it is whole and was written with these facts, else None.
-
-    The log says why an existing file is not used.
-    """
-    if not path.is_file():
-        return None
-    record = _read_record(path)
-    if differences := _differences(record["facts"], facts):
-        _log.info("%s is not used: it was made with %s", path, differences)
-        return None
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        _log.warning("%s is not used: %s", path, error)
-        return None
-    if hashlib.sha256(content).hexdigest() != record["sha256"]:
-        _log.warning("%s is not used: it is truncated or damaged", path)
-        return None
-    return content
-
-
-def _record_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json")
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    """Facts and hash of a file; empty ones if they are missing or damaged."""
-    try:
-        record = json.loads(_record_path(path).read_text(encoding="utf-8"))
-        return {"facts": dict(record["facts"]), "sha256": str(record["sha256"])}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return {"facts": {}, "sha256": ""}
-
-
-def _differences(found: Mapping[str, object], expected: Mapping[str, str]) -> str:
-    return ", ".join(
-        f"{name} {found.get(name)} instead of {expected.get(name)}"
-        for name in sorted({*expected, *found})
-        if found.get(name) != expected.get(name)
-    )
 
 
 def engine_folders(onnx_path: Path, cache_folder: Path | None = None) -> tuple[Path, Path]:
@@ -159,13 +115,16 @@ class _Engine:
     onnx: bytes
     library: Library
     max_batch: int
+    tf32: bool
     facts: dict[str, str]
 
     @classmethod
-    def of(cls, onnx_path: Path, *, library: Library, max_batch: int, **gpu: str) -> "_Engine":
+    def of(
+        cls, onnx_path: Path, *, library: Library, max_batch: int, tf32: bool = False, **gpu: str
+    ) -> "_Engine":
         onnx = onnx_path.read_bytes()
-        facts = engine_facts(onnx, library=library, max_batch=max_batch, **gpu)
-        return cls(onnx_path, onnx, library, max_batch, facts)
+        facts = engine_facts(onnx, library=library, max_batch=max_batch, tf32=tf32, **gpu)
+        return cls(onnx_path, onnx, library, max_batch, tf32, facts)
 
     @property
     def name(self) -> str:
@@ -180,15 +139,16 @@ class _Engine:
             target=self.facts["capability"] if self.library.builds_for_others else None,
             timing_cache=timing_cache,
             metadata={"file": self.onnx_path.name, **self.facts},
+            tf32=self.tf32,
         )
 
     def log_others(self, folder: Path) -> None:
         """Logs why other engines of the same graph do not fit."""
         for path in sorted(folder.glob(f"{glob.escape(self.onnx_path.stem)}.*.engine")):
-            facts = _read_record(path)["facts"]
+            facts = read_record(path)["facts"]
             if path.name != self.name and facts.get("onnx_sha256") == self.facts["onnx_sha256"]:
-                differences = _differences(facts, self.facts)
-                _log.info("%s is not used: it was made with %s", path, differences)
+                others = differences(facts, self.facts)
+                _log.info("%s is not used: it was made with %s", path, others)
 
 
 def cached_engine(
@@ -199,6 +159,7 @@ def cached_engine(
     capability: str,
     gpu_name: str,
     folders: Sequence[Path],
+    tf32: bool = False,
 ) -> tuple[bytes, Path | None]:
     """The engine of an ONNX file, from one of `folders` or newly built, and the file that holds it.
 
@@ -210,7 +171,12 @@ def cached_engine(
     Raises FileNotFoundError without the ONNX file, and what `build_engine` raises.
     """
     needed = _Engine.of(
-        onnx_path, library=library, max_batch=max_batch, capability=capability, gpu_name=gpu_name
+        onnx_path,
+        library=library,
+        max_batch=max_batch,
+        tf32=tf32,
+        capability=capability,
+        gpu_name=gpu_name,
     )
     for folder in folders:
         if (engine := read_file(folder / needed.name, needed.facts)) is not None:

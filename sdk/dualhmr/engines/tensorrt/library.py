@@ -39,6 +39,11 @@ class Library:
         return self.name == "tensorrt_rtx"
 
     @property
+    def compiles_when_run(self) -> bool:
+        """Whether engines compile their kernels for a GPU when they run on it."""
+        return self.name == "tensorrt_rtx"
+
+    @property
     def times_kernels(self) -> bool:
         """Whether a timing cache speeds up its builds. RTX compiles its kernels when they run: a
         timing cache changes nothing, and creating one needs a GPU.
