@@ -32,7 +32,7 @@ wheel: $(VENV)/.installed-dev
 light: wheel
 	rm -rf $(LIGHT)
 	$(PYTHON) -m venv $(LIGHT)
-	$(LIGHT)/bin/pip install --quiet "$$(ls -t dist/*.whl | head -n 1)[example]"
+	$(LIGHT)/bin/pip install --quiet "$$(ls -t dist/*.whl | head -n 1)"
 	! $(LIGHT)/bin/python -c "import torch" 2>/dev/null
 	$(LIGHT)/bin/dualhmr recover --example --out $(LIGHT)/out
 
@@ -42,7 +42,7 @@ $(VENV)/.torch:
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --editable ".[example,torch]"
+	$(BIN)/pip install --quiet --editable ".[torch]"
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml

@@ -1,7 +1,7 @@
-"""Recover the body in one photograph: the example that comes with scikit-image.
+"""Recover the body in one photograph: the example that comes with dualhmr.
 
 Run: python examples/one_photo.py
-Needs: pip install "dualhmr[example]"
+Needs: pip install dualhmr
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Recover without PyTorch: ONNX Runtime runs the networks and the adaptation.
 
 Run: python examples/without_pytorch.py
-Needs: pip install "dualhmr[example]", which does not install PyTorch.
+Needs: pip install dualhmr, which does not install PyTorch.
 """
 
 import sys

@@ -35,10 +35,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def real_crops(manifest: Manifest) -> dict[str, npt.NDArray[Any]]:
-    """The networks' inputs by name for the eight persons of `real_people`.
-
-    Raises ImportError if the example photograph is not installed.
-    """
+    """The networks' inputs by name for the eight persons of `real_people`."""
     target = network_keypoints(manifest.keypoint_set).set
     reads = {*manifest.main.reads, *manifest.auxiliary.reads}
     persons = [

@@ -62,9 +62,8 @@ def verify(
     with the same parameters, distances are of about the same size. The adaptation of networks for a
     licensed body is then not compared.
 
-    Raises FileNotFoundError for a bundle without PyTorch weights, ImportError without the example
-    photograph, ValueError for another body than the networks regress, and what opening the engine
-    raises.
+    Raises FileNotFoundError for a bundle without PyTorch weights, ValueError for another body than
+    the networks regress, and what opening the engine raises.
     """
     manifest = bundle.manifest
     reference = open_networks(bundle, "torch", device="cpu")

@@ -1,13 +1,15 @@
-"""The photograph of `dualhmr recover --example`, from scikit-image, annotated by hand."""
+"""The photograph of `dualhmr recover --example`, annotated by hand."""
 
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from dualhmr.images import load_image
 from dualhmr.keypoints import COCO_17, Keypoints
 
 NAME = "cameraman"
+_PHOTOGRAPH = Path(__file__).parent / "assets" / f"{NAME}.png"
 # Pixels of the 512x512 photograph, without joints that the coat, the camera or the frame hide.
 _ANNOTATED = {
     "nose": (251, 166),
@@ -26,19 +28,12 @@ _ANNOTATED = {
 def example() -> tuple[npt.NDArray[np.uint8], Keypoints]:
     """The photograph (512, 512, 3) and the keypoints of the one person in it.
 
-    The photograph is scikit-image's `camera`, dedicated to the public domain (CC0) by Lav Varshney.
-    Raises ImportError if scikit-image is not installed.
+    The photograph, `assets/cameraman.png`, is dedicated to the public domain (CC0) by Lav Varshney.
+    scikit-image has it as `skimage.data.camera`.
     """
-    try:
-        import skimage.data
-    except ImportError as error:
-        raise ImportError(
-            'the example photograph comes with scikit-image: pip install "dualhmr[example]"'
-        ) from error
-    grey: npt.NDArray[Any] = skimage.data.camera()
     xy = np.zeros((1, len(COCO_17), 2), np.float32)
     confidence = np.zeros((1, len(COCO_17)), np.float32)
     for name, point in _ANNOTATED.items():
         xy[0, COCO_17.index(name)] = point
         confidence[0, COCO_17.index(name)] = 1
-    return np.repeat(grey[..., None], 3, axis=2), Keypoints(COCO_17, xy, confidence)
+    return load_image(_PHOTOGRAPH), Keypoints(COCO_17, xy, confidence)

@@ -12,8 +12,6 @@ from PIL import Image
 from dualhmr.cli import detect, main
 from dualhmr.example import example
 
-pytest.importorskip("skimage.data")
-
 FAST = ("--max-steps", "1", "--save", "npz", "--json")
 
 

@@ -13,8 +13,6 @@ from dualhmr.engines import EngineOptions
 from dualhmr.example import _ANNOTATED, example
 from dualhmr.keypoints import COCO_17
 
-pytest.importorskip("skimage.data")
-
 Pixels = npt.NDArray[np.uint8]
 MIRROR = list(COCO_17.flip_permutation())
 

@@ -15,8 +15,6 @@ from dualhmr.detection import Detections, MovenetOptions
 from dualhmr.example import example
 from dualhmr.keypoints import COCO_17, KeypointSet
 
-pytest.importorskip("skimage.data")
-
 
 @pytest.fixture(scope="module")
 def recoverer() -> dualhmr.Recoverer:

@@ -1,4 +1,4 @@
-"""What is installed by `pip install dualhmr` alone: everything here runs where torch is not."""
+"""What is installed by `pip install dualhmr` alone: neither torch nor numba is in it."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from dualhmr import Recoverer
 from dualhmr.example import example
 from dualhmr.keypoints import Keypoints
 
-BLOCKED = "import sys; sys.modules['torch'] = None\n"
+BLOCKED = "import sys; sys.modules['torch'] = sys.modules['numba'] = None\n"
 COMMAND = BLOCKED + "from dualhmr.cli import main; sys.exit(main(sys.argv[1:]))"
 
 

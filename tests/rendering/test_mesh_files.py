@@ -147,6 +147,16 @@ def test_wrong_arrays_are_refused(tmp_path: Path) -> None:
         write_mesh(path, PERSONS, SOLID.faces + 1)
 
 
+def test_without_trimesh_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trimesh", None)
+    write_mesh(tmp_path / "bodies.obj", PERSONS, SOLID.faces)
+    with pytest.raises(ImportError, match="pip install trimesh"):
+        write_mesh(tmp_path / "bodies.glb", PERSONS, SOLID.faces)
+    assert [path.name for path in tmp_path.iterdir()] == ["bodies.obj"]
+
+
 def test_pictures_load_no_heavy_library() -> None:
     script = """
 import sys

@@ -147,12 +147,15 @@ def test_triangles_with_a_bad_corner_are_left_out(bad: list[float]) -> None:
 )  # fmt: skip
 @settings(deadline=None, max_examples=200)
 def test_no_triangle_does_harm(corners: list[tuple[float, float, float]]) -> None:
-    buffer = FrameBuffer.black(6, 9)
-    draw_mesh(buffer, corners, [[0, 1, 2], [0, 2, 1]], np.full((3, 3), 0.5))
-    covered = buffer.face_id != NOTHING
-    assert (buffer.depth[covered] >= 0).all()
-    assert np.isinf(buffer.depth[~covered]).all()
-    np.testing.assert_allclose(buffer.colour[covered], 0.5, rtol=1e-5)
+    for draw_triangles in (zbuffer._draw, zbuffer._draw_arrays):
+        buffer = FrameBuffer.black(6, 9)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(zbuffer, "_draw", draw_triangles)
+            draw_mesh(buffer, corners, [[0, 1, 2], [0, 2, 1]], np.full((3, 3), 0.5))
+        covered = buffer.face_id != NOTHING
+        assert (buffer.depth[covered] >= 0).all()
+        assert np.isinf(buffer.depth[~covered]).all()
+        np.testing.assert_allclose(buffer.colour[covered], 0.5, rtol=1e-5)
 
 
 def test_a_triangle_far_beyond_the_picture_covers_it() -> None:
@@ -210,6 +213,31 @@ def test_nothing_to_draw_is_fine() -> None:
     draw_mesh(buffer, np.zeros((0, 3)), empty, np.zeros((0, 3)))
     draw_mesh(FrameBuffer.black(0, 0), np.ones((3, 3)), [[0, 1, 2]], np.ones((3, 3)))
     assert (buffer.face_id == NOTHING).all()
+
+
+def test_without_numba_the_same_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    wild = rng.normal(0, 1, (60, 3)) * [1, 1, 3] + [0, 0, 3]
+    wild[::13] = [[np.nan, 0, 1], [0, np.inf, 1], [0, 0, -1], [1e30, -1e30, 1], [0, 0, 9]]
+    flat = square((0, 0, 3), 1.0)
+    solids = [
+        Solid(wild, rng.integers(0, 60, (200, 3))),
+        sphere((0.2, 0, 4)),
+        sphere((0.2, 0, 4)),
+        Solid(flat.vertices, np.concatenate([flat.faces] * 3)),
+    ]
+    monkeypatch.setattr(zbuffer, "_draw", zbuffer.compiled_loop(zbuffer._draw_loop))
+    expected = draw(*solids)
+    assert len(np.unique(expected.person_id)) == 4  # nothing, and all but the second sphere
+    for at_once in (1 << 20, 500):
+        monkeypatch.setattr(zbuffer, "_draw", zbuffer._draw_arrays)
+        monkeypatch.setattr(zbuffer, "_PIXELS_AT_ONCE", at_once)
+        found = draw(*solids)
+        differ = found.face_id != expected.face_id
+        assert differ.mean() < 1e-3  # on edges, by rounding
+        np.testing.assert_array_equal(found.person_id[~differ], expected.person_id[~differ])
+        np.testing.assert_allclose(found.depth[~differ], expected.depth[~differ], rtol=1e-6)
+        np.testing.assert_allclose(found.colour[~differ], expected.colour[~differ], atol=1e-4)
 
 
 @pytest.mark.parametrize("home_is_writable", [True, False])

@@ -1,5 +1,6 @@
 """Meshes as files for 3D viewers."""
 
+import importlib
 import io
 import json
 import os
@@ -47,6 +48,7 @@ def write_mesh(
             in `faces` names no vertex.
         FileNotFoundError: the folder does not exist.
         PermissionError: the file may not be written there.
+        ImportError: .glb or .ply without trimesh.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _EXPORTERS:
@@ -71,8 +73,7 @@ def _glb(
 ) -> bytes:
     if not names:
         return _empty_glb()
-    import trimesh  # takes longer to load than a picture takes to draw
-
+    trimesh = _load_trimesh()
     scene = trimesh.Scene()
     for person, colour in enumerate(person_colours(len(points))):
         # Rough and not metallic: it looks like clay. glTF's colours are linear, not sRGB.
@@ -106,8 +107,7 @@ def _ply(
     faces: NDArray[np.int64],
     names: list[str],  # noqa: ARG001
 ) -> bytes:
-    import trimesh
-
+    trimesh = _load_trimesh()
     persons, count = points.shape[:2]
     mesh = trimesh.Trimesh(
         points.reshape(-1, 3),
@@ -117,6 +117,17 @@ def _ply(
         process=False,
     )
     return _as_bytes(mesh.export(file_type="ply", vertex_normal=True))
+
+
+def _load_trimesh() -> Any:
+    """It takes longer to load than a picture takes to draw."""
+    try:
+        return importlib.import_module("trimesh")
+    except ImportError as error:
+        raise ImportError(
+            f".glb and .ply are written with trimesh ({error}): pip install trimesh; .obj needs "
+            "nothing"
+        ) from error
 
 
 def _obj(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from dualhmr.compiling import compiled_loop
+from dualhmr.compiling import compiled_loop, numba_installed
 
 NOTHING = -1
 
@@ -119,8 +119,7 @@ def draw_mesh(
     )
 
 
-@compiled_loop
-def _draw(  # type: ignore[no-untyped-def]
+def _draw_loop(  # type: ignore[no-untyped-def]
     corners, triangles, values, person, near, rounding, colour, depth, face_id, person_id
 ):
     height, width, channels = colour.shape
@@ -167,3 +166,100 @@ def _draw(  # type: ignore[no-untyped-def]
                 for k in range(channels):
                     value = wa * values[a, k] + wb * values[b, k] + wc * values[c, k]
                     colour[y, x, k] = value * point_depth + rounding
+
+
+# Bounds the memory of drawing in NumPy.
+_PIXELS_AT_ONCE = 1 << 20
+
+
+def _draw_arrays(
+    corners: NDArray[np.float64],
+    triangles: NDArray[np.int64],
+    values: NDArray[np.float32],
+    person: int,
+    near: float,
+    rounding: float,
+    colour: NDArray[Any],
+    depth: NDArray[np.float32],
+    face_id: NDArray[np.int32],
+    person_id: NDArray[np.int32],
+) -> None:
+    """As `_draw_loop`, many lines of pixels at a time: what a triangle covers of a row."""
+    height, width = depth.shape
+    with np.errstate(all="ignore"):
+        x, y, z = corners[triangles].transpose(2, 1, 0)  # (3, F) each
+        double_area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
+        drawn = (-np.inf < double_area) & (double_area < 0)
+        drawn &= ((near < z) & (z < np.inf)).all(axis=0)
+        faces = np.flatnonzero(drawn)
+        left, right = _pixel_span(x[:, faces], width)
+        top, bottom = _pixel_span(y[:, faces], height)
+        line, row = _ranges(top, bottom)
+        face = faces[line]
+        # Barycentric weights are start + slope * column.
+        (xa, xb, xc), (ya, yb, yc), scale = x[:, face], y[:, face], 1.0 / double_area[face]
+        start = np.stack([xb * (yc - row) - xc * (yb - row), xc * (ya - row) - xa * (yc - row)])
+        slope = np.stack([yb - yc, yc - ya])
+        start, slope = start * scale, slope * scale
+        start = np.concatenate([start, [1.0 - start[0] - start[1]]])
+        slope = np.concatenate([slope, [-slope[0] - slope[1]]])
+        edge = (-EDGE_SLACK - start) / slope
+        first = np.where(slope > 0, edge, -np.inf).max(0)
+        last = np.where(slope < 0, edge, np.inf).min(0)
+        outside = (slope == 0) & (start < -EDGE_SLACK)
+        last[(outside | ~np.isfinite(start + slope)).any(0)] = -1  # an empty line
+        first = np.maximum(_whole(np.ceil(first), 0, width), left[line])
+        last = np.minimum(_whole(np.floor(last), -1, width - 1), right[line])
+        start, slope = start / z[:, face], slope / z[:, face]  # now of weight / depth
+        ends = np.cumsum(np.maximum(last - first + 1, 0))
+        begin = 0
+        while begin < len(ends):
+            done = ends[begin - 1] if begin else 0
+            stop = max(int(np.searchsorted(ends, done + _PIXELS_AT_ONCE)), begin + 1)
+            at, column = _ranges(first[begin:stop], last[begin:stop])
+            at += begin
+            pixel = row[at] * width + column
+            weights = [
+                np.maximum(a[at] + b[at] * column, 0.0) for a, b in zip(start, slope, strict=True)
+            ]
+            exact = 1.0 / (weights[0] + weights[1] + weights[2])
+            found = exact.astype(np.float32)
+            visible = np.flatnonzero(found < depth[row[at], column])
+            nearest = np.full(height * width, np.inf, np.float32)
+            np.minimum.at(nearest, pixel[visible], found[visible])
+            # Backwards: where several are equally near, the last one written stays, the first.
+            visible = visible[found[visible] == nearest[pixel[visible]]][::-1]
+            at, place = at[visible], (row[at[visible]], column[visible])
+            depth[place], face_id[place], person_id[place] = found[visible], face[at], person
+            shown = np.full((len(at), colour.shape[2]), rounding, np.float32)
+            for weight, corner in zip(weights, triangles[face[at]].T, strict=True):
+                share = (weight[visible] * exact[visible]).astype(np.float32)
+                shown += share[:, None] * values[corner]
+            colour[place] = shown.astype(colour.dtype)
+            begin = stop
+
+
+def _pixel_span(
+    positions: NDArray[np.float64], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last pixel of triangles along one axis, of corners' `positions` (3, F)."""
+    first, last = np.ceil(positions.min(axis=0)), np.floor(positions.max(axis=0))
+    return _whole(first, 0, size), _whole(last, -1, size - 1)
+
+
+def _whole(numbers: NDArray[np.float64], low: int, high: int) -> NDArray[np.int64]:
+    """Clipped while still floats: a far coordinate would overflow an integer."""
+    return np.clip(numbers, low, high).astype(np.int64)
+
+
+def _ranges(
+    first: NDArray[np.int64], last: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All whole numbers of ranges, ends included: which range each is from, and the number."""
+    lengths = np.maximum(last - first + 1, 0)
+    which = np.repeat(np.arange(len(first)), lengths)
+    before = np.cumsum(lengths) - lengths
+    return which, np.arange(len(which)) - (before - first)[which]
+
+
+_draw = compiled_loop(_draw_loop) if numba_installed() else _draw_arrays
