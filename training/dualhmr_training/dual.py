@@ -56,6 +56,16 @@ class SimulatedEyeRegressor(MeshRegressor):
 _LIFTED = ("landmarks", "keypoints", "box_info")
 
 
+def with_simulated_eye(network: MeshRegressor | None) -> MeshRegressor | None:
+    """A network that looks at the image with a `LandmarkTrunk`, as `SimulatedEyeRegressor`.
+
+    In training mode; other networks as they are.
+    """
+    if network is None or not isinstance(network.backbone, LandmarkTrunk):
+        return network
+    return SimulatedEyeRegressor(network.backbone, network.head)
+
+
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 

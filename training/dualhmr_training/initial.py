@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 from dualhmr.bundle import NetworkSpec
-from dualhmr.networks import HeadOutput, LandmarkTrunk, MeanParams, MeshRegressor
+from dualhmr.networks import HeadOutput, MeanParams, MeshRegressor
 from dualhmr.objective.objective import Objective
 from dualhmr.rotations import rotmat_to_rot6d
 from dualhmr_training.configuration import TrainingConfig, differences
 from dualhmr_training.data.synthetic.people import Viewpoints, orient
 from dualhmr_training.data.synthetic.poses import PoseVariation, SeededRandom, sample_poses
-from dualhmr_training.dual import DualNetworks, SimulatedEyeRegressor, in_mixed_precision
+from dualhmr_training.dual import DualNetworks, in_mixed_precision, with_simulated_eye
 from dualhmr_training.training_folder import Networks
 
 _FACING = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
@@ -46,7 +46,7 @@ def initial_networks(
         for spec in (config.main, config.auxiliary)
     )
     if config.landmarks is not None:
-        main, auxiliary = _with_simulated_eye(main), _with_simulated_eye(auxiliary)
+        main, auxiliary = with_simulated_eye(main), with_simulated_eye(auxiliary)
     assert main is not None
     if config.precision == "bf16":
         main = in_mixed_precision(main)
@@ -66,12 +66,6 @@ def initial_networks(
         if auxiliary is not None and initial.auxiliary is not None:
             auxiliary.load_state_dict(initial.auxiliary.state_dict())
     return networks
-
-
-def _with_simulated_eye(network: MeshRegressor | None) -> MeshRegressor | None:
-    if network is None or not isinstance(network.backbone, LandmarkTrunk):
-        return network
-    return SimulatedEyeRegressor(network.backbone, network.head)
 
 
 def begin_from(networks: DualNetworks, start: HeadOutput) -> None:

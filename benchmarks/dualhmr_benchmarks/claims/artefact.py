@@ -70,6 +70,9 @@ class Artefact:
     rows: tuple[Row, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     measures: tuple[str, ...] = BODY_MEASURES
+    levels: tuple[str, ...] = ()
+    """What labels end with, where the same methods are compared at several levels: the plot then
+    has a row for each method, and a colour for each level."""
     extra_files: ExtraFiles | None = None
     extra_experiments: tuple[Experiment, ...] = ()
     """Those that `extra_files` needs and no row has."""

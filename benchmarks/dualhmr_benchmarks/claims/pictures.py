@@ -57,7 +57,7 @@ def write_strips(setting: Setting, out: Path) -> Mapping[str, str]:
 
 def _strips(setting: Setting, experiment: Experiment) -> Picture:
     folder = training_folder(setting, TrainingRun(experiment.recipe, setting.seeds[0]))
-    group = evaluated_people(setting, experiment, _STRIP_PEOPLE, images=True)
+    group = evaluated_people(setting, experiment, _STRIP_PEOPLE, ("image",))
     (people,) = group.batches
     assert people.image is not None
     fitter = fitter_for(open_networks(folder), group, experiment)
@@ -97,7 +97,7 @@ def write_population_picture(
     columns = {}
     for quality in QUALITIES:
         tested = replace(experiment, quality=quality)
-        (people,) = evaluated_people(setting, tested, _PICTURED_PEOPLE, images=True).batches
+        (people,) = evaluated_people(setting, tested, _PICTURED_PEOPLE, ("image",)).batches
         # The appearance is the same for all qualities.
         assert people.observed is not None
         columns["look"] = _marked_crops(people, *people.observed)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from dualhmr_benchmarks.claims import ablations, figures, tables
+from dualhmr_benchmarks.claims import ablations, evidence, figures, tables
 from dualhmr_benchmarks.claims.artefact import Artefact, Row
 from dualhmr_benchmarks.claims.experiments.evaluations import (
     chosen_rate,
@@ -17,6 +17,7 @@ from dualhmr_benchmarks.claims.experiments.recipes import RECIPES
 from dualhmr_benchmarks.claims.experiments.setting import Setting, file_sha256
 from dualhmr_benchmarks.claims.experiments.shared_weights import HEAD
 from dualhmr_benchmarks.claims.experiments.trainings import TrainingRun, training_folder
+from dualhmr_benchmarks.claims.reports.levels_plot import write_levels_plot
 from dualhmr_benchmarks.claims.reports.report import (
     ClaimReport,
     MeasuredRow,
@@ -49,6 +50,7 @@ ARTEFACTS: Mapping[str, Artefact] = {
         ablations.SCOPE,
         ablations.SCHEDULE,
         ablations.BATCH,
+        evidence.EVIDENCE,
     )
 }
 
@@ -71,7 +73,9 @@ def reproduce(
         trainings=tuple(_trainings(setting, artefact)),
     )
     write_claim_report(report, out)
-    if report.lines:
+    if artefact.levels:
+        write_levels_plot(report, artefact.levels, out / "plot.png")
+    elif report.lines:
         write_report_plot(report, out / "plot.png")
     return report
 
@@ -142,6 +146,12 @@ def _method_name(experiment: Experiment) -> str:
     name = f"{experiment.recipe} by {experiment.schedule}"
     if experiment.scope != HEAD:
         name += f" of {experiment.scope.replace('_', ' ')}"
+    if experiment.auxiliary_from is not None:
+        name += f", auxiliary of {experiment.auxiliary_from}"
+    if experiment.true_mesh:
+        name += ", truth as pseudo mesh"
+    if experiment.of_auxiliary:
+        name += ", auxiliary network alone"
     if experiment.people_at_once != 1:
         name += f", {experiment.people_at_once} people together"
     return name
@@ -150,9 +160,9 @@ def _method_name(experiment: Experiment) -> str:
 def _trainings(setting: Setting, artefact: Artefact) -> Iterator[dict[str, str]]:
     """Recipe by recipe, each after the one that it starts from."""
     recipes: list[str] = []
-    for experiment in artefact.experiments:
-        before = RECIPES[experiment.recipe].starts_from
-        recipes += [experiment.recipe] if before is None else [before, experiment.recipe]
+    for recipe in (each for experiment in artefact.experiments for each in experiment.recipes):
+        before = RECIPES[recipe].starts_from
+        recipes += [recipe] if before is None else [before, recipe]
     for recipe in dict.fromkeys(recipes):
         for seed in setting.seeds:
             folder = training_folder(setting, TrainingRun(recipe, seed))

@@ -18,6 +18,7 @@ NAME = "reproduce"
 ARTEFACT_NAMES = (
     *("table1", "table2", "table3", "table5", "table6", "table7", "table8", "table9"),
     *("table10", "table11", "figure3", "figure4", "figure6", "scope", "schedule", "batch"),
+    "evidence",
 )
 BUDGET_NAMES = ("small", "full", "tiny")
 EVERYTHING = "all"

@@ -21,12 +21,14 @@ from dualhmr_benchmarks.claims.experiments.experiment import (
     schedule_of,
 )
 from dualhmr_benchmarks.claims.experiments.populations import (
+    GIVEN,
     NARROW,
     QUALITIES,
     VARIED,
     WILD,
     describe_quality,
     evaluated_population,
+    training_population,
     training_poses,
 )
 from dualhmr_benchmarks.claims.experiments.setting import free_body
@@ -34,6 +36,7 @@ from dualhmr_benchmarks.claims.experiments.trainings import TrainingRun, train_a
 from dualhmr_training.configuration import InnerLoop
 from dualhmr_training.data.synthetic.people import People, PeopleSampler
 from dualhmr_training.data.synthetic.poses import PoseFile, read_poses
+from dualhmr_training.presets import demo
 
 KEYPOINTS = ("keypoints_2d",)
 PLAIN, THEN = GradientDescent(0.02, 3.0), Adam(1e-3)
@@ -118,6 +121,25 @@ def test_the_wild_are_unlike_the_others() -> None:
         return people.rotations[:, 1:].diagonal(dim1=-2, dim2=-1).sum(-1).mean()
 
     assert bend(wild) < bend(varied)
+
+
+def test_given_people_are_read_as_they_are_fitted() -> None:
+    exact, noisy = (people_of(GIVEN, f"noise {level}%") for level in (0, 5))
+    assert torch.equal(noisy.observed, noisy.detected)
+    assert torch.equal(exact.rotations, noisy.rotations)
+    assert (exact.detected - exact.keypoints)[:, :17].abs().max() < 1e-5
+    assert (noisy.confidence[:, 17:] == 0).all()
+    assert training_population(GIVEN) == demo().population
+
+
+def test_cached_results_keep_their_names() -> None:
+    facts = Experiment("any", EFT, few=True).cached_facts
+    assert facts == {
+        "recipe": "any", "schedule": EFT, "quality": "openpose", "style": VARIED, "moves": "head",
+        "people_at_once": 1, "steps": 14, "every_step": False, "few": True,
+    }  # fmt: skip
+    changed = Experiment("any", EFT, few=True, true_mesh=True, auxiliary_from="other")
+    assert changed.cached_facts == facts | {"true_mesh": True, "auxiliary_from": "other"}
 
 
 def test_qualities_for_people_to_read() -> None:

@@ -11,8 +11,23 @@ from matplotlib.figure import Figure
 
 from dualhmr_benchmarks.claims.experiments.evaluations import SeedErrors
 from dualhmr_benchmarks.claims.reports.curves_plot import write_curves
+from dualhmr_benchmarks.claims.reports.levels_plot import write_levels_plot
 from dualhmr_benchmarks.claims.reports.report import ClaimReport
 from dualhmr_benchmarks.claims.reports.row_plots import write_joints, write_report_plot
+
+LINE, DIFFERENCE = REPORT.lines[0], REPORT.differences[0]
+AT_LEVELS = replace(
+    REPORT,
+    lines=tuple(
+        replace(LINE, label=f"{method}, noise {noise}%")
+        for noise in (0, 5)
+        for method in ("full", "plain, old")
+    ),
+    differences=tuple(
+        replace(DIFFERENCE, label=f"full, noise {noise}% - plain, old, noise {noise}%", mean=noise)
+        for noise in (0, 5)
+    ),
+)
 
 
 def plot_report(path: Path) -> None:
@@ -27,7 +42,11 @@ def plot_joints(path: Path) -> None:
     write_joints(outcomes(0.8), outcomes(0.9), ("left_hand", "head"), path, title="full - plain")
 
 
-@pytest.mark.parametrize("plot", [plot_report, plot_curves, plot_joints])
+def plot_levels(path: Path) -> None:
+    write_levels_plot(AT_LEVELS, ("noise 0%", "noise 5%"), path)
+
+
+@pytest.mark.parametrize("plot", [plot_report, plot_curves, plot_joints, plot_levels])
 def test_plots_are_pictures_or_nothing(tmp_path: Path, plot: Callable[[Path], None]) -> None:
     plot(tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
@@ -192,3 +211,15 @@ def test_joints_are_sorted_by_aligned_differences(
 def test_joints_need_their_names(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1 names of 2 joints"):
         write_joints(outcomes(1), outcomes(1), ["head"], tmp_path / "plot.png", title="")
+
+
+def test_levels_share_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, right = drawn(monkeypatch, plot_levels, tmp_path / "plot.png").axes
+    methods, compared = (
+        [label.get_text() for label in panel.get_yticklabels()] for panel in (left, right)
+    )
+    assert methods == ["full", "plain, old"]
+    assert compared == ["full - plain, old"]
+    means = [line for line in right.lines if line.get_marker() == "D"]
+    assert [line.get_xdata()[0] for line in means] == [0, 5]
+    assert len({line.get_color() for line in means}) == 2

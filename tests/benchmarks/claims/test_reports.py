@@ -64,6 +64,14 @@ def test_one_seed_is_said_to_be_one() -> None:
     assert "One seed cannot tell a method from the luck of its training." in text
 
 
+def test_intervals_over_clips_are_said_to_be() -> None:
+    of_clips = replace(REPORT.differences[0], clips=15)
+    text = markdown(replace(REPORT, differences=(of_clips,)))
+    assert "95% confidence interval over 15 clips, mean of each seed" in text
+    assert "Clips count as independent, people of one clip do not." in text
+    assert "over people, mean" not in text
+
+
 def test_measures_that_tables_do_not_know() -> None:
     line = MeasuredRow("full", {"objective": SeedMeans((0.5,)), "mpjpe_mm": SeedMeans((70.0,))}, {})
     assert "| method | MPJPE, mm | objective |" in markdown(replace(REPORT, lines=(line,)))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from helpers.reproducing_examples import (
 )
 
 from dualhmr_benchmarks.claims import figures as latency_table
+from dualhmr_benchmarks.claims import reproduce
+from dualhmr_benchmarks.claims.artefact import Artefact
 from dualhmr_benchmarks.claims.experiments import trainings as step_time
 from dualhmr_benchmarks.claims.experiments.recipes import BUDGETS, RECIPES
 from dualhmr_benchmarks.claims.reports.report import ClaimReport, MeasuredRow, markdown
@@ -71,15 +74,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def reproduced(folder: Path, name: str) -> ClaimReport:
-    assert reproduce_command(folder, name, "--seeds=2", "--jobs=1") == 0
+def reproduced(folder: Path, name: str, *, seeds: int = 1) -> ClaimReport:
+    assert reproduce_command(folder, name, f"--seeds={seeds}", "--jobs=1") == 0
     return written_report(folder / "out" / name)
 
 
+def at_first_level(artefact: Artefact) -> Artefact:
+    """All methods that it has at several levels, at one, to save time."""
+    first = artefact.levels[0]
+    return replace(
+        artefact,
+        rows=tuple(row for row in artefact.rows if row.label.endswith(first)),
+        comparisons=tuple(each for each in artefact.comparisons if each.of.endswith(first)),
+        levels=(first,),
+    )
+
+
 @pytest.mark.parametrize("name", ARTEFACT_NAMES)
-def test_every_name(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_name(
+    name: str,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     artefact = ARTEFACTS[name]
-    report = reproduced(folder, name)
+    if artefact.levels:
+        artefact = at_first_level(artefact)
+        monkeypatch.setattr(reproduce, "ARTEFACTS", {**ARTEFACTS, name: artefact})
+    seeds = 2 if name == "table10" else 1
+    report = reproduced(folder, name, seeds=seeds)
     out = folder / "out" / name
     plots = {"plot.png"} if artefact.rows else set()
     expected = {"table.md", "table.json"} | plots | FURTHER_FILES.get(name, set())
@@ -91,7 +114,7 @@ def test_every_name(name: str, folder: Path, capsys: pytest.CaptureFixture[str])
     assert [line.label for line in report.lines] == [row.label for row in artefact.rows]
     for line in report.lines:
         if not line.note:
-            check_numbers(line, artefact.measures)
+            check_numbers(line, artefact.measures, seeds)
     stable = {line.label for line in report.lines if not line.note}
     assert [(each.label, each.measure) for each in report.differences] == [
         (f"{each.of} - {each.against}", each.measure)
@@ -103,13 +126,11 @@ def test_every_name(name: str, folder: Path, capsys: pytest.CaptureFixture[str])
     }
 
 
-def check_numbers(line: MeasuredRow, measures: tuple[str, ...]) -> None:
+def check_numbers(line: MeasuredRow, measures: tuple[str, ...], seeds: int) -> None:
     assert set(line.measured) == set(measures)
     for spread in line.measured.values():
-        first, second = spread.by_seed
-        assert math.isfinite(first)
-        assert math.isfinite(second)
-        assert first != second
+        assert all(map(math.isfinite, spread.by_seed))
+        assert len(set(spread.by_seed)) == seeds
 
 
 def test_what_steps_and_keypoints_change(folder: Path) -> None:

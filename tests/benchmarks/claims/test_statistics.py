@@ -83,6 +83,30 @@ def test_intervals_come_out_the_same_again() -> None:
     np.testing.assert_array_equal(over_people(values), over_people(values))
 
 
+def test_people_of_one_clip_are_alike() -> None:
+    rng = np.random.default_rng(4)
+    clips = [f"clip_{person // 20}" for person in range(200)]
+    of_clip = np.repeat(rng.normal(1, 2, 10), 20)
+    values = of_clip + rng.normal(0, 0.1, 200)
+    alike, independent = over_people(values, clips), over_people(values)
+    assert alike.mean == independent.mean == pytest.approx(values.mean())
+    # The standard error of ten means of clips, not of 200 people.
+    deviation = values.reshape(10, 20).mean(1).std(ddof=1) / np.sqrt(10)
+    assert alike.high - alike.low == pytest.approx(2 * 1.96 * deviation, rel=0.15)
+    assert alike.high - alike.low > 3 * (independent.high - independent.low)
+    alone = over_people(values, [str(person) for person in range(200)])
+    assert (alone.low, alone.high) == pytest.approx((independent.low, independent.high), rel=0.2)
+
+
+def test_differences_are_over_clips_where_these_are_known() -> None:
+    of = outcome(10, 20, np.nan)._replace(clips=("a", "b", "c"))
+    found = paired_difference("a - b", [of], [outcome(12, 24, 26)], MEASURE)
+    assert (found.mean, found.low, found.high, found.clips) == (-3, -4, -2, 2)
+    assert paired_difference("a - b", [outcome(1, 2)], [outcome(2, 1)], MEASURE).clips == 0
+    with pytest.raises(ValueError, match="1 clips with a number, expected at least 2"):
+        paired_difference("a - b", [of._replace(clips=("a", "a", "c"))], [of], MEASURE)
+
+
 def test_pairing_finds_what_is_small_beside_the_differences_of_people() -> None:
     rng = np.random.default_rng(3)
     people = rng.gamma(4, 20, 200)

@@ -99,16 +99,17 @@ def test_recipes_of_one_configuration_are_one_training(
     assert written(setting.cache) == before
 
 
-def test_what_the_auxiliary_reads_leaves_ordinary_training_of_the_main_network_alone(
-    tmp_path: Path,
+def test_inner_steps_of_the_main_network_leave_the_auxiliary_network_alone(
+    tmp_path: Path, trained: Setting
 ) -> None:
-    setting = tiny_setting(tmp_path)
-    recipes = ["given_ordinary", "given_ordinary_eye"]
-    train_all(setting, recipes, say=says_nothing)
-    of_keypoints, of_eye = (weights(setting, TrainingRun(recipe, 1)) for recipe in recipes)
-    main = {name for name in of_keypoints if name.startswith("main/")}
-    assert_same({name: of_keypoints[name] for name in main}, {name: of_eye[name] for name in main})
-    assert of_keypoints.keys() != of_eye.keys()
+    """So an ordinary main network can be given the auxiliary network of a meta-trained one."""
+    ordinary = TrainingRun("cliff_ordinary", 1)
+    setting = replace(trained, cache=tmp_path)
+    train_all(setting, [ordinary.recipe], say=says_nothing)
+    found, expected = weights(setting, ordinary), weights(trained, DUAL)
+    auxiliary = {name for name in expected if name.startswith("auxiliary/")}
+    assert_same(*({name: each[name] for name in auxiliary} for each in (found, expected)))
+    assert any(not torch.equal(found[name], expected[name]) for name in found)
 
 
 def test_interrupted_trainings_go_on(

@@ -9,6 +9,7 @@ from dualhmr.body.model import Body, skin
 from dualhmr.body.points import keypoint_regressor
 from dualhmr.keypoints import COCO_17
 from dualhmr_training.data.synthetic.detector import noise_only
+from dualhmr_training.data.synthetic.landmarks import LandmarkErrors
 from dualhmr_training.data.synthetic.people import PeopleSampler, Population
 from dualhmr_training.data.synthetic.poses import NO_VARIATION, PoseFile, read_poses
 from dualhmr_training.evaluation.batch_fitter import BatchFitter
@@ -156,6 +157,31 @@ def test_people_know_their_clip_category_and_the_vertical(body: Body) -> None:
     assert (cosine[~batch.truth.standing].abs() < 0.2).all()
     without = synthetic_group(body, rotvecs, noise=0, count=8, seed=1, pictures=False)
     assert (without.clip(3), without.category(3)) == ("", "")
+
+
+def test_landmarks_are_simulated_of_the_people(body: Body, poses: torch.Tensor) -> None:
+    exact = LandmarkErrors(**dict.fromkeys(vars(LandmarkErrors()), 0.0) | {"flattest": 1.05})
+    population = Population(poses=NO_VARIATION, detector=noise_only(0.02))
+
+    def people(errors: LandmarkErrors) -> EvaluationBatch:
+        return all_of(
+            population_group(
+                body, poses, population, keypoints="any", count=3, seed=7, landmarks=errors
+            )
+        )
+
+    batch, shoulders = people(exact), slice(5, 7)  # of COCO's keypoints and of landmarks
+    assert batch.landmarks is not None
+    assert batch.truth.keypoints is not None
+    torch.testing.assert_close(
+        batch.landmarks[:, shoulders, :2], batch.truth.keypoints[:, shoulders]
+    )
+    joints = batch.truth.joints[:, 16:18]
+    across = (joints[:, 0] - joints[:, 1])[:, 0]
+    said = (batch.landmarks[:, 5] - batch.landmarks[:, 6])[:, 2]
+    assert (across.sign() == said.sign()).all()
+    assert torch.equal(people(exact).landmarks, batch.landmarks)
+    assert not torch.equal(people(LandmarkErrors()).landmarks, batch.landmarks)
 
 
 def test_networks_read_the_observed_keypoints(

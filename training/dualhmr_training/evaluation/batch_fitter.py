@@ -16,10 +16,10 @@ from dualhmr.crop import crop_convention
 from dualhmr.keypoints import BODY_23, SPIN_24, KeypointSet, network_keypoints
 from dualhmr.networks import affine_head, as_output
 from dualhmr.objective.gradient import ObjectiveGradient
-from dualhmr.objective.objective import Evidence, own_objective
+from dualhmr.objective.objective import Evidence, MeshTarget, own_objective
 from dualhmr.objective.weights import LossWeights
 from dualhmr.person import keypoints_input
-from dualhmr_training.evaluation.groups import EvaluationBatch
+from dualhmr_training.evaluation.groups import EvaluationBatch, GroundTruth
 from dualhmr_training.training_folder import Networks
 
 
@@ -35,7 +35,8 @@ class AdaptationInputs(NamedTuple):
 class BatchFitter:
     """Does what `dualhmr recover` does, in PyTorch, for batches of people.
 
-    Experiments that adapt other weights override `adapt`.
+    Experiments that adapt other weights override `adapt`; those that adapt to another pseudo mesh,
+    `pseudo_mesh`.
     """
 
     def __init__(
@@ -78,11 +79,17 @@ class BatchFitter:
             inputs["keypoints"] = keypoints_input(*observed, source=source, target=target)
         if batch.image is not None:
             inputs["image"] = batch.image
-        if networks.auxiliary is not None:
-            output = networks.auxiliary(inputs)
-            pseudo_mesh = self.objective.target(output.rotations, output.betas)
-            evidence = evidence._replace(target=pseudo_mesh)
+        if batch.landmarks is not None:
+            inputs["landmarks"] = batch.landmarks
+        evidence = evidence._replace(target=self.pseudo_mesh(batch.truth, inputs))
         return AdaptationInputs(inputs, evidence)
+
+    def pseudo_mesh(self, _truth: GroundTruth, inputs: dict[str, Tensor]) -> MeshTarget | None:
+        """What the auxiliary network makes of `inputs`; None where there is no such network."""
+        if self._networks.auxiliary is None:
+            return None
+        output = self._networks.auxiliary(inputs)
+        return self.objective.target(output.rotations, output.betas)
 
     @torch.no_grad()
     def adapt(

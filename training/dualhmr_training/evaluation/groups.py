@@ -8,9 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualhmr.body.model import Body, skin
-from dualhmr.body.points import PointRegressor, skeleton_regressor
-from dualhmr.keypoints import COCO_17, KeypointSet
+from dualhmr.body.model import Body, pose_skeleton, skin
+from dualhmr.body.points import (
+    BodyPoints,
+    PointRegressor,
+    keypoint_regressor,
+    skeleton_regressor,
+)
+from dualhmr.keypoints import BODY_23, COCO_17, KeypointSet
+from dualhmr.networks.landmark_trunk import LANDMARK_KEYPOINTS
 from dualhmr.objective.objective import Evidence
 from dualhmr_training.batches import in_parts
 from dualhmr_training.data.synthetic.categories import (
@@ -20,6 +26,7 @@ from dualhmr_training.data.synthetic.categories import (
 )
 from dualhmr_training.data.synthetic.degradations import Appearance
 from dualhmr_training.data.synthetic.detector import movenet_errors, noise_only
+from dualhmr_training.data.synthetic.landmarks import LandmarkErrors, simulated_landmarks
 from dualhmr_training.data.synthetic.people import People, PeopleSampler, Population
 from dualhmr_training.data.synthetic.pose_prior import TEST_SEED, TRAINING_SEED, prior_poses
 from dualhmr_training.data.synthetic.poses import (
@@ -71,6 +78,10 @@ class GroundTruth(NamedTuple):
     """(N, 3) the world's up, as the camera sees it."""
     standing: Tensor | None = None
     """(N,) who stands upright with straight legs."""
+    rotations: Tensor | None = None
+    """(N, 24, 3, 3) as the camera sees them, where the truth is the body that is recovered."""
+    betas: Tensor | None = None
+    """(N, 10) of that body."""
 
 
 class ObservedKeypoints(NamedTuple):
@@ -92,6 +103,8 @@ class EvaluationBatch(NamedTuple):
     truth: GroundTruth
     observed: ObservedKeypoints | None = None
     """None where keypoint-reading networks read the keypoints of `evidence`."""
+    landmarks: Tensor | None = None
+    """(N, 21, 6) simulated, as `LandmarkEye` returns them, for a `SimulatedEyeRegressor`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,10 +206,12 @@ def population_group(
     count: int,
     seed: int,
     appearance: Appearance | None = None,
+    landmarks: LandmarkErrors | None = None,
 ) -> EvaluationGroup:
     """`count` people of a population, whose COCO keypoints are given as its detector reports them.
 
-    `keypoints` says for the report where these come from; with `appearance` there are pictures.
+    `keypoints` says for the report where these come from; with `appearance` there are pictures,
+    with `landmarks` simulated landmarks.
     People differ only as far as their keypoints do where nothing but the detector does. Raises as
     `synthetic_group` does.
     """
@@ -218,11 +233,20 @@ def population_group(
             standing,
             appearance,
             SeededRandom(seed),
+            None if landmarks is None else _landmarks(body, people, landmarks, SeededRandom(seed)),
             observed=population.look is not None,
         ),
         clips=drawn.clips if isinstance(pool, PoseFile) else (),
         categories=drawn.categories if isinstance(pool, PoseFile) else (),
     )
+
+
+@torch.no_grad()
+def _landmarks(body: Body, people: People, errors: LandmarkErrors, rng: SeededRandom) -> Tensor:
+    rows = list(LANDMARK_KEYPOINTS)
+    pose = pose_skeleton(body, people.rotations, people.betas)
+    points = BodyPoints(body, keypoint_regressor(body, BODY_23))(pose)
+    return simulated_landmarks(points[:, rows], people.keypoints[:, rows], errors, rng)
 
 
 @torch.no_grad()
@@ -232,19 +256,27 @@ def _batches(
     standing: Tensor,
     appearance: Appearance | None,
     rng: SeededRandom,
+    landmarks: Tensor | None,
     *,
     observed: bool,
 ) -> Iterator[EvaluationBatch]:
-    for part, stands in in_parts((people, standing), BATCH_SIZE):
+    for part, stands, seen in in_parts((people, standing, landmarks), BATCH_SIZE):
         image = None if appearance is None else render_people(body, part, appearance, rng).images
         vertices, skeleton = skin(body, part.rotations, part.betas)
         yield EvaluationBatch(
             image=image,
             evidence=Evidence(part.detected[:, _COCO], part.confidence[:, _COCO], part.view, None),
             truth=GroundTruth(
-                skeleton, vertices, part.keypoints[:, _COCO], up=part.up, standing=stands
+                skeleton,
+                vertices,
+                part.keypoints[:, _COCO],
+                up=part.up,
+                standing=stands,
+                rotations=part.rotations,
+                betas=part.betas,
             ),
             observed=ObservedKeypoints(part.observed, part.observed_confidence)
             if observed
             else None,
+            landmarks=seen,
         )

@@ -23,7 +23,7 @@ from dualhmr_benchmarks.claims.experiments.experiment import (
     run_experiment,
 )
 from dualhmr_benchmarks.claims.experiments.parallel import run_all
-from dualhmr_benchmarks.claims.experiments.populations import VARIED
+from dualhmr_benchmarks.claims.experiments.populations import GIVEN, VARIED
 from dualhmr_benchmarks.claims.experiments.setting import Setting, file_sha256, key_of
 from dualhmr_benchmarks.claims.experiments.trainings import (
     TrainingRun,
@@ -50,6 +50,8 @@ class SeedErrors(NamedTuple):
     """(N, S, J) roots at the origin."""
     aligned_joints_mm: Array
     """(N, S, J) after Procrustes' alignment."""
+    clips: tuple[str, ...] = ()
+    """(N,) the clips that poses are from; empty of evaluations that did not keep them."""
 
 
 class _Evaluation(NamedTuple):
@@ -65,7 +67,8 @@ def evaluate_all(
 ) -> None:
     """Trains, chooses rates and evaluates what the cache does not have yet."""
     wanted = list(dict.fromkeys(experiments))
-    train_all(setting, (experiment.recipe for experiment in wanted), say=say)
+    recipes = (recipe for experiment in wanted for recipe in experiment.recipes)
+    train_all(setting, recipes, say=say)
     choose_rates(setting, wanted, say=say)
     missing = [
         task
@@ -86,7 +89,7 @@ def errors_by_seed(setting: Setting, experiment: Experiment) -> list[SeedErrors]
 
 def experiment_failure(setting: Setting, experiment: Experiment) -> str | None:
     """Why the first seed without networks has none; None where all seeds have them."""
-    runs = (TrainingRun(experiment.recipe, seed) for seed in setting.seeds)
+    runs = (TrainingRun(recipe, seed) for recipe in experiment.recipes for seed in setting.seeds)
     return next(filter(None, (training_failure(setting, run) for run in runs)), None)
 
 
@@ -97,7 +100,7 @@ def choose_rates(
     missing = [
         method
         for method in dict.fromkeys(map(_method, experiments))
-        if training_failure(setting, _first_run(setting, method)) is None
+        if not experiment_failure(replace(setting, seeds=setting.seeds[:1]), method)
         and not _rate_path(setting, method).is_file()
     ]
     run_all(partial(_choose_rate, setting), missing, jobs=setting.jobs, say=say)
@@ -111,8 +114,15 @@ def chosen_rate(setting: Setting, experiment: Experiment) -> float:
 
 def _method(experiment: Experiment) -> Experiment:
     """The same for all populations and numbers of steps: no rate is fitted to a test."""
+    given = experiment.style == GIVEN
     return replace(
-        experiment, quality="openpose", style=VARIED, steps=STEPS, every_step=False, few=False
+        experiment,
+        quality="noise 2%" if given else "openpose",
+        style=GIVEN if given else VARIED,
+        steps=STEPS,
+        every_step=False,
+        few=False,
+        rendered=False,
     )
 
 
@@ -155,6 +165,7 @@ def _arrays(people: Sequence[PersonErrors], steps: Sequence[int]) -> dict[str, A
         "after": np.array(steps, dtype=np.float64),
         "joints_mm": np.stack([person.joints_mm for person in people]),
         "aligned_joints_mm": np.stack([person.aligned_joints_mm for person in people]),
+        "clips": np.array([person.clip for person in people]),
     } | {
         _MEASURE + name: np.stack([person.measures[name] for person in people])
         for name in people[0].measures
@@ -170,7 +181,13 @@ def _read(path: Path) -> SeedErrors:
         for name, array in arrays.items()
         if name.startswith(_MEASURE)
     }
-    return SeedErrors(arrays["after"], measures, arrays["joints_mm"], arrays["aligned_joints_mm"])
+    return SeedErrors(
+        arrays["after"],
+        measures,
+        arrays["joints_mm"],
+        arrays["aligned_joints_mm"],
+        tuple(arrays["clips"].tolist()) if "clips" in arrays else (),
+    )
 
 
 def _rate_path(setting: Setting, method: Experiment) -> Path:
@@ -179,6 +196,7 @@ def _rate_path(setting: Setting, method: Experiment) -> Path:
         trial=method.cached_facts,
         rates=setting.budget.adam_rates,
         people=setting.budget.rate_people,
+        **_other_trainings(setting, method, setting.seeds[0]),
     )
     return setting.cache / "rates" / f"{key}.json"
 
@@ -193,5 +211,16 @@ def _errors_path(setting: Setting, task: _Evaluation) -> Path:
         rate_people=setting.budget.rate_people,
         people=people_count(setting, experiment),
         poses=file_sha256(setting.test_poses),
+        **_other_trainings(setting, experiment, setting.seeds[0], seed),
     )
     return setting.cache / "evaluations" / f"{key}.npz"
+
+
+def _other_trainings(
+    setting: Setting, experiment: Experiment, *seeds: int
+) -> dict[str, Sequence[str]]:
+    """The keys of the trainings that the auxiliary network is from, if they are others."""
+    if experiment.auxiliary_from is None:
+        return {}
+    runs = (TrainingRun(experiment.auxiliary_from, seed) for seed in seeds)
+    return {"auxiliary": [training_key(setting, run) for run in runs]}

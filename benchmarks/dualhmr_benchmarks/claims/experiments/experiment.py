@@ -1,10 +1,8 @@
 """An experiment: networks of one training recipe, adapted by one method to one population."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-
-from torch import Tensor
 
 from dualhmr.adaptation.optimisers import GradientDescent
 from dualhmr.adaptation.schedule import Phase, Schedule, named_schedule
@@ -14,12 +12,20 @@ from dualhmr_benchmarks.claims.experiments.populations import (
     evaluated_population,
     training_poses,
 )
+from dualhmr_benchmarks.claims.experiments.pseudo_meshes import (
+    TruthFitter,
+    auxiliary_alone,
+    with_auxiliary_eye_simulated,
+    with_auxiliary_of,
+)
 from dualhmr_benchmarks.claims.experiments.recipes import RECIPES
 from dualhmr_benchmarks.claims.experiments.setting import Setting, free_body, poses_of
 from dualhmr_benchmarks.claims.experiments.shared_weights import HEAD, SharedWeights
 from dualhmr_benchmarks.claims.experiments.trainings import TrainingRun, training_folder
 from dualhmr_training.configuration import InnerLoop
 from dualhmr_training.data.synthetic.degradations import Appearance
+from dualhmr_training.data.synthetic.landmarks import LandmarkErrors
+from dualhmr_training.data.synthetic.poses import PoseFile
 from dualhmr_training.evaluation.batch_fitter import BatchFitter
 from dualhmr_training.evaluation.errors import PersonErrors, measure_errors
 from dualhmr_training.evaluation.groups import EvaluationGroup, population_group
@@ -51,6 +57,15 @@ class Experiment:
     stops early."""
     few: bool = False
     """On few people, to compare with an experiment that runs through autograd."""
+    auxiliary_from: str | None = None
+    """The recipe whose auxiliary network, of the same seed, replaces the recipe's own."""
+    true_mesh: bool = False
+    """Whether the truth replaces the pseudo mesh: no auxiliary network can do better."""
+    rendered: bool = False
+    """Whether an auxiliary network that looks at the image is shown rendered people. Otherwise what
+    its landmark network says of them is simulated, as in training."""
+    of_auxiliary: bool = False
+    """Whether the auxiliary network is adapted in place of the main one."""
 
     def __str__(self) -> str:
         """For progress messages."""
@@ -69,7 +84,13 @@ class Experiment:
         """
         facts = asdict(self)
         facts["moves"] = facts.pop("scope")
-        return facts
+        added_later = ("auxiliary_from", "true_mesh", "rendered", "of_auxiliary")
+        return {name: fact for name, fact in facts.items() if fact or name not in added_later}
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """Those of its networks: the main one's, then the auxiliary one's if another."""
+        return (self.recipe,) if self.auxiliary_from is None else (self.recipe, self.auxiliary_from)
 
 
 def schedule_of(experiment: Experiment, inner: InnerLoop, adam_rate: float) -> Schedule:
@@ -101,16 +122,25 @@ def run_experiment(
 ) -> list[list[PersonErrors]]:
     """For every rate the errors of every person: in the test, or of a few in held-out clips."""
     folder = training_folder(setting, run)
-    networks = open_networks(folder)
-    images = "image" in networks.reads
+    networks = _networks(setting, run, experiment)
     if held_out:
-        group = _held_out_people(setting, experiment, images=images)
+        group = _held_out_people(setting, experiment, networks.reads)
     else:
         count = people_count(setting, experiment)
-        group = evaluated_people(setting, experiment, count, images=images)
+        group = evaluated_people(setting, experiment, count, networks.reads)
     schedules = [schedule_of(experiment, trained_with(folder), rate) for rate in adam_rates]
     fitter = fitter_for(networks, group, experiment)
     return measure_errors(fitter, group, schedules, after=evaluated_steps(experiment))
+
+
+def _networks(setting: Setting, run: TrainingRun, experiment: Experiment) -> Networks:
+    networks = open_networks(training_folder(setting, run))
+    if experiment.auxiliary_from is not None:
+        other = TrainingRun(experiment.auxiliary_from, run.seed)
+        networks = with_auxiliary_of(networks, open_networks(training_folder(setting, other)))
+    if not experiment.rendered:
+        networks = with_auxiliary_eye_simulated(networks)
+    return auxiliary_alone(networks) if experiment.of_auxiliary else networks
 
 
 def trained_with(folder: Path) -> InnerLoop:
@@ -130,21 +160,27 @@ def people_count(setting: Setting, experiment: Experiment) -> int:
 
 
 def evaluated_people(
-    setting: Setting, experiment: Experiment, count: int, *, images: bool
+    setting: Setting, experiment: Experiment, count: int, reads: Collection[str]
 ) -> EvaluationGroup:
-    """People of the test poses: experiments of one style have the same people, in one order."""
-    return _people(experiment, poses_of(setting.test_poses).rotvecs, count, _TEST_SEED, images)
+    """People of the test poses, with all that networks read: inputs by name.
+
+    Experiments of one style have the same people, in one order.
+    """
+    return _people(experiment, poses_of(setting.test_poses), count, _TEST_SEED, reads)
 
 
-def _held_out_people(setting: Setting, experiment: Experiment, *, images: bool) -> EvaluationGroup:
+def _held_out_people(
+    setting: Setting, experiment: Experiment, reads: Collection[str]
+) -> EvaluationGroup:
     """People like those that the networks were trained on, in clips that training left out."""
     poses = training_poses(poses_of(setting.poses), RECIPES[experiment.recipe].style)
-    pool, count = poses.of_clips(held_out_clips(poses)), setting.budget.rate_people
-    return _people(experiment, pool, count, _HELD_OUT_SEED, images)
+    clips, count = held_out_clips(poses), setting.budget.rate_people
+    pool = poses.select([clip in clips for clip in poses.clips])
+    return _people(experiment, pool, count, _HELD_OUT_SEED, reads)
 
 
 def _people(
-    experiment: Experiment, pool: Tensor, count: int, seed: int, images: bool
+    experiment: Experiment, pool: PoseFile, count: int, seed: int, reads: Collection[str]
 ) -> EvaluationGroup:
     return population_group(
         free_body(),
@@ -153,7 +189,8 @@ def _people(
         keypoints=experiment.quality,
         count=count,
         seed=seed,
-        appearance=Appearance() if images else None,
+        appearance=Appearance() if "image" in reads else None,
+        landmarks=LandmarkErrors() if "landmarks" in reads else None,
     )
 
 
@@ -161,7 +198,8 @@ def fitter_for(networks: Networks, group: EvaluationGroup, experiment: Experimen
     """Adapts `networks` to people of `group` as the experiment says."""
     body, keypoint_set = free_body(), group.keypoint_set
     if not experiment.through_autograd:
-        return BatchFitter(networks, body, keypoint_set, weights=networks.facts.weights)
+        kind = TruthFitter if experiment.true_mesh else BatchFitter
+        return kind(networks, body, keypoint_set, weights=networks.facts.weights)
     return SharedWeights(
         networks,
         body,

@@ -30,12 +30,17 @@ QUALITIES: Mapping[str, DetectorErrors] = {
     "truth": noise_only(0),
 }
 """In place of the paper's three sources of 2D joints: two detectors and the ground truth."""
+NOISES: Mapping[str, DetectorErrors] = {
+    f"noise {level:.0%}": noise_only(level) for level in (0, 0.02, 0.05)
+}
+"""All of COCO's keypoints, with Gaussian noise alone, in shares of the person's size."""
+_DETECTORS = {**QUALITIES, **NOISES}
 VARIED, NARROW, WILD, GIVEN = "varied", "narrow", "wild", "given"
 
 
 def describe_quality(quality: str) -> str:
     """The error rates of a quality, in words."""
-    errors = QUALITIES[quality]
+    errors = _DETECTORS[quality]
     return (
         f"noise {errors.fixed_noise:.1%} of the person's size, outliers {errors.outlier:.0%} "
         f"(by {errors.outlier_noise:.0%}), limbs swapped {errors.swap:.0%} (arms, legs each), "
@@ -78,8 +83,12 @@ def training_poses(poses: PoseFile, style: str) -> PoseFile:
 
 
 def evaluated_population(style: str, quality: str) -> Population:
-    """The people of a test: poses as captured (`VARIED`), or tilted, bent, twisted (`WILD`)."""
-    population = Population(poses=NO_VARIATION, detector=QUALITIES[quality], look=APPEARANCE)
+    """The people of a test: poses as captured (`VARIED`), or tilted, bent, twisted (`WILD`).
+
+    Networks read an appearance; of `GIVEN` people, the keypoints that test time fits.
+    """
+    look = None if style == GIVEN else APPEARANCE
+    population = Population(poses=NO_VARIATION, detector=_DETECTORS[quality], look=look)
     if style == WILD:
         bent = PoseVariation(sitting=0.5, noisy=1.0, joint_noise=0.25)
         return replace(population, poses=bent, viewpoints=Viewpoints(tilted=0.5), beta_scale=1.5)

@@ -208,8 +208,6 @@ RECIPES: Mapping[str, Recipe] = {
     "narrow_meta": replace(_META, style=NARROW),
     "narrow_dual": replace(_DUAL, style=NARROW),
     "given_ordinary": replace(_ORDINARY, style=GIVEN),
-    "given_ordinary_eye": replace(_ORDINARY, style=GIVEN, eye=True),
-    "given_meta": replace(_META, style=GIVEN),
     "given_dual": replace(_DUAL, style=GIVEN),
     "given_dual_eye": replace(_DUAL, style=GIVEN, eye=True),
     "two_inner_steps": replace(_DUAL, inner_steps=2),

@@ -99,11 +99,17 @@ def _explain_differences(differences: Sequence[PairedDifference]) -> str:
         else f"Methods that differ by the luck of training alone have {seeds} seeds on one side of "
         f"zero one time in {2 ** (seeds - 1)}."
     )
+    clips = max(each.clips for each in differences)
+    over = f"{clips} clips" if clips else "people"
+    alike = (
+        "Clips count as independent, people of one clip do not."
+        if clips
+        else "People count as independent, and are less so where poses come from few clips."
+    )
     return (
-        "Differences are paired person by person: mean, 95% confidence interval over people, mean "
+        f"Differences are paired person by person: mean, 95% confidence interval over {over}, mean "
         "of each seed. One is shown where the interval and every seed are on the same side of "
-        f"zero. {luck} People count as independent, and are less so where poses come from few "
-        "clips."
+        f"zero. {luck} {alike}"
     )
 
 

@@ -3,6 +3,7 @@
 import os
 import textwrap
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,21 +60,21 @@ def write_report_plot(report: ClaimReport, path: str | os.PathLike[str]) -> None
             ]
         )
     figure = new_figure()
-    left, *right = _row_panels(figure, labels)
+    left, *right = row_panels(figure, labels)
     _draw_lines(left, report.lines, measure)
     for panel in right:
         _draw_differences(panel, differences, measure)
-    _set_title(figure, f"{report.name}: {report.title}")
+    set_title(figure, f"{report.name}: {report.title}")
     save_figure(figure, path)
 
 
-def _set_title(figure: "Figure", title: str) -> None:
+def set_title(figure: "Figure", title: str) -> None:
     """Writes a title above all panels, in as many lines as it needs."""
     width = int(_LETTERS_PER_INCH * figure.get_figwidth())
     figure.suptitle(textwrap.fill(title, width, break_on_hyphens=False), fontsize=11)
 
 
-def _row_panels(figure: "Figure", labels: Sequence[Sequence[str]]) -> "list[Axes]":
+def row_panels(figure: "Figure", labels: Sequence[Sequence[str]]) -> "list[Axes]":
     """Panels side by side, a row for each label from top to bottom; the figure fits the rows."""
     from matplotlib.ticker import AutoLocator
 
@@ -165,31 +166,31 @@ def write_joints(
 
     Errors are of the same people with the same seeds in the same order; `names` are those of the J
     joints. One panel has roots at the origin, one is after Procrustes' alignment, by which joints
-    are sorted. Whiskers are 95% confidence intervals over people; bars whose interval contains
-    zero are pale. Raises as `check_plot`, `paired` and `over_people`; ValueError if there are not
-    J names; OSError.
+    are sorted. Whiskers are 95% confidence intervals, see `over_people`; bars whose interval
+    contains zero are pale. Raises as `check_plot`, `paired` and `over_people`; ValueError if there
+    are not J names; OSError.
     """
     check_plot(path)
-    plain = _changes([each.joints_mm for each in of], [each.joints_mm for each in against])
-    aligned = _changes(
-        [each.aligned_joints_mm for each in of], [each.aligned_joints_mm for each in against]
+    plain, aligned = (
+        _changes([errors(each) for each in of], [errors(each) for each in against], of[0].clips)
+        for errors in (attrgetter("joints_mm"), attrgetter("aligned_joints_mm"))
     )
     if len(names) != len(aligned.mean):
         raise ValueError(f"{len(names)} names of {len(aligned.mean)} joints")
     order = np.argsort(aligned.mean, kind="stable")
     labels = [names[joint].replace("_", " ") for joint in order]
     figure = new_figure()
-    left, right = _row_panels(figure, [labels, labels])
+    left, right = row_panels(figure, [labels, labels])
     _draw_joints(left, Interval(*(each[order] for each in plain)), "roots at the origin")
     _draw_joints(right, Interval(*(each[order] for each in aligned)), "after Procrustes' alignment")
-    _set_title(figure, title)
+    set_title(figure, title)
     save_figure(figure, path)
 
 
-def _changes(of: Sequence[Array], against: Sequence[Array]) -> Interval:
+def _changes(of: Sequence[Array], against: Sequence[Array], clips: Sequence[str]) -> Interval:
     """(J,) of errors (N, S, J), each person's difference averaged over seeds."""
     after_all = paired([errors[:, -1] for errors in of], [errors[:, -1] for errors in against])
-    return over_people(after_all.mean(0))
+    return over_people(after_all.mean(0), clips)
 
 
 def _draw_joints(panel: "Axes", change: Interval, title: str) -> None:

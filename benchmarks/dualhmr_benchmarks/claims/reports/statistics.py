@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dualhmr_benchmarks.claims.experiments.evaluations import Array, SeedErrors
+from dualhmr_training.evaluation.bootstrap import clip_numbers
 
 LOWER, HIGHER, NOT_SHOWN = "lower", "higher", "no difference shown"
 _RESAMPLES = 2000
@@ -39,10 +40,13 @@ class PairedDifference:
     mean: float
     low: float
     high: float
-    """The 95% confidence interval over people, each person's difference averaged over seeds."""
+    """The 95% confidence interval, each person's difference averaged over seeds: see `over_people`.
+    """
     by_seed: tuple[float, ...]
     paper: float | None
     """The same difference in the paper, if it has both numbers."""
+    clips: int = 0
+    """How many clips the interval is over; 0 where it is over people, whose clips are unknown."""
 
     def scaled(self, factor: float) -> "PairedDifference":
         """In another unit."""
@@ -103,10 +107,12 @@ def paired_difference(
         [each.measures[measure][:, of_step] for each in of],
         [each.measures[measure][:, against_step] for each in against],
     )
-    differences = differences[:, ~np.isnan(differences).any(0)]
-    mean, low, high = (float(each) for each in over_people(differences.mean(0)))
+    there = ~np.isnan(differences).any(0)
+    differences = differences[:, there]
+    clips = np.array(of[0].clips, str)[there].tolist() if of[0].clips else []
+    mean, low, high = (float(each) for each in over_people(differences.mean(0), clips))
     by_seed = tuple(differences.mean(1).tolist())
-    return PairedDifference(label, measure, mean, low, high, by_seed, paper)
+    return PairedDifference(label, measure, mean, low, high, by_seed, paper, len(set(clips)))
 
 
 def paired(of: Sequence[Array], against: Sequence[Array]) -> Array:
@@ -124,30 +130,33 @@ def paired(of: Sequence[Array], against: Sequence[Array]) -> Array:
     return np.stack(of) - np.stack(against)
 
 
-def over_people(values: Array) -> Interval:
-    """Mean of `values` (N, ...) over N people, at least two, with its bootstrap interval.
+def over_people(values: Array, clips: Sequence[str] = ()) -> Interval:
+    """Mean of `values` (N, ...) over N people, with its bootstrap interval.
 
-    The interval is that of the choice of people; the seeds are taken as they are. ValueError for
-    fewer people. Resamples are the same every time, so that reports are reproducible.
+    The interval is that of the choice of clips, since people in poses of one clip are alike; of
+    people where no `clips` (N,) are known. The seeds are taken as they are. Resamples are the same
+    every time, so that reports are reproducible. ValueError for fewer than two clips or people.
     """
-    people = len(values)
-    if people < 2:
-        raise ValueError(f"{people} people with a number, expected at least 2 for an interval")
-    # A resample's mean depends only on how often it draws each person. Counts are multinomial, so
+    numbers = clip_numbers(clips or ("",) * len(values))
+    count = len(set(numbers.tolist()))
+    if count < 2:
+        kind = "clips" if clips else "people"
+        raise ValueError(f"{count} {kind} with a number, expected at least 2 for an interval")
+    sums, sizes = np.zeros((count, *values.shape[1:])), np.bincount(numbers)
+    np.add.at(sums, numbers, values)
+    # A resample's mean depends only on how often it draws each clip. Counts are multinomial, so
     # that one matrix product computes the means of all resamples, for all joints at once.
-    counts = np.random.default_rng(0).multinomial(
-        people, np.full(people, 1 / people), size=_RESAMPLES
-    )
-    means = np.tensordot(counts / people, values, axes=1)
-    low, high = np.percentile(means, _PERCENTILES, axis=0)
+    counts = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
+    weights = counts / (counts @ sizes)[:, None]
+    low, high = np.percentile(np.tensordot(weights, sums, axes=1), _PERCENTILES, axis=0)
     return Interval(values.mean(0), low, high)
 
 
 def verdict(difference: PairedDifference) -> str:
     """`LOWER` or `HIGHER` where the interval and every seed are on that side of zero.
 
-    The interval is of people, not of seeds: S seeds of methods that differ by the luck of training
-    alone are on one side of zero one time in 2**(S - 1), however narrow it is.
+    The interval is of clips or people, not of seeds: S seeds of methods that differ by the luck of
+    training alone are on one side of zero one time in 2**(S - 1), however narrow it is.
     """
     ends = (difference.low, difference.high, *difference.by_seed)
     if max(ends) < 0:
