@@ -5,7 +5,7 @@ parameters of the main network, one set of weights for several people as in the 
 or the heads of two regressors whose estimates are averaged.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,15 @@ from dualhmr.adaptation.schedule import Schedule
 from dualhmr.body.model import Body
 from dualhmr.keypoints import KeypointSet
 from dualhmr.networks import HeadOutput, MeshRegressor
+from dualhmr_benchmarks.claims.experiments.own_weights import adapt_people, run_for_each
 from dualhmr_training.batches import in_parts
 from dualhmr_training.evaluation.batch_fitter import AdaptationInputs, BatchFitter
 from dualhmr_training.evaluation.groups import EvaluationBatch
 from dualhmr_training.training_folder import Networks
 
 HEAD, ALL, TWO_HEADS = "head", "all", "two_heads"
+_MAPPED = 32
+"""People with weights of their own who are adapted at a time."""
 
 
 class AveragedRegressors(nn.Module):
@@ -73,19 +76,29 @@ class SharedWeights(BatchFitter):
         self, batch: EvaluationBatch, schedules: Sequence[Schedule]
     ) -> list[tuple[AdaptationResult, ...]]:
         """As `BatchFitter`; people of a set have the same losses and stop together."""
-        inputs = self.adaptation_inputs(batch)
+        inputs, alone = self.adaptation_inputs(batch), self._people_at_once == 1
+        adapt_part = self._adapt_each if alone else self._adapt_set
+        parts = list(in_parts(inputs, _MAPPED if alone else self._people_at_once))
         return [
-            tuple(
-                result
-                for people in in_parts(inputs, self._people_at_once)
-                for result in self._adapt_set(people, schedule)
-            )
+            tuple(result for people in parts for result in adapt_part(people, schedule))
             for schedule in schedules
         ]
 
+    def _adapt_each(
+        self, people: AdaptationInputs, schedule: Schedule
+    ) -> Sequence[AdaptationResult]:
+        def losses(
+            parameters: Parameters, names: Collection[str] | None
+        ) -> tuple[dict[str, Tensor], HeadOutput]:
+            output = run_for_each(self._network, parameters, people.inputs)
+            return self.objective.losses(output, people.evidence, names), output
+
+        count = len(people.evidence.confidence)
+        return adapt_people(self._parameters, losses, schedule, people=count)
+
     def _adapt_set(
         self, people: AdaptationInputs, schedule: Schedule
-    ) -> Iterator[AdaptationResult]:
+    ) -> Iterable[AdaptationResult]:
         def losses(
             parameters: Parameters, names: Collection[str] | None
         ) -> tuple[dict[str, Tensor], HeadOutput]:
