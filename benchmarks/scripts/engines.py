@@ -1,54 +1,91 @@
 """Time of the frozen networks in ONNX Runtime against PyTorch eager, interleaved in one run.
 
 `python benchmarks/scripts/engines.py` exports the networks of the paper's release, with random
-weights, and those that come with dualhmr, and times each on one person. Medians; a table.
+weights, and those that come with dualhmr, and times each on one person; convolutional ones in int8
+too. Medians; a table.
 """
 
 import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import onnxruntime
 import torch
 
-from dualhmr.bundle import Bundle
-from dualhmr.engines import EngineOptions, open_networks
+from dualhmr.bundle import Bundle, open_bundle
+from dualhmr.engines import EngineOptions, FrozenNetworks, open_networks
+from dualhmr.engines.torch_networks import torch_networks
 from dualhmr.files import markdown_table
 from dualhmr_benchmarks.latency.measure import interleaved, median_milliseconds
 from dualhmr_benchmarks.latency.networks import NETWORKS, networks
+from dualhmr_export.calibration import calibration
+from dualhmr_export.int8 import QUANTISED_BACKBONES
 from dualhmr_export.parity import real_crops
+from dualhmr_export.write_bundle import write_bundle
 
 
-class EngineTimes(NamedTuple):
-    """Medians of one network, milliseconds per person."""
+class NetworkTimes(NamedTuple):
+    """Medians of one network by engine, milliseconds per person, and the sizes of its graphs."""
 
     network: str
-    torch_ms: float
-    onnxruntime_ms: float
+    milliseconds: dict[str, float]
+    megabytes: dict[str, float]
+    int8_error: float
+    """Largest relative error of the features over eight crops; NaN where there are none."""
 
 
-def timed(bundle: Bundle, threads: int, repeats: int) -> Iterator[EngineTimes]:
+def in_int8(bundle: Bundle) -> Bundle:
+    """The same networks, quantised, beside `bundle`."""
+    folder = bundle.folder.with_name(f"{bundle.folder.name}_int8")
+    manifest = replace(bundle.manifest, precision="int8")
+    people = calibration(manifest)
+    write_bundle(folder, *torch_networks(bundle), manifest, calibration=people.inputs)
+    return open_bundle(folder)
+
+
+def timed(bundle: Bundle, threads: int, repeats: int) -> Iterator[NetworkTimes]:
     """Both networks of a bundle, the engines taking turns."""
-    engines = [
-        open_networks(bundle, backend, options=EngineOptions(threads=threads))
-        for backend in ("torch", "onnxruntime")
-    ]
-    inputs = {name: array[:1] for name, array in real_crops(bundle.manifest).items()}
+    options = EngineOptions(threads=threads)
+    opened = {
+        name: open_networks(bundle, name, options=options) for name in ("torch", "onnxruntime")
+    }
+    graphs = {"onnxruntime": bundle}
+    if bundle.manifest.main.backbone in QUANTISED_BACKBONES:
+        graphs["int8"] = in_int8(bundle)
+        opened["int8"] = open_networks(graphs["int8"], "onnxruntime", options=options)
+    crops = real_crops(bundle.manifest)
+    one = {name: array[:1] for name, array in crops.items()}
     for role, spec in (
         ("backbone", bundle.manifest.main),
         ("auxiliary", bundle.manifest.auxiliary),
     ):
-        runs = {engine.backend: partial(getattr(engine, role), inputs) for engine in engines}
-        seconds = interleaved(runs, repeats)
-        yield EngineTimes(f"{role}, {spec.backbone}", *map(median_milliseconds, seconds.values()))
+        runs = {name: partial(getattr(each, role), one) for name, each in opened.items()}
+        medians = dict(
+            zip(runs, map(median_milliseconds, interleaved(runs, repeats).values()), strict=True)
+        )
+        sizes = {n: b.path(f"{role}.onnx").stat().st_size / 1e6 for n, b in graphs.items()}
+        error = _features_error(opened, crops) if role == "backbone" else float("nan")
+        yield NetworkTimes(f"{role}, {spec.backbone}", medians, sizes, error)
+
+
+def _features_error(opened: dict[str, FrozenNetworks], crops: dict[str, np.ndarray]) -> float:
+    if "int8" not in opened:
+        return float("nan")
+    exact, rounded = (
+        np.asarray(opened[name].backbone(crops)["features"]) for name in ("onnxruntime", "int8")
+    )
+    return float((np.linalg.norm(rounded - exact, axis=1) / np.linalg.norm(exact, axis=1)).max())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Reads the command line and prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("networks", nargs="*", default=NETWORKS, help=", ".join(NETWORKS))
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
@@ -58,15 +95,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}\n"
     )
     rows: list[tuple[str, ...]] = [
-        ("network", "PyTorch, ms", "ONNX Runtime, ms", "PyTorch / ONNX Runtime")
-    ]
+        ("network", "PyTorch, ms", "ONNX Runtime, ms", "int8, ms", "PyTorch / ONNX Runtime",
+         "fp32 / int8", "MB", "MB of int8", "features, relative error of int8")
+    ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        for name in NETWORKS:
+        for name in options.networks:
             bundle = networks(name, Path(folder), adaptation=False)
-            for network, *times in timed(bundle, options.threads, options.repeats):
-                figures = (*times, times[0] / times[1])
-                rows.append((network, *(f"{figure:.2f}" for figure in figures)))
+            rows += [_row(times) for times in timed(bundle, options.threads, options.repeats)]
     print(markdown_table(rows))
+
+
+def _row(times: NetworkTimes) -> tuple[str, ...]:
+    torch_ms, fp32_ms = times.milliseconds["torch"], times.milliseconds["onnxruntime"]
+    int8_ms = times.milliseconds.get("int8", float("nan"))
+    figures = (torch_ms, fp32_ms, int8_ms, torch_ms / fp32_ms, fp32_ms / int8_ms)
+    sizes = (times.megabytes["onnxruntime"], times.megabytes.get("int8", float("nan")))
+    texts = [
+        *(f"{figure:.2f}" for figure in figures),
+        *(f"{size:.1f}" for size in sizes),
+        f"{times.int8_error:.1e}",
+    ]
+    return (times.network, *("" if text == "nan" else text for text in texts))
 
 
 if __name__ == "__main__":

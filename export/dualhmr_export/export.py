@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy.typing as npt
 import torch
 
 from dualhmr.body.files import FREE_BODY, ExtraJoints
@@ -13,7 +14,7 @@ from dualhmr.body.model import Body, matching_body
 from dualhmr.bundle import ADAPTATION_GRAPH, FROZEN_GRAPHS, Manifest, open_bundle
 from dualhmr.crop import crop_convention
 from dualhmr.engines.frozen_network import DEFAULT_MAX_BATCH
-from dualhmr.engines.opening import check_one_file
+from dualhmr.engines.opening import check_one_file, check_tensorrt_precision
 from dualhmr.engines.tensorrt.library import Library, load_library
 from dualhmr.files import sha256
 from dualhmr_export.checkpoints import Imported
@@ -88,20 +89,25 @@ def export(
     extra_joints: ExtraJoints | None = None,
     schedule: str | None = None,
     stored: torch.dtype = torch.float32,
+    photographs: Path | None = None,
     progress: Progress = lambda _message: None,
 ) -> "ParityReport":
     """Writes the bundle `folder`, with TensorRT engines if `engines` is given, and verifies it.
 
     `body` is the body that the networks regress. None is the free body; for networks of a licensed
     body, the bundle then has no `adaptation.onnx`. `extra_joints`, SPIN's, are copied into the
-    bundle. `schedule` is that file's (None: the
-    manifest's), `stored` the type of PyTorch's weights, see `write_bundle`.
+    bundle. `schedule` is that file's (None: the manifest's), `stored` the type of PyTorch's
+    weights, see `write_bundle`. int8 is calibrated on the people of the folder `photographs`, or
+    for None on rendered ones, as the manifest then says.
 
     Nothing is left behind if anything raises: OutOfBoundsError with the report for a graph beyond
     `dualhmr_export.parity.BOUNDS`, ValueError for another body than the networks regress, and what
     `write_bundle`, `verify` and `prebuild` raise.
     """
+    if engines is not None:
+        check_tensorrt_precision(manifest.precision)
     # Bundles of PyTorch weights are written where the ONNX packages are not installed.
+    from dualhmr_export.int8 import check_quantisable
     from dualhmr_export.verify import verify
     from dualhmr_export.write_bundle import write_bundle
 
@@ -116,6 +122,15 @@ def export(
             check_one_file({path.name for path in staging.iterdir()})
             _build_engines(staging, manifest.max_batch or DEFAULT_MAX_BATCH, engines, progress)
 
+    calibrated_on: dict[str, npt.NDArray[Any]] | None = None
+    if manifest.precision == "int8":
+        from dualhmr_export.calibration import calibration
+
+        check_quantisable(manifest.main.backbone, manifest.auxiliary.backbone)
+        progress("making crops of people to calibrate int8 on")
+        calibrated_on, people = calibration(manifest, photographs)
+        provenance = {**manifest.provenance, "calibration": people}
+        manifest = replace(manifest, provenance=provenance)
     graph_body = _adaptation_body(manifest, body, extra_joints, progress)
     progress(f"exporting {imported.kind} to ONNX in {manifest.precision}")
     write_bundle(
@@ -127,6 +142,7 @@ def export(
         extra_joints=extra_joints,
         schedule=schedule,
         stored=stored,
+        calibration=calibrated_on,
         finish=finish,
     )
     return reports[0]

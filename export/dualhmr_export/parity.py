@@ -1,6 +1,6 @@
 """Exported networks against PyTorch: the people they are compared on, and the differences."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +36,17 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 def real_crops(manifest: Manifest) -> dict[str, npt.NDArray[Any]]:
     """The networks' inputs by name for the eight persons of `real_people`."""
+    return inputs_of(real_people(manifest), manifest)
+
+
+def inputs_of(
+    people: Iterable[tuple[Image, ObservedPerson]], manifest: Manifest
+) -> dict[str, npt.NDArray[Any]]:
+    """The networks' inputs by name for at least one person."""
     target = network_keypoints(manifest.keypoint_set).set
     reads = {*manifest.main.reads, *manifest.auxiliary.reads}
     persons = [
-        network_inputs(image, observed, target=target, reads=reads)
-        for image, observed in real_people(manifest)
+        network_inputs(image, observed, target=target, reads=reads) for image, observed in people
     ]
     return {name: np.concatenate([each[name] for each in persons]) for name in persons[0]}
 
@@ -87,6 +93,7 @@ BOUNDS = {
     "fp32": Bounds(features=1e-4, mesh_mm=0.05),
     "fp16": Bounds(features=1e-2, mesh_mm=2.0),
     "bf16": Bounds(features=5e-2, mesh_mm=10.0),
+    "int8": Bounds(features=1e-1, mesh_mm=20.0),
 }
 
 

@@ -1,8 +1,10 @@
 """Write a bundle: the folder of ONNX graphs, weights and manifest that the SDK opens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from dualhmr.networks.regressor import (
 )
 from dualhmr_export.adaptation_graph import write_adaptation_graph
 from dualhmr_export.bundle_folder import new_bundle, save_networks
+from dualhmr_export.int8 import QUANTISED_BACKBONES, check_quantisable, quantise
 from dualhmr_export.onnx_files import OPSETS, export_onnx, in_precision
 
 
@@ -33,6 +36,7 @@ def write_bundle(
     extra_joints: ExtraJoints | None = None,
     schedule: str | None = None,
     stored: torch.dtype = torch.float32,
+    calibration: Mapping[str, npt.NDArray[Any]] | None = None,
     finish: Callable[[Path], None] = lambda _folder: None,
 ) -> None:
     """Exports both networks into `folder`, a new one.
@@ -42,7 +46,8 @@ def write_bundle(
     The backbones of the ONNX files compute in `manifest.precision`. Weights are stored as `stored`,
     PyTorch's and, for float16, those in the graphs of the frozen networks. For another type than
     float32, the networks are rounded to it first, in place, so that all engines compute with the
-    same numbers. `manifest` is complete except for the files' hashes.
+    same numbers. `manifest` is complete except for the files' hashes. `calibration`, inputs by
+    name, is for precision int8 alone.
 
     With the `body` that the networks regress, the bundle has `adaptation.onnx`, which adapts by the
     schedule of that name (None: the manifest's own).
@@ -50,11 +55,18 @@ def write_bundle(
     `extra_joints`, SPIN's, are copied into the bundle, for bodies of whoever opens it.
 
     `finish` is called with the complete folder, under a temporary name; it may add files or raise.
-    Nothing is left behind if anything raises. Raises FileExistsError.
+    Nothing is left behind if anything raises. Raises FileExistsError, and ValueError for int8
+    without a calibration or a convolutional backbone.
     """
+    if manifest.precision == "int8":
+        check_quantisable(manifest.main.backbone, manifest.auxiliary.backbone)
+        if calibration is None:
+            raise ValueError("precision int8 needs the inputs of people as `calibration`")
     with new_bundle(folder, manifest, extra_joints=extra_joints, finish=finish) as staging:
         save_networks(staging, main, auxiliary, manifest, stored=stored)
         _write_graphs(staging, main, auxiliary, manifest, stored=stored)
+        if manifest.precision == "int8" and calibration is not None:
+            _quantise_graphs(staging, manifest, calibration)
         if body is not None:
             write_adaptation_graph(
                 staging / ADAPTATION_GRAPH, main.head, manifest, body, schedule=schedule
@@ -71,15 +83,18 @@ def _write_graphs(
 ) -> None:
     example = example_inputs(manifest)
     example["features"] = torch.zeros(2, main.backbone.feature_count)
+    precision = manifest.precision
+    if precision == "int8":  # of the graphs as they are now written
+        precision, stored = "fp32", torch.float32
 
     def typed(network: MeshRegressor) -> MeshRegressor:
-        return in_precision(network, manifest.precision, example)
+        return in_precision(network, precision, example)
 
     def write_onnx(
         frozen: FrozenBackbone | FrozenAuxiliary | FrozenHead, outputs: tuple[str, ...], file: str
     ) -> None:
         inputs = {name: example[name] for name in frozen.reads}
-        opset = OPSETS[manifest.precision]
+        opset = OPSETS[precision]
         export_onnx(frozen, inputs, outputs, folder / file, opset=opset, stored=stored)
 
     # One after the other, so that only one copy of a network is in memory.
@@ -87,6 +102,15 @@ def _write_graphs(
     shared = manifest.shared_backbone
     frozen = FrozenHead(auxiliary.head) if shared else FrozenAuxiliary(typed(auxiliary))
     write_onnx(frozen, AUXILIARY_OUTPUTS, "auxiliary.onnx")
+
+
+def _quantise_graphs(
+    folder: Path, manifest: Manifest, calibration: Mapping[str, npt.NDArray[Any]]
+) -> None:
+    if manifest.main.backbone in QUANTISED_BACKBONES:
+        quantise(folder / "backbone.onnx", calibration)
+    if manifest.auxiliary.backbone in QUANTISED_BACKBONES and not manifest.shared_backbone:
+        quantise(folder / "auxiliary.onnx", calibration)
 
 
 def example_inputs(manifest: Manifest) -> dict[str, Tensor]:

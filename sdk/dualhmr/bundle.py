@@ -40,7 +40,7 @@ FROZEN_GRAPHS = ("backbone.onnx", "auxiliary.onnx")
 FROZEN_WEIGHTS = ("backbone.safetensors", "auxiliary.safetensors")
 HEAD_WEIGHTS = "head.safetensors"
 ADAPTATION_GRAPH, EXTRA_JOINTS = "adaptation.onnx", "extra_joints.npy"
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 DATA_FILES = tuple(f"{graph}.data" for graph in FROZEN_GRAPHS)
 BUNDLE_FILES = (
     *FROZEN_GRAPHS,

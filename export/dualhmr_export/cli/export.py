@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 from dualhmr.adaptation.schedule import SCHEDULE_NAMES
+from dualhmr.bundle import PRECISIONS
 
 NAME = "export"
 FORMATS = ("onnx", "tensorrt", "torch")
-PRECISIONS = ("fp32", "fp16", "bf16")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tensorrt adds engines to the ONNX graphs; torch: weights for PyTorch alone, which "
         "need no ONNX package and are not compared",
     )  # fmt: skip
-    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default=PRECISIONS[0],
+        help="int8 is for convolutional backbones on a CPU (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--calibration", type=Path, metavar="FOLDER",
+        help="photographs with people to calibrate int8 on (default: rendered people)",
+    )  # fmt: skip
     parser.add_argument(
         "--max-batch", type=int, default=8, metavar="N", help="persons at once (%(default)s)"
     )
@@ -64,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
 
     if options.format == "torch":
         _check_torch_options(options)
+    if options.calibration and options.precision != "int8":
+        raise ValueError("--calibration applies to int8 only; add --precision int8")
     if options.target and options.format != "tensorrt":
         raise ValueError("--target applies to engines only; add --format tensorrt")
     body = load_body(options.body) if options.body else None
@@ -98,6 +107,7 @@ def run(options: argparse.Namespace) -> int:
         body=body,
         extra_joints=options.extra_joints,
         schedule=options.schedule,
+        photographs=options.calibration,
         progress=_say,
     )
     print(report)

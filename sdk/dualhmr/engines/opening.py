@@ -53,6 +53,7 @@ def _open_tensorrt(bundle: Bundle, device: str, options: EngineOptions) -> _Pair
     from dualhmr.engines.tensorrt.run import TensorRTNetwork
 
     check_one_file(bundle.manifest.files)
+    check_tensorrt_precision(bundle.manifest.precision)
     for file in FROZEN_GRAPHS:
         check_onnx(bundle.path(file))
     options = replace(options, max_batch=options.max_batch or bundle.manifest.max_batch)
@@ -68,6 +69,15 @@ def check_one_file(files: Container[str]) -> None:
         raise RuntimeError(
             "TensorRT takes graphs of at most 2 GB, weights included; export the bundle again with "
             '--precision fp16, or use backend="onnxruntime" or "torch"'
+        )
+
+
+def check_tensorrt_precision(precision: str) -> None:
+    """Raises RuntimeError for graphs of unsigned integers, which TensorRT does not take."""
+    if precision == "int8":
+        raise RuntimeError(
+            "int8 bundles are for ONNX Runtime on a CPU; for TensorRT export the bundle with "
+            "--precision fp16"
         )
 
 
