@@ -23,6 +23,7 @@ LAYERS = (
         "arrays",
         "compiling",
         "files",
+        "groups",
         "plain_data",
         "untrusted",
         "rotations",

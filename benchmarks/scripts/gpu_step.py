@@ -1,4 +1,4 @@
-"""Time of a test-time step of the head on a GPU: eager PyTorch, captured, and with fused Adam.
+"""Time of a test-time step of the head on a GPU: eager PyTorch, captured, and with kernels.
 
 `python benchmarks/scripts/gpu_step.py` first checks every method against float64 on the CPU, and
 raises if one is wrong; then it times them in float32 at several numbers of persons and prints JSON.
@@ -17,18 +17,12 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from dualhmr.adaptation.fast_head import (
-    AffineHead,
-    Arithmetic,
-    CapturedHeads,
-    HeadAdaptation,
-    TorchArithmetic,
-    adapt_heads,
-    arithmetic_for,
-)
-from dualhmr.adaptation.fast_head.cuda_arithmetic import CudaArithmetic
+from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.adaptation.fast_head import AffineHead, CapturedHeads, TorchArithmetic, adapt_heads
+from dualhmr.adaptation.fast_head.choose_arithmetic import cuda_kernels
 from dualhmr.adaptation.fast_head.cuda_graph import without_tf32
-from dualhmr.adaptation.fast_head.head_gradients import OuterProducts
+from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels
+from dualhmr.adaptation.fast_head.head_step import Evaluate
 from dualhmr.adaptation.optimisers import Adam
 from dualhmr.adaptation.schedule import Phase, Schedule
 from dualhmr.body.model import load_body
@@ -37,6 +31,7 @@ from dualhmr.camera import View
 from dualhmr.keypoints import COCO_17
 from dualhmr.networks import RegressorHead
 from dualhmr.objective.gradient import ObjectiveGradient
+from dualhmr.objective.gradient.cuda_objective import CudaObjective
 from dualhmr.objective.objective import Evidence, Objective
 from dualhmr.objective.weights import LossWeights
 from dualhmr.rotations import rot6d_to_rotmat
@@ -48,7 +43,7 @@ TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-3}
 CHECKED_STEPS = 5
 WARM_UPS = 3
 
-Run = Callable[[], tuple[HeadAdaptation, ...]]
+Run = Callable[[], Sequence[object]]
 
 
 class Sizes(NamedTuple):
@@ -128,34 +123,44 @@ def schedule_of(steps: int, losses: tuple[str, ...] | None = None) -> Schedule:
     return Schedule("timed", (Phase(Adam(1e-5), steps, losses),), 0.0)
 
 
-def arithmetics(device: torch.device) -> dict[str, Callable[[], Arithmetic]]:
-    """By name; the CUDA kernel only where it runs."""
-    found: dict[str, Callable[[], Arithmetic]] = {"torch": TorchArithmetic}
-    if isinstance(arithmetic_for(torch.zeros(1, device=device)), CudaArithmetic):
-        found["fused"] = lambda: arithmetic_for(torch.zeros(1, device=device))
-    return found
-
-
 def methods(problem: TimedProblem, schedule: Schedule) -> Iterator[tuple[str, Run, float]]:
     """Name, a function that adapts to all persons, and the milliseconds that preparing it took."""
     head, head_input, evaluate = problem.head, problem.head_input, problem.evaluate
-    device = head_input.device
-    for name, make in arithmetics(device).items():
-        run = partial(adapt_heads, head, head_input, evaluate, schedule, arithmetic=make())
-        yield f"eager {name}", run, 0.0
-    for name, make in arithmetics(device).items():
+    device, persons = head_input.device, len(head_input)
+    yield (
+        "eager",
+        lambda: adapt_heads(head, head_input, evaluate, schedule, arithmetic=TorchArithmetic()),
+        0.0,
+    )
+    found = {"captured": None, "captured kernels": kernels_for(device)}
+    for name, kernels in found.items():
+        if kernels is None and name != "captured":
+            continue
+        losses: ObjectiveGradient | CudaObjective = evaluate
+        if kernels is not None:
+            losses = CudaObjective(problem.objective, problem.evidence, kernels)
         begin = time.perf_counter()
         captured = CapturedHeads(
             head,
-            evaluate,
+            partial(_prepared, head_input, losses, problem.evidence),
             schedule,
-            len(head_input),
-            shared=[problem.objective],
-            arithmetic=make(),
+            persons,
+            kernels=kernels,
         )
         _wait(device)
         milliseconds = 1e3 * (time.perf_counter() - begin)
-        yield f"captured {name}", partial(captured.adapt, head_input, evaluate), milliseconds
+        yield name, captured.adapt, milliseconds
+
+
+def _prepared(
+    head_input: Tensor, losses: ObjectiveGradient | CudaObjective, evidence: Evidence
+) -> tuple[Tensor, Evaluate]:
+    return head_input, losses.with_evidence(evidence)
+
+
+def kernels_for(device: torch.device) -> CudaKernels | None:
+    """What compiles the kernels, where they run."""
+    return cuda_kernels() if device.type == "cuda" else None
 
 
 def check(sizes: Sizes, device: torch.device) -> dict[str, float]:
@@ -178,8 +183,13 @@ def check(sizes: Sizes, device: torch.device) -> dict[str, float]:
     return errors
 
 
-def _losses(adaptations: Sequence[HeadAdaptation]) -> Tensor:
-    return torch.tensor([one.loss_history for one in adaptations], dtype=torch.float64)
+def _losses(adaptations: Sequence[object]) -> Tensor:
+    histories = []
+    for one in adaptations:
+        if not isinstance(one, AdaptationResult):
+            raise RuntimeError(f"no result: {one}")
+        histories.append(one.loss_history)
+    return torch.tensor(histories, dtype=torch.float64)
 
 
 def timed(
@@ -205,26 +215,6 @@ def timed(
                 "whole_ms": whole,
                 "capture_ms": preparing,
             }
-
-
-def timed_adam(
-    persons: int, sizes: Sizes, device: torch.device, repeats: int
-) -> Iterator[dict[str, Any]]:
-    """Adam alone on the middle matrix: milliseconds, and the bandwidth that it reaches."""
-    hidden = sizes.hidden
-    matrix = torch.zeros(persons, hidden, hidden, device=device)
-    vectors = torch.randn(persons, sizes.iterations, hidden, device=device)
-    coefficients = Adam(1e-5).coefficients(0)
-    for name, make in arithmetics(device).items():
-        made = make()
-        # PyTorch makes new tensors, the kernel writes into these; the work is the same.
-        begun, moments = made.start_adam(matrix)
-        gradient = OuterProducts(vectors, vectors)
-        update = partial(made.adam, begun, moments, gradient, coefficients)
-        milliseconds = _median_ms(update, device, repeats)
-        # Weight and two moments, each read and written.
-        gb_per_s = 6 * matrix.nbytes / milliseconds / 1e6
-        yield {"persons": persons, "adam": name, "ms": milliseconds, "gb_per_s": gb_per_s}
 
 
 def _median_ms(work: Callable[[], object], device: torch.device, repeats: int) -> float:
@@ -256,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Checks, times and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda", type=torch.device)
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 16, 32])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 16, 64])
     for name, size in Sizes()._asdict().items():
         parser.add_argument(f"--{name}", type=int, default=size)
     parser.add_argument("--steps", type=int, default=14)
@@ -273,11 +263,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "sizes": sizes._asdict(),
             "steps": args.steps,
             "relative_errors": check(sizes, args.device),
-            "adam": [],
             "steps_timed": [],
         }
         for persons in args.batches:
-            report["adam"] += timed_adam(persons, sizes, args.device, args.repeats)
             report["steps_timed"] += timed(
                 persons, sizes, args.device, steps=args.steps, repeats=args.repeats
             )

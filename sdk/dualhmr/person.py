@@ -1,12 +1,12 @@
 """One person: what is observed, the evidence from the frozen networks, and the adapted body."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.arrays import Array, library_of
+from dualhmr.arrays import Array, library_of, to_numpy
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.parameters import SMPLParameters
 from dualhmr.body.posing import pose_arrays
@@ -15,6 +15,8 @@ from dualhmr.bundle import Manifest
 from dualhmr.camera import View, box_info, image_to_crop, keypoint_box
 from dualhmr.crop import CropConvention, crop_convention, crop_person
 from dualhmr.engines import DLPackArray, FrozenNetworks
+from dualhmr.engines.frozen_network import Arrays
+from dualhmr.groups import filled_up, group_sizes
 from dualhmr.keypoints import Keypoints, KeypointSet, network_keypoints
 
 FloatArray = npt.NDArray[np.float32]
@@ -250,15 +252,62 @@ def run_frozen_networks(
 
     With a `pseudo_mesh` the auxiliary network is not run.
     """
-    inputs = network_inputs(
-        image,
-        observed,
-        target=network_keypoints(manifest.keypoint_set).set,
-        reads={*networks.backbone.reads, *(() if pseudo_mesh else networks.auxiliary.reads)},
+    (evidence,) = run_networks_on_people(image, [observed], networks, manifest, [pseudo_mesh])
+    return evidence
+
+
+def run_networks_on_people(
+    image: npt.NDArray[np.uint8],
+    people: Sequence[ObservedPerson],
+    networks: FrozenNetworks,
+    manifest: Manifest,
+    pseudo_meshes: Sequence[SMPLParameters | None],
+) -> list[PersonEvidence]:
+    """As `run_frozen_networks` for each person, in batches of the sizes that `networks` names."""
+    keypoints = network_keypoints(manifest.keypoint_set).set
+    backbone, auxiliary = networks.backbone.reads, networks.auxiliary.reads
+    inputs = [
+        network_inputs(
+            image, each, target=keypoints, reads={*backbone, *(() if mesh else auxiliary)}
+        )
+        for each, mesh in zip(people, pseudo_meshes, strict=True)
+    ]
+    features = _in_batches(networks.backbone, inputs, networks.batch_sizes)
+    unknown = [person for person, mesh in enumerate(pseudo_meshes) if mesh is None]
+    if "features" in auxiliary:
+        for person in unknown:
+            inputs[person]["features"] = to_numpy(features[person]["features"])
+    bodies = _in_batches(
+        networks.auxiliary, [inputs[person] for person in unknown], networks.batch_sizes
     )
-    features = networks.backbone(inputs)["features"]
-    if pseudo_mesh is not None:
-        rotations, betas = pseudo_mesh.rotations[None], pseudo_mesh.betas[None]
-        return PersonEvidence(observed, inputs, features, rotations, betas)
-    predicted = networks.pseudo_mesh(inputs, features)
-    return PersonEvidence(observed, inputs, features, predicted["rotations"], predicted["betas"])
+    predicted = dict(zip(unknown, bodies, strict=True))
+    evidence = []
+    for person, mesh in enumerate(pseudo_meshes):
+        if mesh is not None:
+            body: Arrays = {"rotations": mesh.rotations[None], "betas": mesh.betas[None]}
+        else:
+            body = predicted[person]
+        parts = (features[person]["features"], body["rotations"], body["betas"])
+        evidence.append(PersonEvidence(people[person], inputs[person], *parts))
+    return evidence
+
+
+def _in_batches(
+    network: Callable[[Mapping[str, npt.NDArray[Any]]], Arrays],
+    inputs: Sequence[dict[str, Any]],
+    sizes: Sequence[int],
+) -> list[Arrays]:
+    """A network's results for each person, of inputs with a person axis of 1."""
+    results: list[Arrays] = []
+    for count, size in group_sizes(len(inputs), sizes):
+        group = inputs[len(results) : len(results) + count]
+        if size == 1:
+            results.append(network(group[0]))
+            continue
+        outputs: dict[str, Any] = network(
+            {name: filled_up([each[name] for each in group], size) for name in group[0]}
+        )
+        results += [
+            {name: array[row : row + 1] for name, array in outputs.items()} for row in range(count)
+        ]
+    return results

@@ -12,10 +12,11 @@ from onnx import TensorProto, helper
 
 from dualhmr.adaptation.fast_head import TorchArithmetic
 from dualhmr.adaptation.fast_head.head_gradients import OuterProducts
+from dualhmr.adaptation.fast_head.rank_one_output import grid_quadrature
 from dualhmr.adaptation.optimisers import Adam, Moments
 from dualhmr.body.model import load_body
 from dualhmr_export.adaptation_graph.fragment import simplify
-from dualhmr_export.adaptation_graph.graph_arithmetic import GraphArithmetic, grid_quadrature
+from dualhmr_export.adaptation_graph.graph_arithmetic import GraphArithmetic
 from dualhmr_export.adaptation_graph.problem import named_points
 
 

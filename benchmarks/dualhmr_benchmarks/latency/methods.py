@@ -120,8 +120,8 @@ def _adaptation_graph(problem: ExampleProblem) -> Method:
 
 def _cuda_graph(problem: ExampleProblem, device: str, rate: float) -> Method:
     """Has not run on a GPU yet."""
-    fitter = TorchFitter(problem.bundle, read_body(), device=device, scope="head", cuda_graph=True)
-    return lambda steps: fitter.adapt_tensors(problem.tensors, schedule_of(steps, rate))
+    fitter = TorchFitter(problem.bundle, read_body(), device=device, scope="head")
+    return lambda steps: fitter.adapt(problem.evidence, schedule_of(steps, rate)).iterates
 
 
 def check_agreement(methods: Mapping[str, Method], steps: int) -> None:

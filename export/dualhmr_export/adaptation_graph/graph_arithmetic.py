@@ -1,7 +1,6 @@
-"""The parts of the fast step that ONNX needs in another form: quadrature, iterations and Adam."""
+"""The parts of the fast step that ONNX needs in another form: iterations and Adam."""
 
 import math
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -20,51 +19,7 @@ from dualhmr.adaptation.fast_head.head_gradients import (
     Activations,
     OuterProducts,
 )
-from dualhmr.adaptation.fast_head.rank_one_output import HeadInput, QuadratureNodes
 from dualhmr.adaptation.optimisers import AdamCoefficients, Moments
-
-_GRID_STEP = 0.5
-_REACH = 10
-"""Nodes on either side of an input that get a share of its mass; with the step, right to 2e-7."""
-_WIDTH = 1.5 * _REACH / math.pi
-"""The variance of the Gaussian, in squared steps."""
-_SMALLEST = 1e-8
-"""Relative to the largest input; smaller ones hardly count."""
-
-
-class GridQuadratureInput(HeadInput):
-    """A head's input with nodes that a graph can compute."""
-
-    @cached_property
-    def nodes(self) -> QuadratureNodes:
-        """The nodes that Adam's update needs."""
-        return grid_quadrature(self.values)
-
-
-def grid_quadrature(values: Tensor) -> QuadratureNodes:
-    """Nodes on a grid for the inputs `values` (N, 1, G), finite and not all zero.
-
-    Those of `krylov_quadrature` are eigenvalues, for which ONNX has no operator. Here nodes are
-    evenly spaced in log x. The sum over the inputs x_j = |c_j| is
-
-        F(s) = sum_j x_j^(3/2) f(log x_j),    f(u) = e^(u/2) / (e^u s + epsilon),
-
-    and f, a hyperbolic secant of u wherever its peak is, is analytic within pi of the real axis. So
-    interpolation from a grid of step h has an error of about exp(-pi^2 / h); here it is by sincs
-    under a Gaussian. In other words, each input's mass is shared among the nodes near it.
-    """
-    inputs = values.squeeze(1).abs()
-    largest = inputs.amax(-1, keepdim=True)
-    relative = inputs / largest
-    lowest = math.floor(math.log(_SMALLEST) / _GRID_STEP) - _REACH
-    grid = torch.arange(lowest, _REACH + 1, dtype=values.dtype, device=values.device)
-    # Inputs far below the grid have no share in any node, whatever their logarithm.
-    place = relative.clamp_min(_SMALLEST**3).log() / _GRID_STEP
-    distance = place[..., None] - grid
-    shares = torch.sinc(distance) * torch.exp(distance.square() * (-0.5 / _WIDTH))
-    points = torch.exp(grid * _GRID_STEP)
-    masses = ((relative * relative.sqrt())[:, None] @ shares) * points.sqrt()
-    return QuadratureNodes((largest * points)[:, None], masses * largest[..., None].square())
 
 
 class GraphArithmetic(TorchArithmetic):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dualhmr.adaptation.fast_head import AffineHead
 from dualhmr.adaptation.fast_head.head_step import Problem
+from dualhmr.adaptation.fast_head.rank_one_output import GridQuadratureInput
 from dualhmr.adaptation.schedule import Schedule
 from dualhmr.body.model import Body, pose_skeleton
 from dualhmr.body.points import keypoint_regressor
@@ -27,7 +28,7 @@ from dualhmr.objective.objective import (
     own_objective,
 )
 from dualhmr.objective.weights import LossWeights
-from dualhmr_export.adaptation_graph.graph_arithmetic import GraphArithmetic, GridQuadratureInput
+from dualhmr_export.adaptation_graph.graph_arithmetic import GraphArithmetic
 
 Inputs = dict[str, Tensor]
 """One person's inputs, by the graph's names for them."""

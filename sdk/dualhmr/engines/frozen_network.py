@@ -75,8 +75,11 @@ class EngineOptions:
     """CPU threads of ONNX Runtime; None: its own choice."""
     max_batch: int | None = None
     """Largest batch of a TensorRT engine; larger ones are split. None: what the bundle says."""
-    cuda_graph: bool = False
-    """Whether TensorRT, and steps in PyTorch on a GPU, are replayed as CUDA graphs."""
+    cuda_graph: bool | None = None
+    """Whether TensorRT, and steps in PyTorch on a GPU, are replayed as CUDA graphs.
+
+    None: the steps are, TensorRT is not.
+    """
     tf32: bool = False
     """Whether frozen networks in float32 may use TF32 on a GPU, in TensorRT and ONNX Runtime.
 
@@ -85,6 +88,11 @@ class EngineOptions:
     """
     cache_folder: Path | None = None
     """Folder for built TensorRT engines; None: the user's cache folder."""
+
+    @property
+    def graphs_steps(self) -> bool:
+        """Whether steps in PyTorch on a GPU are replayed as CUDA graphs."""
+        return self.cuda_graph is not False
 
     def __post_init__(self) -> None:
         if self.provider is not None and self.provider not in PROVIDERS:

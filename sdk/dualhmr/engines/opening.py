@@ -10,9 +10,16 @@ import numpy.typing as npt
 from dualhmr.arrays import check_torch, to_numpy
 from dualhmr.bundle import DATA_FILES, FROZEN_GRAPHS, Bundle
 from dualhmr.engines.checked_network import checked_pair
-from dualhmr.engines.frozen_network import Arrays, DLPackArray, EngineOptions, FrozenNetwork
+from dualhmr.engines.frozen_network import (
+    DEFAULT_MAX_BATCH,
+    Arrays,
+    DLPackArray,
+    EngineOptions,
+    FrozenNetwork,
+)
 from dualhmr.engines.onnx_check import check_onnx
 from dualhmr.engines.onnxruntime_network import OnnxRuntimeNetwork
+from dualhmr.groups import GROUP_SIZES
 
 _Pair = tuple[FrozenNetwork, FrozenNetwork]
 _log = logging.getLogger("dualhmr")
@@ -26,6 +33,12 @@ class FrozenNetworks:
     auxiliary: FrozenNetwork
     backend: str
     """The engine that runs them: "onnxruntime", "tensorrt" or "torch"."""
+    batch_sizes: tuple[int, ...] = (1,)
+    """How many persons to run them on at a time, ascending; a smaller group is filled up.
+
+    On a CPU, one: a batch is no faster, and its last bits depend on its size. On a GPU a few, as
+    engines and libraries choose and keep what is fastest for each.
+    """
 
     @property
     def runs_on(self) -> str:
@@ -130,7 +143,14 @@ def open_networks(
         )
     pair = _OPENERS[backend](bundle, device, options)
     suffix = ".safetensors" if backend == "torch" else ".onnx"
-    return FrozenNetworks(*checked_pair(bundle, *pair, suffix=suffix), backend=backend)
+    pair = checked_pair(bundle, *pair, suffix=suffix)
+    sizes = _batch_sizes(bundle, options) if kind == "cuda" else (1,)
+    return FrozenNetworks(*pair, backend=backend, batch_sizes=sizes)
+
+
+def _batch_sizes(bundle: Bundle, options: EngineOptions) -> tuple[int, ...]:
+    largest = options.max_batch or bundle.manifest.max_batch or DEFAULT_MAX_BATCH
+    return (*(size for size in GROUP_SIZES if size < largest), largest)
 
 
 def _open_fastest(bundle: Bundle, device: str, options: EngineOptions) -> FrozenNetworks:

@@ -1,5 +1,6 @@
 """Fitting one person without PyTorch, by a bundle's `adaptation.onnx`: all steps in one graph."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy.typing as npt
 from dualhmr.adaptation.schedule import (
     LAST,
     STOP_REASONS,
+    NonFiniteError,
     Schedule,
 )
 from dualhmr.arrays import INSTALL_TORCH, to_numpy
@@ -26,6 +28,7 @@ from dualhmr.person import (
     keypoints_input,
 )
 from dualhmr.person_fitting.adaptation_graph import AdaptationGraph, GraphOutputs
+from dualhmr.person_fitting.one_by_one import adapt_one_by_one
 from dualhmr.untrusted import brief
 
 
@@ -65,6 +68,12 @@ class OnnxFitter:
         outputs = self._graph(self._inputs(evidence, schedule.max_steps))
         iterates = self._iterates(outputs, evidence.observed.keypoint_set, schedule.iterate)
         return best_of(iterates, evidence.observed)
+
+    def adapt_all(
+        self, people: Sequence[PersonEvidence], schedule: Schedule
+    ) -> list[AdaptedPerson | NonFiniteError]:
+        """As `adapt`, for each of `people`."""
+        return adapt_one_by_one(self.adapt, people, schedule)
 
     def first_guess(self, evidence: PersonEvidence) -> FirstGuess:
         """The graph's first row, before any step."""

@@ -1,9 +1,10 @@
 """`PersonFitter`, and which one to use: PyTorch where it is installed, else the bundle's graph."""
 
 import importlib
+from collections.abc import Sequence
 from typing import Protocol
 
-from dualhmr.adaptation.schedule import Schedule
+from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.arrays import check_torch, torch_installed
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.bundle import Bundle
@@ -15,7 +16,7 @@ SCOPES = ("head", "all")
 
 
 class PersonFitter(Protocol):
-    """Adapts a network to one person at a time."""
+    """Adapts a network to persons, each alone."""
 
     @property
     def runs_on(self) -> str:
@@ -28,6 +29,12 @@ class PersonFitter(Protocol):
         Raises ValueError for a schedule that it cannot run, and NonFiniteError where the loss at
         the start is not finite.
         """
+        ...
+
+    def adapt_all(
+        self, people: Sequence[PersonEvidence], schedule: Schedule
+    ) -> list[AdaptedPerson | NonFiniteError]:
+        """As `adapt`, for each of a photograph's persons alone: a body, or why there is none."""
         ...
 
     def first_guess(self, evidence: PersonEvidence) -> FirstGuess:
@@ -76,7 +83,9 @@ def open_person_fitter(
     if adaptation == "torch":
         from dualhmr.person_fitting.torch_fitter import TorchFitter
 
-        return TorchFitter(bundle, body, device=device, scope=scope, cuda_graph=options.cuda_graph)
+        return TorchFitter(
+            bundle, body, device=device, scope=scope, cuda_graph=options.graphs_steps
+        )
     from dualhmr.person_fitting.onnx_fitter import OnnxFitter
 
     return OnnxFitter(bundle, device=device, options=options)

@@ -1,5 +1,6 @@
 """Fitting one person in PyTorch: the head by the fast step, or the whole network by autograd."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor
 
 from dualhmr.adaptation.adapt import AdaptationResult, adapt
-from dualhmr.adaptation.fast_head import AffineHead, CapturedHeads, adapt_head
+from dualhmr.adaptation.fast_head import AffineHead, adapt_head
 from dualhmr.adaptation.optimisers import Parameters
-from dualhmr.adaptation.schedule import Schedule
+from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.adaptation.step import LossFunction
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.model import Body, pose_skeleton
@@ -21,7 +22,7 @@ from dualhmr.bundle import Bundle
 from dualhmr.camera import View, project
 from dualhmr.crop import crop_convention
 from dualhmr.engines.torch_networks import as_tensor, torch_head, torch_main_network
-from dualhmr.keypoints import KeypointSet
+from dualhmr.keypoints import KeypointSet, network_keypoints
 from dualhmr.networks import HeadOutput, RegressorHead, affine_head, as_output
 from dualhmr.objective.gradient import ObjectiveGradient
 from dualhmr.objective.objective import Evidence, Objective, own_objective
@@ -35,6 +36,8 @@ from dualhmr.person import (
     StepTrace,
     best_of,
 )
+from dualhmr.person_fitting.group_fitter import GroupFitter
+from dualhmr.person_fitting.one_by_one import adapt_one_by_one
 from dualhmr.torch_threads import one_thread, usable_threads
 
 
@@ -57,11 +60,13 @@ class TorchFitter:
         *,
         device: str,
         scope: str,
-        cuda_graph: bool = False,
+        cuda_graph: bool = True,
     ) -> None:
         """With `cuda_graph`, steps of the head on a GPU are replayed as CUDA graphs.
 
-        Raises FileNotFoundError or ValueError for weights that are missing or do not fit.
+        On a GPU kernels are compiled and the first graphs captured now. What fails there is left
+        out, with one warning. Raises FileNotFoundError or ValueError for weights that are missing
+        or do not fit.
         """
         self._manifest = bundle.manifest
         self._device, self._scope = device, scope
@@ -69,9 +74,13 @@ class TorchFitter:
             self._body = Body.from_arrays(body).to(device=device)
             self._network = torch_main_network(bundle) if scope == "all" else torch_head(bundle)
             self._network.requires_grad_(False).to(device)
-        self._captures = cuda_graph and device.startswith("cuda") and scope == "head"
-        self._graphs: dict[tuple[Objective, Schedule], CapturedHeads] = {}
         self._objective = lru_cache(maxsize=8)(self._build_objective)
+        self._groups: GroupFitter | None = None
+        if scope == "head" and device.startswith("cuda"):
+            self._groups = GroupFitter(self._affine_head, self._head, cuda_graph=cuda_graph)
+            own = network_keypoints(self._manifest.keypoint_set).set
+            schedule = self._manifest.schedule.schedule(weights=self._manifest.weights)
+            self._groups.open(self._objective(own), schedule)
 
     @property
     def runs_on(self) -> str:
@@ -80,9 +89,23 @@ class TorchFitter:
 
     def adapt(self, evidence: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         """Adapts the network to one person; see `dualhmr.adaptation.adapt`."""
+        if self._groups is not None:
+            (result,) = self.adapt_all([evidence], schedule)
+            if isinstance(result, NonFiniteError):
+                raise result
+            return result
         with few_threads(self._device, self._scope):
             tensors = self.tensors(evidence)
             return describe(tensors, self.adapt_tensors(tensors, schedule), evidence.observed)
+
+    def adapt_all(
+        self, people: Sequence[PersonEvidence], schedule: Schedule
+    ) -> list[AdaptedPerson | NonFiniteError]:
+        """As `adapt` for each of `people`, whose keypoints are of one set; on a GPU together."""
+        if self._groups is None or not people:
+            return adapt_one_by_one(self.adapt, people, schedule)
+        objective = self._objective(people[0].observed.keypoint_set)
+        return self._groups.adapt(people, objective, schedule)
 
     @torch.no_grad()
     def first_guess(self, evidence: PersonEvidence) -> FirstGuess:
@@ -106,21 +129,7 @@ class TorchFitter:
             return adapt(self.parameters, self.loss_function(person), schedule, head_prefix="head.")
         evaluate = ObjectiveGradient(person.objective, person.evidence)
         head_input = self._head.head_input(person.features, self._box_info(person))
-        if self._captures:
-            heads = self._captured_heads(person.objective, schedule, evaluate)
-            return heads.adapt(head_input, evaluate, output=as_output)[0]
         return adapt_head(self._affine_head, head_input, evaluate, schedule, output=as_output)
-
-    def _captured_heads(
-        self, objective: Objective, schedule: Schedule, evaluate: ObjectiveGradient
-    ) -> CapturedHeads:
-        """CUDA graphs of the steps, captured for the first person and kept for later ones."""
-        key = (objective, schedule)
-        if key not in self._graphs:
-            self._graphs[key] = CapturedHeads(
-                self._affine_head, evaluate, schedule, persons=1, shared=[objective]
-            )
-        return self._graphs[key]
 
     @property
     def parameters(self) -> Parameters:

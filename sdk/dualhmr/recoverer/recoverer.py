@@ -31,8 +31,13 @@ from dualhmr.engines import (
 )
 from dualhmr.images import LoadedImage, read_image
 from dualhmr.keypoints import MIN_CONFIDENCE, KeypointSet, network_keypoints
-from dualhmr.person import AdaptedPerson, PersonEvidence, person_crop, run_frozen_networks
-from dualhmr.person_fitting import PersonFitter, choose_adaptation, open_person_fitter
+from dualhmr.person import (
+    AdaptedPerson,
+    person_crop,
+    run_frozen_networks,
+    run_networks_on_people,
+)
+from dualhmr.person_fitting import choose_adaptation, open_person_fitter
 from dualhmr.plausibility import SkippedPerson
 from dualhmr.recoverer.arguments import (
     as_body_arrays,
@@ -202,23 +207,24 @@ class Recoverer:
             if self._own_auxiliary or any(mesh is not None for mesh in meshes):
                 check_uses_pseudo_mesh(chosen)
         plausible = seen.plausible
+        with _timed(timings, "networks"):
+            evidence = run_networks_on_people(
+                seen.pixels,
+                seen.persons,
+                self._networks,
+                self.bundle.manifest,
+                [meshes[number] for number in plausible.persons],
+            )
         found = []
-        for number, person in zip(plausible.persons, seen.persons, strict=True):
-            with _timed(timings, "networks"):
-                evidence = run_frozen_networks(
-                    seen.pixels,
-                    person,
-                    self._networks,
-                    self.bundle.manifest,
-                    pseudo_mesh=meshes[number],
-                )
-            with _timed(timings, "adaptation"):
-                try:
-                    adapted = _adapted(self._fitter, evidence, chosen)
-                except NonFiniteError as error:
-                    plausible.skipped.append(SkippedPerson(number, str(error)))
+        with _timed(timings, "adaptation"):
+            results = map(_projectable, self._fitter.adapt_all(evidence, chosen))
+            for number, person, result in zip(
+                plausible.persons, seen.persons, results, strict=True
+            ):
+                if isinstance(result, NonFiniteError):
+                    plausible.skipped.append(SkippedPerson(number, str(result)))
                 else:
-                    found.append(FoundPerson(number, person, adapted))
+                    found.append(FoundPerson(number, person, result))
         with _timed(timings, "mesh"):
             return collect_recovery(
                 plausible,
@@ -322,12 +328,13 @@ class Recoverer:
         )
 
 
-def _adapted(fitter: PersonFitter, evidence: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
-    body = fitter.adapt(evidence, schedule)
+def _projectable(result: AdaptedPerson | NonFiniteError) -> AdaptedPerson | NonFiniteError:
+    if isinstance(result, NonFiniteError):
+        return result
     # NaN are the points that the body does not have; a point in the camera's plane is infinite.
-    if np.isinf(body.keypoints_2d).any() or not np.isfinite(body.reprojection_px).all():
-        raise NonFiniteError("the body cannot be projected into the image")
-    return body
+    if np.isinf(result.keypoints_2d).any() or not np.isfinite(result.reprojection_px).all():
+        return NonFiniteError("the body cannot be projected into the image")
+    return result
 
 
 @contextmanager

@@ -11,9 +11,11 @@ from dualhmr.adaptation.fast_head import TorchArithmetic, arithmetic_for
 from dualhmr.adaptation.fast_head.affine_head import ON_INPUT
 from dualhmr.adaptation.fast_head.compiled import CompiledArithmetic
 from dualhmr.adaptation.fast_head.head_gradients import (
+    ActivationGradients,
+    Activations,
     OuterProducts,
-    all_finite,
     matrix_gradients,
+    nan_unless_finite,
     squared_norm,
 )
 from dualhmr.adaptation.fast_head.rank_one_output import HeadInput
@@ -104,23 +106,31 @@ def test_the_head_is_the_modules() -> None:
     torch.testing.assert_close(activations.estimates[:, -1], expected)
 
 
-def test_outer_products_without_the_matrix() -> None:
-    gradients = {
-        "a": OuterProducts(normal(2, 3, 5, seed=0), normal(2, 3, 4, seed=1)),
-        "b": OuterProducts(normal(2, 1, 6, seed=2), normal(2, 1, 2, seed=3)),
-    }
+@pytest.mark.parametrize("hidden", [0, 6])
+def test_norm_and_finiteness_without_the_matrices(hidden: int) -> None:
+    def rows(count: int, size: int, seed: int) -> Tensor:
+        return normal(2, count, size, seed=seed)
+
+    first = rows(3, hidden or 4, 0)
+    activations = Activations(rows(4, 4, 1), (rows(3, hidden, 2), rows(3, hidden, 3)))
+    through_head = ActivationGradients(rows(3, 4, 4), (first, rows(3, hidden, 5)))
+    if not hidden:
+        activations = activations._replace(hidden=())
+        through_head = ActivationGradients(first, ())
+    gradients = matrix_gradients(activations, through_head, rows(1, 5, 6))
     dense = [gradient.dense() for gradient in gradients.values()]
     expected = sum(matrix.square().sum((1, 2)) for matrix in dense)
     torch.testing.assert_close(squared_norm(gradients), expected)
-    for gradient, matrix in zip(gradients.values(), dense, strict=True):
-        torch.testing.assert_close(gradient.total(), matrix.sum((1, 2)))
-    assert all_finite(gradients).tolist() == [True, True]
-    for part in gradients["a"]:
-        value = part[1, 2, 3].clone()
-        for wrong in (torch.nan, torch.inf, -torch.inf):
-            part[1, 2, 3] = wrong
-            assert all_finite(gradients).tolist() == [True, False]
-        part[1, 2, 3] = value
+    loss = torch.tensor([1.0, 2.0]).double()
+    assert torch.equal(nan_unless_finite(loss, gradients), loss)
+    for wrong in (torch.nan, torch.inf, -torch.inf):
+        for part in (*through_head.hidden, through_head.estimates):
+            own = part[1, 2].clone()
+            part[1, 2, 0] = wrong
+            broken = matrix_gradients(activations, through_head, rows(1, 5, 6))
+            found = nan_unless_finite(loss, broken)
+            assert torch.isnan(found).tolist() == [False, True]
+            part[1, 2] = own
 
 
 def test_arithmetic_for_a_dtype_and_device() -> None:

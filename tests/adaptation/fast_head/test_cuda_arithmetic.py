@@ -1,223 +1,148 @@
-"""The CUDA kernel that fuses Adam with the gradient, compiled for GPUs, and as C++ run."""
-
-import math
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+"""The kernels of a captured step, compiled as C++ and run, against PyTorch."""
 
 import pytest
 import torch
-from helpers.cpp_kernels import THREADS, cpp_arithmetic, cpp_kernel
-from helpers.head_problem import normal
+from helpers.cpp_kernels import THREADS, cpp_kernel
+from helpers.head_problem import HeadProblem, normal
 from torch import Tensor
 
 from dualhmr.adaptation.fast_head import TorchArithmetic
-from dualhmr.adaptation.fast_head.choose_arithmetic import _has_cupy, cuda_arithmetic
-from dualhmr.adaptation.fast_head.cuda_arithmetic import (
-    CudaArithmetic,
-    Kernel,
-    KernelVariant,
-    Launch,
-    kernel_source,
-)
+from dualhmr.adaptation.fast_head.affine_head import ON_INPUT
+from dualhmr.adaptation.fast_head.cuda_arithmetic import CudaArithmetic, CudaMatrix, CudaOutput
+from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels, Kernel, KernelVariant
 from dualhmr.adaptation.fast_head.head_gradients import OuterProducts
+from dualhmr.adaptation.fast_head.head_step import DenseMatrix
+from dualhmr.adaptation.fast_head.rank_one_output import GridQuadratureInput, RankOneOutput
 from dualhmr.adaptation.optimisers import Adam, AdamCoefficients, Moments
 
-WITHIN = {torch.float32: 1e-6, torch.float64: 1e-12}
-dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-SHAPES = [(1, 1, 8), (2, 7, 157), (1, 4, 1024), (3, 9, 516), (2, 1, 1)]
+WITHIN = {torch.float32: 1e-5, torch.float64: 1e-12}
+KERNELS = CudaKernels(cpp_kernel)
+CASES = [  # shape, terms, dtype, threads
+    ((1, 1, 8), 1, torch.float32, 1),
+    ((2, 7, 157), 3, torch.float32, 1),
+    ((2, 7, 516), 3, torch.float32, THREADS),
+    ((2, 5, 516), 3, torch.float64, 1),
+]
 
 
-def outer_like(matrix: Tensor, *, terms: int, seed: int) -> OuterProducts:
-    persons, rows, columns = matrix.shape
-    left = normal(persons, terms, rows, seed=seed).to(matrix)
-    return OuterProducts(left, normal(persons, terms, columns, seed=seed + 1).to(matrix))
+def arithmetic(threads: int = 1) -> CudaArithmetic:
+    kernels = KERNELS
+    if threads > 1:
+        kernels = CudaKernels(lambda variant: cpp_kernel(variant, threads=threads))
+    return CudaArithmetic(kernels)
 
 
-def assert_alike(found: tuple[Tensor, Moments], expected: tuple[Tensor, Moments]) -> None:
-    for one, other in zip((found[0], *found[1]), (expected[0], *expected[1]), strict=True):
-        within = WITHIN[one.dtype]
-        torch.testing.assert_close(one, other, rtol=within, atol=within)
+def memory(*shape: int, dtype: torch.dtype) -> tuple[Tensor, Moments]:
+    return normal(*shape, seed=0).to(dtype), Moments(*torch.zeros(2, *shape, dtype=dtype))
 
 
-@dtypes
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("threads", [1, THREADS])
-@pytest.mark.parametrize("tensors", [False, True])
-def test_some_updates(
-    shape: tuple[int, ...], dtype: torch.dtype, threads: int, tensors: bool
+def coefficients(dtype: torch.dtype, updates: int) -> AdamCoefficients:
+    """As a graph has them: rate and epsilon in memory."""
+    plain = Adam(1e-2).coefficients(updates)
+    numbers = (torch.tensor(number, dtype=dtype) for number in plain[2:])
+    return AdamCoefficients(*plain[:2], *numbers)
+
+
+def assert_alike(found: DenseMatrix | RankOneOutput, expected: DenseMatrix | RankOneOutput) -> None:
+    within = WITHIN[found.value.dtype]
+    torch.testing.assert_close(found.value, expected.value, rtol=within, atol=within)
+    if expected.moments is not None:
+        torch.testing.assert_close(found.moments, expected.moments, rtol=within, atol=within)
+
+
+def rows(*shape: int, dtype: torch.dtype, seed: int) -> Tensor:
+    """Vectors of persons that lie apart, as slices of all iterations' activations."""
+    persons, count, size = shape
+    return normal(persons, count + 1, size, seed=seed).to(dtype)[:, :-1]
+
+
+@pytest.mark.parametrize(("shape", "terms", "dtype", "threads"), CASES)
+def test_matrices(
+    shape: tuple[int, int, int], terms: int, dtype: torch.dtype, threads: int
 ) -> None:
-    start = normal(*shape, seed=0).to(dtype)
-    before = start.clone()
-    fused, plain = cpp_arithmetic(threads=threads), TorchArithmetic()
-    mine, theirs = fused.start_adam(start), plain.start_adam(start)
-    places = [tensor.data_ptr() for tensor in (mine[0], *mine[1])]
-    for updates in range(4):
-        gradient = outer_like(start, terms=3, seed=10 * updates)
-        coefficients = Adam(1e-2).coefficients(updates)
-        theirs = plain.adam(*theirs, gradient, coefficients)
-        if tensors:
-            rate, epsilon = (torch.tensor(number, dtype=dtype) for number in coefficients[2:])
-            coefficients = AdamCoefficients(*coefficients[:2], rate, epsilon)
-        mine = fused.adam(*mine, gradient, coefficients)
+    persons, height, width = shape
+    value, moments = memory(*shape, dtype=dtype)
+    mine = CudaMatrix(value.clone(), arithmetic(threads), moments)
+    theirs = DenseMatrix(value, TorchArithmetic())
+    place = mine.value.data_ptr()
+    for updates in range(3):
+        left = rows(persons, terms, height, dtype=dtype, seed=10 * updates)
+        right = rows(persons, terms, width, dtype=dtype, seed=10 * updates + 1)
+        if updates == 1:  # transposed: contiguous in another way
+            left = left.mT.contiguous().mT
+        gradient, by = OuterProducts(left, right), coefficients(dtype, updates)
+        assert mine.adam_step(gradient, by) is mine
+        theirs = theirs.adam_step(gradient, by)
         assert_alike(mine, theirs)
-    assert places == [tensor.data_ptr() for tensor in (mine[0], *mine[1])]
-    assert torch.equal(start, before)
+    rates = normal(persons, 1, 1, seed=5).to(dtype)
+    for rate in (0.1, rates):
+        assert_alike(
+            mine.gradient_step(gradient, rate), theirs := theirs.gradient_step(gradient, rate)
+        )
+    assert mine.value.data_ptr() == place
 
 
-@dtypes
-@pytest.mark.parametrize("terms", [1, 2, 10, 17])
-def test_any_number_of_outer_products(dtype: torch.dtype, terms: int) -> None:
-    start = normal(2, 6, 20, seed=0).to(dtype)
-    gradient, coefficients = outer_like(start, terms=terms, seed=1), Adam(1e-3).coefficients(0)
-    fused, plain = cpp_arithmetic(), TorchArithmetic()
-    mine = fused.adam(*fused.start_adam(start), gradient, coefficients)
-    assert_alike(mine, plain.adam(*plain.start_adam(start), gradient, coefficients))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_output_of_the_inputs_matrix(dtype: torch.dtype) -> None:
+    head_input = GridQuadratureInput(normal(2, 30, seed=3).to(dtype))
+    value, moments = memory(2, 1, 140, dtype=dtype)
+    mine = CudaOutput(value.clone(), head_input, moments, arithmetic())
+    theirs = RankOneOutput(value, head_input)
+    for updates in range(3):
+        left = normal(2, 1, 140, seed=updates).to(dtype)
+        gradient, by = OuterProducts(left, head_input.values), coefficients(dtype, updates)
+        theirs = theirs.adam_step(gradient, by)
+        assert_alike(mine.adam_step(gradient, by), theirs)
+    rate = normal(2, 1, 1, seed=5).to(dtype)
+    assert_alike(mine.gradient_step(gradient, rate), theirs.gradient_step(gradient, rate))
 
 
-@dtypes
-def test_vectors_of_persons_apart_in_memory(dtype: torch.dtype) -> None:
-    """As slices of the activations of all iterations; and transposed."""
-    start = normal(3, 8, 16, seed=0).to(dtype)
-    rows, coefficients = normal(3, 6, 16, seed=1).to(dtype), Adam(1e-3).coefficients(0)
-    fused, plain = cpp_arithmetic(), TorchArithmetic()
-    for left, right in (
-        (rows[:, :5, :8], rows[:, 1:]),
-        (rows[:, :5, 8:], rows[:, :-1]),
-        (rows.mT[:, :6, :4].repeat(1, 1, 2), rows),
-        (rows.mT[:, :16:3, :].repeat(1, 1, 2)[..., :8], rows),
-    ):
-        gradient = OuterProducts(left, right)
-        mine = fused.adam(*fused.start_adam(start), gradient, coefficients)
-        assert_alike(mine, plain.adam(*plain.start_adam(start), gradient, coefficients))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("iterations", [1, 4])
+def test_iterations(iterations: int, dtype: torch.dtype) -> None:
+    problem = HeadProblem.of(persons=3, dtype=dtype, iterations=iterations)
+    head = problem.affine
+    matrices = {name: matrix.expand(3, *matrix.shape) for name, matrix in head.matrices.items()}
+    values = GridQuadratureInput(problem.head_input).values
+    constant = values @ matrices.pop(ON_INPUT).mT
+    gradient = normal(3, 157, seed=9).to(dtype)
+    found = []
+    for each in (arithmetic(), TorchArithmetic()):
+        activations = each.forward(matrices, constant, head.start, iterations)
+        found.append((activations[:2], each.backward(matrices, activations, gradient)))
+    within = WITHIN[dtype]
+    torch.testing.assert_close(found[0], found[1], rtol=within, atol=within)
 
 
-def test_all_persons_may_start_from_one_matrix() -> None:
-    start = normal(4, 5, seed=0).expand(3, 4, 5)
-    matrix, moments = cpp_arithmetic().start_adam(start)
-    assert all(tensor.is_contiguous() for tensor in (matrix, *moments))
-    assert torch.equal(matrix, start)
-
-
-def test_a_gradient_of_zero_moves_nothing_and_one_of_nan_shows() -> None:
-    start, fused = normal(1, 3, 8, seed=0), cpp_arithmetic()
-    gradient = OuterProducts(torch.zeros(1, 1, 3).double(), torch.ones(1, 1, 8).double())
-    coefficients = Adam(1e-3, epsilon=0.0).coefficients(0)
-    assert torch.equal(fused.adam(*fused.start_adam(start), gradient, coefficients)[0], start)
-    gradient.left[0, 0, 1] = math.nan
-    moved, _ = fused.adam(*fused.start_adam(start), gradient, coefficients)
-    assert moved.isnan().any(-1).tolist() == [[False, True, False]]
-
-
-def test_what_the_kernel_cannot_take() -> None:
-    fused = CudaArithmetic(cpp_kernel)
+def test_what_the_kernels_cannot_take() -> None:
     matrix = normal(1, 4, 4, seed=0)
-    moments, gradient = Moments(matrix, matrix), outer_like(matrix, terms=1, seed=1)
+    by, gradient = coefficients(torch.float64, 0), OuterProducts(matrix, matrix)
+    turned = CudaMatrix(matrix.mT, arithmetic(), Moments(matrix, matrix))
     with pytest.raises(ValueError, match="matrix and moments must be contiguous"):
-        fused.adam(matrix.mT, moments, gradient, AdamCoefficients(0.9, 0.999, 1.0, 1.0))
-    wrong = AdamCoefficients(0.9, 0.999, torch.tensor(1.0), 1.0)
-    with pytest.raises(
-        ValueError, match=r"rate or epsilon is torch.float32 on cpu, expected torch.float64"
-    ):
-        fused.adam(matrix, moments, gradient, wrong)
+        turned.adam_step(gradient, by)
+    mixed = CudaMatrix(matrix, arithmetic(), Moments(matrix, matrix.float()))
+    with pytest.raises(ValueError, match=r"update_matrix got .*; expected torch.float64 on one"):
+        mixed.adam_step(gradient, by)
+    with pytest.raises(TypeError, match="rate and epsilon must be tensors"):
+        CudaMatrix(matrix, arithmetic(), Moments(matrix, matrix)).adam_step(
+            gradient, Adam(1.0).coefficients(0)
+        )
 
 
 def test_a_variant_for_every_dtype_and_width() -> None:
-    made: list[KernelVariant] = []
+    made: list[tuple[torch.dtype, int]] = []
 
     def compiled(variant: KernelVariant) -> Kernel:
-        made.append(variant)
+        made.append((variant.dtype, dict(variant.sizes)["WIDTH"]))
         return lambda *_: None
 
-    fused = CudaArithmetic(compiled)
+    fused = CudaArithmetic(CudaKernels(compiled))
     for columns in (8, 6, 8):
         for dtype in (torch.float32, torch.float64):
             matrix = torch.zeros(1, 4, columns, dtype=dtype)
-            gradient = outer_like(matrix, terms=2, seed=0)
-            fused.adam(matrix, Moments(matrix, matrix), gradient, Adam(1.0).coefficients(0))
+            gradient = OuterProducts(torch.zeros(1, 2, 4, dtype=dtype), matrix[:, :2].clone())
+            CudaMatrix(matrix, fused, Moments(matrix, matrix)).adam_step(
+                gradient, coefficients(dtype, 0)
+            )
     single, double = torch.float32, torch.float64
-    assert made == [(single, 2, 4), (double, 2, 2), (single, 2, 1)]
-
-
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no CUDA compiler")
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-@pytest.mark.parametrize(
-    ("variant", "wide"),
-    [
-        (KernelVariant(torch.float32, 10, 4), "ld.global.v4.f32"),
-        (KernelVariant(torch.float64, 10, 2), "ld.global.v2.f64"),
-        (KernelVariant(torch.float32, 3, 1), "ld.global.f32"),
-    ],
-)
-def test_compiles_for_gpus(
-    variant: KernelVariant, wide: str, architecture: str, tmp_path: Path
-) -> None:
-    """Without spilling registers, and with loads as wide as they should be."""
-    source, ptx = tmp_path / "kernel.cu", tmp_path / "kernel.ptx"
-    source.write_text(kernel_source())
-    command = ["nvcc", "-std=c++17", f"-arch={architecture}", *variant.options, str(source)]
-    subprocess.run([*command, "-ptx", "-o", str(ptx)], check=True)
-    assert wide in ptx.read_text()
-    cubin = ["-cubin", "-Xptxas", "-v", "-Werror", "all-warnings", "-o", str(tmp_path / "cubin")]
-    result = subprocess.run([*command, *cubin], check=True, capture_output=True, text=True)
-    assert "0 bytes spill stores, 0 bytes spill loads" in result.stdout + result.stderr
-
-
-@pytest.fixture
-def cupy_unseen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As in a new process, which has not looked for CuPy yet."""
-    package = sys.modules["dualhmr.adaptation.fast_head"]
-    monkeypatch.delattr(package, "cupy_kernels", raising=False)
-    monkeypatch.delitem(sys.modules, f"{package.__name__}.cupy_kernels", raising=False)
-    _has_cupy.cache_clear()
-    yield
-    _has_cupy.cache_clear()
-
-
-@pytest.mark.usefixtures("cupy_unseen")
-def test_without_cupy_pytorch_is_used_with_one_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    assert [type(cuda_arithmetic()) for _ in range(2)] == [TorchArithmetic] * 2
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "cupy" in caplog.text.lower()
-
-
-@pytest.mark.usefixtures("cupy_unseen")
-def test_with_cupy_the_kernel_is_launched_on_pytorchs_stream(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """CuPy being a stand-in that runs the kernel in C++."""
-    streams: list[object] = []
-
-    class RawKernel:
-        def __init__(self, source: str, name: str, options: tuple[str, ...]) -> None:
-            assert (source, name) == (kernel_source(), "fused_adam")
-            assert options == ("-std=c++17", *KernelVariant(torch.float64, 2, 2).options)
-
-        def __call__(self, grid: Any, block: Any, arguments: Any) -> None:
-            kernel = cpp_kernel(KernelVariant(torch.float64, 2, 2), threads=1)
-            kernel(Launch(grid, block, arguments), torch.device("cpu"))
-
-    def from_external(stream: Any) -> AbstractContextManager[None]:
-        streams.append(stream.__cuda_stream__())
-        return nullcontext()
-
-    cuda = SimpleNamespace(Device=nullcontext, Stream=SimpleNamespace(from_external=from_external))
-    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(RawKernel=RawKernel, cuda=cuda))
-    stream = SimpleNamespace(cuda_stream=1234)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: stream)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    fused, plain = cuda_arithmetic(), TorchArithmetic()
-    assert isinstance(fused, CudaArithmetic)
-    start = normal(2, 5, 8, seed=0)
-    gradient, coefficients = outer_like(start, terms=2, seed=1), Adam(1e-3).coefficients(0)
-    mine = fused.adam(*fused.start_adam(start), gradient, coefficients)
-    assert_alike(mine, plain.adam(*plain.start_adam(start), gradient, coefficients))
-    assert streams == [(0, 1234)]
+    assert made == [(single, 4), (double, 2), (single, 1)]

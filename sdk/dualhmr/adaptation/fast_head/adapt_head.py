@@ -24,7 +24,7 @@ from dualhmr.adaptation.fast_head.head_step import (
 )
 from dualhmr.adaptation.fast_head.rank_one_output import HeadInput
 from dualhmr.adaptation.optimisers import Parameters
-from dualhmr.adaptation.schedule import PlannedStep, Schedule, planned_steps
+from dualhmr.adaptation.schedule import NonFiniteError, PlannedStep, Schedule, planned_steps
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ class BatchRecorder:
         self, persons: int, schedule: Schedule, output: Callable[[Tensor], object]
     ) -> None:
         self._recorders = [Recorder(schedule) for _ in range(persons)]
+        self._errors: dict[int, NonFiniteError] = {}
         self._output = output
 
     def record(
@@ -138,28 +139,38 @@ class BatchRecorder:
         """An iterate: losses (N,), estimate (N, E), and the step that begins; see `Recorder`."""
         losses = zip(self._recorders, watched.tolist(), minimised.tolist(), strict=True)
         for person, (recorder, loss, compared) in enumerate(losses):
-            if recorder.finished:
+            if recorder.finished or person in self._errors:
                 continue
             try:
                 output = self._output(estimate[person : person + 1])
                 recorder.record(loss, output, planned, compared)
-            except ValueError as error:
-                if len(self._recorders) == 1:
-                    raise
-                raise ValueError(f"person {person}: {error}") from error
+            except NonFiniteError as error:
+                self._errors[person] = error
 
     @property
     def all_finished(self) -> bool:
         """Whether further steps are in vain."""
-        return all(recorder.finished for recorder in self._recorders)
+        return all(
+            recorder.finished or person in self._errors
+            for person, recorder in enumerate(self._recorders)
+        )
+
+    def outcomes(self) -> tuple[AdaptationResult | NonFiniteError, ...]:
+        """The persons' results, or why there is none."""
+        return tuple(
+            self._errors.get(person) or recorder.result()
+            for person, recorder in enumerate(self._recorders)
+        )
 
     def results(
         self, head: AffineHead, arithmetic: Arithmetic, steps: Sequence[StepGradients]
     ) -> tuple[HeadAdaptation, ...]:
-        """The persons' results, after they took `steps` from `head`."""
+        """The persons' results, after they took `steps` from `head`; raises the first error."""
         adaptations = []
-        for person, recorder in enumerate(self._recorders):
-            result = recorder.result()
+        for person, result in enumerate(self.outcomes()):
+            if isinstance(result, NonFiniteError):
+                name = f"person {person}: " if len(self._recorders) > 1 else ""
+                raise NonFiniteError(f"{name}{result}") from result
             rebuild = partial(_rebuild, head, arithmetic, steps[: result.best_step], person)
             adaptations.append(HeadAdaptation(**vars(result), rebuild=rebuild))
         return tuple(adaptations)

@@ -7,40 +7,36 @@ import torch
 from torch import Tensor
 
 from dualhmr.adaptation.fast_head.arithmetic import Arithmetic, TorchArithmetic
+from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("dualhmr")
 
 
 def arithmetic_for(tensor: Tensor) -> Arithmetic:
-    """The fastest where `tensor` is; float32 and float64 only, PyTorch for other dtypes."""
-    # Imported only where they are used: numba and CuPy take a while to load.
+    """The fastest where `tensor` is; float32 and float64 only, PyTorch for other dtypes.
+
+    On a GPU eager steps are PyTorch's; `CapturedHeads` has kernels of its own.
+    """
+    # Imported only where it is used: numba takes a while to load.
     if tensor.dtype not in (torch.float32, torch.float64):
         return TorchArithmetic()
     if tensor.device.type == "cpu":
         from dualhmr.adaptation.fast_head.compiled import CompiledArithmetic
 
         return CompiledArithmetic()
-    if tensor.device.type == "cuda":
-        return cuda_arithmetic()
     return TorchArithmetic()
 
 
-def cuda_arithmetic() -> Arithmetic:
-    """The fastest on a GPU: with the fused kernel, or, without CuPy, in PyTorch alone."""
-    if not _has_cupy():
-        return TorchArithmetic()
-    from dualhmr.adaptation.fast_head.cuda_arithmetic import CudaArithmetic
-    from dualhmr.adaptation.fast_head.cupy_kernels import compiled
-
-    return CudaArithmetic(compiled)
-
-
 @lru_cache(maxsize=1)
-def _has_cupy() -> bool:
-    """Whether CuPy can be imported; logs a warning once where it cannot."""
+def cuda_kernels() -> CudaKernels | None:
+    """What compiles kernels; None, with a warning, where CuPy cannot be imported."""
     try:
-        from dualhmr.adaptation.fast_head import cupy_kernels  # noqa: F401
-    except ImportError as error:
-        _log.warning("Adam runs in PyTorch, not fused, as CuPy cannot be imported: %s", error)
-        return False
-    return True
+        from dualhmr.adaptation.fast_head.cupy_kernels import compiled
+    except Exception as error:  # CuPy raises others than ImportError where a library is missing
+        _log.warning(
+            "steps run in PyTorch alone, slower, as CuPy cannot be imported: %s; "
+            'pip install "dualhmr[cuda]"',
+            error,
+        )
+        return None
+    return CudaKernels(compiled)

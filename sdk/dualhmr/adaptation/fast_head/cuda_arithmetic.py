@@ -1,129 +1,194 @@
-"""`Arithmetic` on a GPU: iterations in PyTorch, Adam by one CUDA kernel, `fused_adam.cu`, in place.
+"""What captured steps compute by kernels of their own, in `head.cu`, beside PyTorch's products.
 
-Tests compile the kernel as C++ and compare it with `TorchArithmetic`. It has not run on a GPU yet.
+Tests compile the kernels as C++ and compare them with `TorchArithmetic`.
 """
 
-from collections.abc import Callable
-from importlib import resources
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from dualhmr.adaptation.fast_head.affine_head import (
+    DECODE,
+    DECODE_BIAS,
+    FC1_ESTIMATE,
+    FC2,
+    FC2_BIAS,
+    Matrices,
+)
 from dualhmr.adaptation.fast_head.arithmetic import TorchArithmetic
-from dualhmr.adaptation.fast_head.head_gradients import OuterProducts
-from dualhmr.adaptation.optimisers import AdamCoefficients, Moments
+from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels, KernelVariant
+from dualhmr.adaptation.fast_head.head_gradients import (
+    ActivationGradients,
+    Activations,
+    OuterProducts,
+)
+from dualhmr.adaptation.fast_head.head_step import DenseMatrix
+from dualhmr.adaptation.fast_head.rank_one_output import RankOneOutput
+from dualhmr.adaptation.optimisers import AdamCoefficients
 
-KERNEL = "fused_adam"
-ROWS, THREADS = 4, 128
-_REAL = {torch.float32: "float", torch.float64: "double"}
+_FILE = ("dualhmr.adaptation.fast_head", "head.cu")
+_ROWS, _THREADS, _ITERATION_THREADS = 4, 128, 640
 _WIDEST_BYTES = 16
 """The widest load and store of a GPU's thread."""
-
-
-class KernelVariant(NamedTuple):
-    """What the kernel is compiled for."""
-
-    dtype: torch.dtype
-    terms: int
-    """How many outer products the gradient is a sum of."""
-    width: int
-    """How many numbers a load or store moves."""
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """For the compiler."""
-        numbers = {"TERMS": self.terms, "WIDTH": self.width, "ROWS": ROWS, "THREADS": THREADS}
-        return f"-DREAL={_REAL[self.dtype]}", *(f"-D{name}={n}" for name, n in numbers.items())
-
-
-class Launch(NamedTuple):
-    """A grid of blocks, and arguments: ints are 64 bits wide and may be addresses."""
-
-    grid: tuple[int, int, int]
-    block: tuple[int, int, int]
-    arguments: tuple[int | float, ...]
-
-
-Kernel = Callable[[Launch, torch.device], None]
-"""Launches asynchronously, in order with PyTorch's own work on the device."""
-
-
-def kernel_source() -> str:
-    """The kernel, as CUDA C++."""
-    path = resources.files("dualhmr.adaptation.fast_head") / f"{KERNEL}.cu"
-    return path.read_text(encoding="utf-8")
+_MOST_TERMS = 16
+"""Of a gradient's outer products: a thread keeps them in registers."""
 
 
 class CudaArithmetic(TorchArithmetic):
-    """For float32 and float64 on a GPU; Adam writes into its arguments."""
+    """`TorchArithmetic`, with all iterations of the collapsed head in one launch, for its sizes.
 
-    def __init__(self, compile_kernel: Callable[[KernelVariant], Kernel]) -> None:
-        """`compile_kernel` compiles a variant of the kernel; called when it is first needed."""
-        self._compile = compile_kernel
-        self._kernels: dict[KernelVariant, Kernel] = {}
-        self._coefficients: tuple[AdamCoefficients, Tensor, Tensor] | None = None
+    Float32 and float64. The matrices that it updates in place are `CudaMatrix` and `CudaOutput`.
+    """
 
-    def start_adam(self, matrix: Tensor) -> tuple[Tensor, Moments]:
-        """A contiguous copy, and moments of zero."""
-        copy = matrix.clone(memory_format=torch.contiguous_format)
-        return copy, Moments(torch.zeros_like(copy), torch.zeros_like(copy))
+    def __init__(self, kernels: CudaKernels) -> None:
+        self._kernels = kernels
 
-    def adam(
-        self,
-        matrix: Tensor,
-        moments: Moments,
-        gradient: OuterProducts,
-        coefficients: AdamCoefficients,
-    ) -> tuple[Tensor, Moments]:
-        """Writes into `matrix` (N, R, C) and `moments`, which must be contiguous."""
-        state = (matrix, *moments)
+    def forward(
+        self, matrices: Matrices, constant: Tensor, start: Tensor, iterations: int
+    ) -> Activations:
+        """See `Arithmetic`; keeps A - I, which the way back multiplies with."""
+        fc1, fc2, decode = matrices[FC1_ESTIMATE], matrices[FC2], matrices[DECODE]
+        from_hidden1 = decode @ fc2
+        onward, back = fc1 @ from_hidden1.mT, from_hidden1 @ fc1.mT
+        hidden2 = torch.baddbmm(matrices[FC2_BIAS], constant, fc2.mT)
+        bias = torch.baddbmm(matrices[DECODE_BIAS], hidden2, decode.mT)
+        estimates = self._iterate(start, onward, bias, iterations, upwards=True)
+        hidden1 = torch.baddbmm(constant, estimates[:, :-1], fc1)
+        hidden2 = torch.baddbmm(matrices[FC2_BIAS], hidden1, fc2.mT)
+        return Activations(estimates, (hidden1, hidden2), back)
+
+    def backward(
+        self, matrices: Matrices, activations: Activations, gradient: Tensor
+    ) -> ActivationGradients:
+        """See `Arithmetic`; `activations` are those of this class's `forward`."""
+        assert activations.transition_transposed is not None
+        count = activations.estimates.shape[1] - 2
+        back = activations.transition_transposed
+        estimates = self._iterate(gradient.contiguous(), back, None, count, upwards=False)
+        hidden2 = estimates @ matrices[DECODE]
+        return ActivationGradients(estimates, (hidden2 @ matrices[FC2], hidden2))
+
+    def _iterate(
+        self, start: Tensor, matrix: Tensor, bias: Tensor | None, count: int, *, upwards: bool
+    ) -> Tensor:
+        """x + x M + b again and again, from `start` (E,) or (N, E): (N, count + 1, E)."""
+        persons, size, _ = matrix.shape
+        out = matrix.new_empty(persons, count + 1, size)
+        pitch = 0 if start.ndim == 1 else size
+        arguments = (start, matrix, bias, out, pitch, count, 1 if upwards else -1)
+        variant = KernelVariant(_FILE, "iterate", matrix.dtype, (("ESTIMATE", size),))
+        self._kernels.launch(variant, (persons, 1, 1), _ITERATION_THREADS, arguments)
+        return out
+
+    def update_matrix(
+        self, matrix: "CudaMatrix", gradient: OuterProducts, by: AdamCoefficients | Tensor
+    ) -> None:
+        """Writes Adam's update into value and moments; or, at a rate (N,), gradient descent's."""
+        value, moments = matrix.value, matrix.moments
+        assert moments is not None
+        state = (value, *moments)
         if not all(tensor.is_contiguous() for tensor in state):
-            raise ValueError(
-                "matrix and moments must be contiguous, as `start_adam` makes them; got strides "
-                f"{[tensor.stride() for tensor in state]}"
-            )
+            strides = [tensor.stride() for tensor in state]
+            raise ValueError(f"matrix and moments must be contiguous; got strides {strides}")
+        persons, rows, columns = value.shape
         left, right = (_persons_contiguous(part) for part in gradient)
-        rate, epsilon = self._on_device(coefficients, matrix)
-        variant = KernelVariant(matrix.dtype, left.shape[1], _width((*state, right)))
-        if variant not in self._kernels:
-            self._kernels[variant] = self._compile(variant)
-        persons, rows, columns = matrix.shape
-        block_columns = THREADS * variant.width
-        addresses = (tensor.data_ptr() for tensor in (*state, left, right, rate, epsilon))
-        sizes = (rows, columns, left.stride(0), right.stride(0))
-        launch = Launch(
-            # Rounded up.
-            (-(-columns // block_columns), -(-rows // ROWS), persons),
-            (THREADS, 1, 1),
-            (*addresses, *sizes, coefficients.beta1, coefficients.beta2),
+        adam, numbers = _numbers(by)
+        width = _width((*state, right))
+        sizes = (("TERMS", left.shape[1]), ("WIDTH", width), ("ADAM", adam))
+        variant = KernelVariant(_FILE, "update_matrix", value.dtype, sizes)
+        # Rounded up.
+        grid = (-(-columns // (_THREADS * width)), -(-rows // _ROWS), persons)
+        shape = (rows, columns, left.stride(0), right.stride(0))
+        arguments = (*state, left, right, *numbers[:2], *shape, *numbers[2:])
+        self._kernels.launch(variant, grid, _THREADS, arguments)
+
+    def update_output(
+        self, output: "CudaOutput", gradient: OuterProducts, by: AdamCoefficients | Tensor
+    ) -> None:
+        """As `update_matrix`, for the output that stands for a matrix."""
+        assert output.moments is not None
+        persons, _, columns = output.value.shape
+        adam, numbers = _numbers(by)
+        nodes = output.head_input.nodes
+        points, masses = nodes if adam else (output.head_input.squared_norm,) * 2
+        variant = KernelVariant(_FILE, "update_output", output.value.dtype, (("ADAM", adam),))
+        state = (output.value, *output.moments, gradient.left.contiguous())
+        arguments = (*state, points, masses, *numbers[:2], columns, points.shape[-1], *numbers[2:])
+        self._kernels.launch(variant, (-(-columns // _THREADS), persons, 1), _THREADS, arguments)
+
+
+@dataclass(frozen=True)
+class CudaMatrix(DenseMatrix):
+    """A `DenseMatrix` that is updated in place; it always has moments."""
+
+    def reset(self) -> "CudaMatrix":
+        """Itself: whoever owns its memory zeroes the moments."""
+        return self
+
+    def gradient_step(self, gradient: OuterProducts, rate: float | Tensor) -> "CudaMatrix":
+        """W - rate left^T right."""
+        self._arithmetic.update_matrix(self, gradient, _rates(rate, self.value))
+        return self
+
+    def adam_step(self, gradient: OuterProducts, coefficients: AdamCoefficients) -> "CudaMatrix":
+        """By the kernel."""
+        self._arithmetic.update_matrix(self, gradient, coefficients)
+        return self
+
+    @property
+    def _arithmetic(self) -> CudaArithmetic:
+        return cast(CudaArithmetic, self.arithmetic)
+
+
+@dataclass(frozen=True)
+class CudaOutput(RankOneOutput):
+    """A `RankOneOutput` that is updated in place; it always has moments."""
+
+    arithmetic: CudaArithmetic | None = None
+
+    def reset(self) -> "CudaOutput":
+        """Itself: whoever owns its memory zeroes the moments."""
+        return self
+
+    def gradient_step(self, gradient: OuterProducts, rate: float | Tensor) -> "CudaOutput":
+        """W changes by -rate d c^T, and so k by -rate d |c|^2."""
+        cast(CudaArithmetic, self.arithmetic).update_output(
+            self, gradient, _rates(rate, self.value)
         )
-        self._kernels[variant](launch, matrix.device)
-        return matrix, moments
+        return self
 
-    def _on_device(self, coefficients: AdamCoefficients, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Rate and epsilon where the kernel reads them; copied once for all matrices of a step."""
-        kept = self._coefficients
-        if kept is None or kept[0] is not coefficients or not _alike(kept[1], like):
-            rate = _number_like(like, coefficients.rate)
-            kept = (coefficients, rate, _number_like(like, coefficients.epsilon))
-            self._coefficients = kept
-        return kept[1:]
+    def adam_step(self, gradient: OuterProducts, coefficients: AdamCoefficients) -> "CudaOutput":
+        """By the kernel."""
+        cast(CudaArithmetic, self.arithmetic).update_output(self, gradient, coefficients)
+        return self
 
 
-def _number_like(like: Tensor, number: float | Tensor) -> Tensor:
-    if not isinstance(number, Tensor):
-        return like.new_full((), number)
-    if not _alike(number, like):
-        raise ValueError(
-            f"Adam's rate or epsilon is {number.dtype} on {number.device}, expected {like.dtype} "
-            f"on {like.device}"
-        )
-    return number
+def kernels_fit(dtype: torch.dtype, iterations: int, estimate: int) -> bool:
+    """Whether the kernels take a head: of that dtype, number of iterations, and size E."""
+    return (
+        dtype in (torch.float32, torch.float64)
+        and iterations <= _MOST_TERMS
+        and estimate <= _ITERATION_THREADS
+    )
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
-    return (one.dtype, one.device) == (other.dtype, other.device)
+def _numbers(by: AdamCoefficients | Tensor) -> tuple[int, tuple[Tensor | float | None, ...]]:
+    """Whether it is Adam, and rate, epsilon, beta1 and beta2 as the kernels take them."""
+    if isinstance(by, Tensor):
+        return 0, (by, None, 0.0, 0.0)
+    rate, epsilon = by.rate, by.epsilon
+    if not (isinstance(rate, Tensor) and isinstance(epsilon, Tensor)):
+        raise TypeError("Adam's rate and epsilon must be tensors on the device")
+    return 1, (rate, epsilon, by.beta1, by.beta2)
+
+
+def _rates(rate: float | Tensor, value: Tensor) -> Tensor:
+    """One for each person, (N,)."""
+    if isinstance(rate, Tensor):
+        return rate.flatten()
+    return value.new_full((len(value),), rate)
 
 
 def _persons_contiguous(vectors: Tensor) -> Tensor:

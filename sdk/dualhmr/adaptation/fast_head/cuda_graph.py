@@ -51,7 +51,8 @@ class CudaReplay:
     def capture(self, work: Work) -> Work:
         """Warms up, so that kernels are compiled and libraries started, and captures."""
         with torch.cuda.device(self._device), without_tf32():
-            # Warm-ups must run on another stream than the default one, see `torch.cuda.graph`.
+            # Warm-ups must run on another stream than the default one, see `torch.cuda.graph`; its
+            # own stream is of the device that it was used on first, which may be another.
             current, side = torch.cuda.current_stream(), torch.cuda.Stream()
             graph = torch.cuda.CUDAGraph()
             side.wait_stream(current)
@@ -59,9 +60,14 @@ class CudaReplay:
                 for _ in range(MAX_WARM_UPS):
                     work()
             current.wait_stream(side)
-            with torch.cuda.graph(graph, self._pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, self._pool, side, capture_error_mode="thread_local"):
                 work()
-        return graph.replay
+
+        def replay() -> None:
+            with torch.cuda.device(self._device):
+                graph.replay()
+
+        return replay
 
 
 def replay_for(device: torch.device) -> Replay:

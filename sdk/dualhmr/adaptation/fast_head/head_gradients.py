@@ -56,10 +56,6 @@ class OuterProducts(NamedTuple):
         grams = (self.left @ self.left.mT) * (self.right @ self.right.mT)
         return grams.sum((-2, -1))
 
-    def total(self) -> Tensor:
-        """The sum of the matrix's entries, (N,); not finite where one of left or right is not."""
-        return (self.left.sum(-1) * self.right.sum(-1)).sum(-1)
-
     def of_person(self, index: int) -> "OuterProducts":
         """Those of one person, with N = 1."""
         return OuterProducts(self.left[index : index + 1], self.right[index : index + 1])
@@ -95,11 +91,38 @@ def matrix_gradients(
 
 
 def squared_norm(gradients: MatrixGradients) -> Tensor:
-    """The squared norm of all gradients together, (N,)."""
-    return torch.stack([gradient.squared_norm() for gradient in gradients.values()]).sum(0)
+    """The squared norm of all gradients together, (N,).
+
+    A layer's vectors have one Gram matrix, however many gradients they are part of; those of equal
+    length are computed together.
+    """
+    on_input = gradients[ON_INPUT]
+    if FC2 not in gradients:
+        return on_input.squared_norm()
+    (estimates, gradient1), (gradient2, hidden1), (gradient, hidden2) = (
+        gradients[name] for name in (FC1_ESTIMATE, FC2, DECODE)
+    )
+    of_gradient1, of_gradient2, of_hidden1, of_hidden2 = _grams(
+        gradient1, gradient2, hidden1, hidden2
+    )
+    of_estimates, of_gradient = _grams(estimates, gradient)
+    of_input = on_input.right.square().sum(-1, keepdim=True)
+    # A bias reads a 1: the Gram matrix of its input is one everywhere.
+    total = of_gradient1 * (of_estimates + of_input)
+    total = total + of_gradient2 * (of_hidden1 + 1) + of_gradient * (of_hidden2 + 1)
+    return total.sum((-2, -1))
 
 
-def all_finite(gradients: MatrixGradients) -> Tensor:
-    """Whether all gradients of a person are finite, (N,) bool."""
-    totals = [gradient.total() for gradient in gradients.values()]
-    return torch.isfinite(torch.stack(totals)).all(0)
+def _grams(*vectors: Tensor) -> tuple[Tensor, ...]:
+    """(N, n, n) each, of vectors (N, n, C)."""
+    stacked = torch.stack(vectors, dim=1)
+    return (stacked @ stacked.mT).unbind(1)
+
+
+def nan_unless_finite(loss: Tensor, gradients: MatrixGradients) -> Tensor:
+    """`loss` (N,), but NaN for persons one of whose gradients is not finite."""
+    names = (FC1_ESTIMATE, FC2, DECODE) if FC2 in gradients else (ON_INPUT,)
+    parts = [part for name in names for part in gradients[name]]
+    numbers = torch.cat([part.flatten(1) for part in parts], dim=1)
+    # A sum is one pass over memory, and 0 times infinity or NaN is NaN.
+    return torch.addcmul(loss, numbers.sum(1), torch.zeros_like(loss))

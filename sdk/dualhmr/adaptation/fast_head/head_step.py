@@ -14,8 +14,8 @@ from dualhmr.adaptation.fast_head.head_gradients import (
     Activations,
     MatrixGradients,
     OuterProducts,
-    all_finite,
     matrix_gradients,
+    nan_unless_finite,
     squared_norm,
 )
 from dualhmr.adaptation.fast_head.rank_one_output import HeadInput, RankOneOutput
@@ -198,7 +198,7 @@ def evaluate_head(problem: Problem, matrices: AdaptedMatrices, phase: Phase) -> 
     through_head = _backward(problem, matrices, activations, gradient)
     gradients = matrix_gradients(activations, through_head, problem.head_input.values)
     loss = sum_losses(values, watched.losses, watched.scale)
-    loss = torch.where(all_finite(gradients), loss, torch.nan)
+    loss = nan_unless_finite(loss, gradients)
     minimised = sum_losses(values, phase.losses, phase.scale)
     return HeadEvaluation(activations, loss, minimised, through_head, gradients)
 

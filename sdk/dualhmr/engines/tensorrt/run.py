@@ -54,7 +54,7 @@ class TensorRTNetwork:
                 self._loaded.engine,
                 memory,
                 max_batch=max_batch,
-                cuda_graph=options.cuda_graph,
+                cuda_graph=bool(options.cuda_graph),
                 kernels=self._loaded.kernels,
             )
         self.inputs, self.outputs = self._runner.inputs, self._runner.outputs

@@ -23,7 +23,7 @@ from dualhmr.objective.gradient.skeleton import (
     gram_schmidt_backward,
 )
 from dualhmr.objective.gradient.targets import losses_against
-from dualhmr.objective.objective import Evidence, Objective
+from dualhmr.objective.objective import Evidence, MeshTarget, Objective
 
 _POSE_COUNT = 24 * 6
 _CAMERA_COUNT = 3
@@ -63,6 +63,24 @@ class ObjectiveGradient:
         other = copy(self)
         other._set_evidence(evidence)
         return other
+
+    def target(self, rotations: Tensor, betas: Tensor) -> MeshTarget:
+        """As `Objective.target`, but its joints are centred, and a capture on a GPU may hold it."""
+        skeleton = self._skeleton.forward(rotations, betas)
+        points = self._points.forward(skeleton.transforms, skeleton.blend).points
+        vertices = None
+        if self._objective.weights["vertices"]:
+            skin = (self._vertices or Vertices(self._objective.body)).forward(
+                skeleton.transforms, skeleton.blend
+            )
+            vertices = skin.vertices.mT
+        return MeshTarget(rotations, betas, points[:, self._point_counts[0] :], vertices)
+
+    def keypoints(self, rotations: Tensor, betas: Tensor) -> Tensor:
+        """The keypoints (N, K, 3) of bodies, metres; a capture on a GPU may hold it."""
+        skeleton = self._skeleton.forward(rotations, betas)
+        points = self._points.forward(skeleton.transforms, skeleton.blend).points
+        return points[:, : self._point_counts[0]]
 
     def _set_evidence(self, evidence: Evidence) -> None:
         self._evidence = evidence

@@ -55,36 +55,36 @@ class Points:
         """Takes the collapsed regressor apart into pairs."""
         pairs = objective.body_points.pairs()
         skeleton = torch.arange(JOINT_COUNT, device=pairs.joints.device)
-        self._joints = torch.cat([skeleton, pairs.joints])
+        self.joints = torch.cat([skeleton, pairs.joints])
         """(P,): the joint of each pair."""
-        self._of_joint = (skeleton[:, None] == self._joints).to(pairs.basis)
+        self._of_joint = (skeleton[:, None] == self.joints).to(pairs.basis)
         """(24, P): 1 where the pair is the joint's."""
         share = torch.zeros_like(pairs.basis[..., :1])
         share[0, :, 0] = pairs.share
         on_skin = torch.cat([pairs.basis, share], dim=-1)
         basis = torch.cat([_rest_basis(objective.body), on_skin], dim=1)
-        self._basis = basis.flatten(1)
+        self.basis = basis.flatten(1)
         """(1 + B + 207, P x 4)."""
         rows = torch.cat([pairs.joint_rows, pairs.pair_rows], dim=1)
         keypoints, joints = rows.split([len(objective.available), len(objective.joints_available)])
         joints = joints - joints[list(objective.root)].mean(0)
-        self._rows = torch.cat([keypoints, joints])
+        self.rows = torch.cat([keypoints, joints])
         """(K, P)."""
 
     def forward(self, transforms: Tensor, blend: Tensor) -> PlacedPoints:
         """Transforms (N, 24, 3, 4) and blend weights (N, 1 + B + 207) -> points (N, K, 3)."""
-        places = (blend @ self._basis).unflatten(1, (-1, 4))
-        movers = transforms.index_select(1, self._joints)
+        places = (blend @ self.basis).unflatten(1, (-1, 4))
+        movers = transforms.index_select(1, self.joints)
         moved = (movers @ places[..., None])[..., 0]
-        return PlacedPoints(self._rows @ moved, places, movers)
+        return PlacedPoints(self.rows @ moved, places, movers)
 
     def backward(self, placed: PlacedPoints, grad_points: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of transforms (N, 24, 3, 4) and blend weights from the points' (N, K, 3)."""
-        grad_moved = (self._rows.T @ grad_points)[..., None]
+        grad_moved = (self.rows.T @ grad_points)[..., None]
         grad_movers = grad_moved * placed.places[..., None, :]
         grad_transforms = (self._of_joint @ grad_movers.flatten(2)).unflatten(2, (3, 4))
         grad_places = (placed.movers.mT @ grad_moved).flatten(1)
-        return grad_transforms, grad_places @ self._basis.T
+        return grad_transforms, grad_places @ self.basis.T
 
 
 def _rest_basis(body: Body) -> Tensor:

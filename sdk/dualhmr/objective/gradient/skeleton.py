@@ -114,7 +114,7 @@ class Chain:
 
     def __init__(self, body: Body) -> None:
         """Precomputes each joint's ancestors."""
-        above = _ancestors(body.parents)
+        above = ancestors(body.parents)
         like = body.v_template
         self._jumps = [torch.tensor(jump, device=like.device) for jump in _jumps(body.parents)]
         self._ancestry = torch.tensor(above).to(like)
@@ -155,7 +155,7 @@ class Chain:
         return world[:, :-1], parents[:, :-1]
 
 
-def _ancestors(parents: tuple[int, ...]) -> list[list[float]]:
+def ancestors(parents: tuple[int, ...]) -> list[list[float]]:
     """Row j: 1 for j and all joints above it."""
     rows: list[list[float]] = []
     for joint, parent in enumerate(parents):

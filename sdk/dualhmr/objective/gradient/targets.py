@@ -4,7 +4,6 @@ Weights hold all factors of an error: the loss's weight, its divisor, confidence
 is not annotated.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -12,8 +11,8 @@ from torch import Tensor
 
 from dualhmr.objective.objective import Evidence, MeshTarget, Objective
 
-Loss = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""A function of the estimate (N, ...) -> losses (N,) and gradients (N, ...)."""
+Loss = partial[tuple[Tensor, Tensor]]
+"""A function of the estimate (N, ...) -> losses (N,) and gradients (N, ...), with its constants."""
 
 
 def squared_error(x: Tensor, *, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,7 +72,10 @@ def _keypoints_2d(evidence: Evidence, objective: Objective) -> Loss:
 
 
 def _joints_3d(target: MeshTarget, objective: Objective) -> Loss:
-    root = target.joints[:, list(objective.root)].mean(1, keepdim=True)
+    # Not an index of both, which a capture on a GPU forbids.
+    root = (
+        target.joints[:, objective.root[0], None] + target.joints[:, objective.root[1], None]
+    ) / 2
     available = objective.joints_available
     weight = objective.weights["joints_3d"] / (3 * objective.joint_count)
     confidence = available.to(target.joints).expand(target.joints.shape[:2])

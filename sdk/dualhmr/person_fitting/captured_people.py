@@ -1,0 +1,209 @@
+"""Fitting N persons at once on a GPU: one copy in, graphs, one copy out."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.adaptation.fast_head import AffineHead, CapturedHeads
+from dualhmr.adaptation.fast_head.cuda_graph import Replay, without_tf32
+from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels
+from dualhmr.adaptation.fast_head.head_step import Evaluate
+from dualhmr.adaptation.schedule import NonFiniteError, Schedule
+from dualhmr.camera import View, project
+from dualhmr.engines.torch_networks import as_tensor
+from dualhmr.networks import RegressorHead, as_output
+from dualhmr.objective.gradient import ObjectiveGradient
+from dualhmr.objective.gradient.cuda_objective import CudaObjective, covers
+from dualhmr.objective.objective import Evidence, Objective
+from dualhmr.person import AdaptedPerson, PersonEvidence, PersonIterates, StepTrace, best_of
+
+
+class CapturedPeople:
+    """Adapts a head to `persons` persons at a time; fewer are filled up with the first of them.
+
+    Memory and graphs are those of one objective, schedule and number of persons. Not for several
+    threads at once.
+    """
+
+    def __init__(
+        self,
+        head: AffineHead,
+        network: RegressorHead,
+        objective: Objective,
+        schedule: Schedule,
+        persons: int,
+        *,
+        replay: Replay,
+        kernels: CudaKernels | None,
+    ) -> None:
+        """`network` is the head as a module. `kernels` are used where they cover the losses."""
+        self._network, self._objective, self._persons = network, objective, persons
+        self._keypoints = len(objective.available)
+        self._has_keypoint = objective.available.cpu().numpy()
+        self._inputs = _Inputs(
+            persons,
+            {
+                "features": (network.feature_count,),
+                "rotations": (24, 3, 3),
+                "betas": (objective.body.beta_count,),
+                "keypoints": (self._keypoints, 2),
+                "confidence": (self._keypoints,),
+                "box_info": (3,),
+                "box_center": (2,),
+                "box_height": (),
+                "focal_length": (),
+                "principal_point": (2,),
+            },
+            head.start.device,
+        )
+        with torch.no_grad(), without_tf32():
+            self._gradient = ObjectiveGradient(objective, self._evidence(None))
+            self._evaluate: ObjectiveGradient | CudaObjective = self._gradient
+            if kernels is not None and covers(objective):
+                self._evaluate = CudaObjective(objective, self._evidence(None), kernels)
+        self._heads = CapturedHeads(
+            head, self._prepare, schedule, persons, replay=replay, kernels=kernels
+        )
+        with torch.no_grad(), without_tf32():
+            self._describe_again = replay.capture(self._describe)
+
+    @torch.no_grad()
+    def adapt(self, people: Sequence[PersonEvidence]) -> list[AdaptedPerson | NonFiniteError]:
+        """The best body for each of up to `persons` persons, or why there is none."""
+        self._inputs.fill([_values(each) for each in people])
+        results = self._heads.adapt(output=lambda _: None)[: len(people)]
+        self._describe_again()
+        described = self._described.cpu().numpy()
+        return [
+            self._adapted(described[:, row], result, person)
+            for row, (result, person) in enumerate(zip(results, people, strict=True))
+        ]
+
+    def _prepare(self) -> tuple[Tensor, Evaluate]:
+        inputs = self._inputs.tensors
+        target = self._gradient.target(inputs["rotations"], inputs["betas"])
+        box_info = inputs["box_info"] if self._network.reads_box_info else None
+        head_input = self._network.head_input(inputs["features"], box_info)
+        return head_input, self._evaluate.with_evidence(self._evidence(target))
+
+    def _evidence(self, target: Any) -> Evidence:
+        inputs = self._inputs.tensors
+        return Evidence(inputs["keypoints"], inputs["confidence"], self._view(), target)
+
+    def _view(self) -> View:
+        return View(*(self._inputs.tensors[name] for name in View._fields))
+
+    def _describe(self) -> None:
+        """What users read of all iterates, side by side: (S + 1, N, .)."""
+        estimates = self._heads.estimates
+        rows = len(estimates)
+        output = as_output(estimates.flatten(0, 1))
+        view = View(*(part.expand(rows, *part.shape).flatten(0, 1) for part in self._view()))
+        camera = self._objective.full_camera(output.camera, view)
+        rotations = output.rotations
+        keypoints = project(self._gradient.keypoints(rotations, output.betas), camera)
+        parts = (rotations, output.betas, *camera, keypoints)
+        numbers = torch.cat([part.reshape(len(rotations), -1) for part in parts], dim=1)
+        self._described = numbers.unflatten(0, (rows, self._persons))
+
+    def _adapted(
+        self,
+        described: npt.NDArray[Any],
+        result: AdaptationResult | NonFiniteError,
+        person: PersonEvidence,
+    ) -> AdaptedPerson | NonFiniteError:
+        if isinstance(result, NonFiniteError):
+            return result
+        sizes = (216, self._objective.body.beta_count, 3, 1, 2)
+        rows = described[: len(result.loss_history)]
+        rotations, betas, translation, focal_length, principal_point, keypoints = np.split(
+            rows, np.cumsum(sizes), axis=1
+        )
+        keypoints = keypoints.reshape(len(rows), -1, 2)
+        iterates = PersonIterates(
+            losses=result.loss_history,
+            trace=StepTrace(rotations.reshape(-1, 24, 3, 3), betas, translation),
+            keypoints_2d=np.where(self._has_keypoint[:, None], keypoints, np.float32(np.nan)),
+            focal_length=focal_length[:, 0],
+            principal_point=principal_point,
+            best_step=result.best_step,
+            stop_reason=result.stop_reason,
+        )
+        return best_of(iterates, person.observed)
+
+
+def _values(person: PersonEvidence) -> dict[str, Any]:
+    """What the graphs read of a person, by name; arrays on the host or the device."""
+    observed = person.observed
+    return {
+        "features": person.features,
+        "rotations": person.rotations,
+        "betas": person.betas,
+        "keypoints": observed.crop_keypoints,
+        "confidence": observed.confidence,
+        "box_info": person.inputs["box_info"],
+        **observed.view._asdict(),
+    }
+
+
+class _Field(NamedTuple):
+    """Where a person's numbers of a name are."""
+
+    columns: slice
+    shape: tuple[int, ...]
+
+
+class _Inputs:
+    """Memory on the device, by name, that is filled by one copy from the host."""
+
+    def __init__(
+        self, persons: int, shapes: dict[str, tuple[int, ...]], device: torch.device
+    ) -> None:
+        """Zeros of `persons` persons, with these shapes."""
+        self._fields: dict[str, _Field] = {}
+        width = 0
+        for name, shape in shapes.items():
+            size = math.prod(shape)
+            self._fields[name] = _Field(slice(width, width + size), shape)
+            width += size
+        self._host = torch.zeros(persons, width)
+        if device.type == "cuda":
+            self._host = self._host.pin_memory()
+        self._device = torch.zeros(persons, width, device=device)
+        self.tensors = {
+            name: self._device[:, field.columns].unflatten(1, field.shape)
+            if field.shape
+            else self._device[:, field.columns.start]
+            for name, field in self._fields.items()
+        }
+
+    def fill(self, people: Sequence[dict[str, Any]]) -> None:
+        """Writes the persons' arrays; further places hold the first person again.
+
+        What is on the device already, as a network left it there, is copied there.
+        """
+        numbers = self._host.numpy()
+        on_device = []
+        for row in range(len(numbers)):
+            values = people[row if row < len(people) else 0]
+            for name, value in values.items():
+                columns = self._fields[name].columns
+                if isinstance(value, np.ndarray) or _on_host(value):
+                    numbers[row, columns] = np.asarray(value).reshape(-1)
+                else:
+                    on_device.append((row, columns, value))
+        self._device.copy_(self._host, non_blocking=True)
+        for row, columns, value in on_device:
+            tensor = as_tensor(value, str(self._device.device))
+            self._device[row, columns].copy_(tensor.flatten())
+
+
+def _on_host(value: Any) -> bool:
+    """Whether a DLPack array is in the host's memory."""
+    return isinstance(value, Tensor) and value.device.type == "cpu"
