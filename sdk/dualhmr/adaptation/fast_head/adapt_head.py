@@ -114,6 +114,7 @@ def _take_steps(
         recorder.record(
             evaluation.watched_loss, evaluation.estimate, planned, evaluation.minimised_loss
         )
+        recorder.raise_error()
         if recorder.all_finished:
             return matrices, steps
         steps.append(StepGradients(planned, evaluation.gradients))
@@ -155,6 +156,12 @@ class BatchRecorder:
             for person, recorder in enumerate(self._recorders)
         )
 
+    def raise_error(self) -> None:
+        """Raises NonFiniteError for the first person who has no result, naming them."""
+        for person, error in self._errors.items():
+            name = f"person {person}: " if len(self._recorders) > 1 else ""
+            raise NonFiniteError(f"{name}{error}") from error
+
     def outcomes(self) -> tuple[AdaptationResult | NonFiniteError, ...]:
         """The persons' results, or why there is none."""
         return tuple(
@@ -165,12 +172,11 @@ class BatchRecorder:
     def results(
         self, head: AffineHead, arithmetic: Arithmetic, steps: Sequence[StepGradients]
     ) -> tuple[HeadAdaptation, ...]:
-        """The persons' results, after they took `steps` from `head`; raises the first error."""
+        """The persons' results, after they took `steps` from `head`."""
+        self.raise_error()
         adaptations = []
-        for person, result in enumerate(self.outcomes()):
-            if isinstance(result, NonFiniteError):
-                name = f"person {person}: " if len(self._recorders) > 1 else ""
-                raise NonFiniteError(f"{name}{result}") from result
+        for person, recorder in enumerate(self._recorders):
+            result = recorder.result()
             rebuild = partial(_rebuild, head, arithmetic, steps[: result.best_step], person)
             adaptations.append(HeadAdaptation(**vars(result), rebuild=rebuild))
         return tuple(adaptations)
