@@ -26,7 +26,7 @@ from dualhmr.adaptation.fast_head.head_step import Evaluate
 from dualhmr.adaptation.optimisers import Adam
 from dualhmr.adaptation.schedule import Phase, Schedule
 from dualhmr.body.model import load_body
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.camera import View
 from dualhmr.keypoints import COCO_17
 from dualhmr.networks import RegressorHead

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult, adapt
+from dualhmr.adaptation.adapt import adapt
 from dualhmr.adaptation.optimisers import Adam
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import Phase, Schedule
 from dualhmr.body.files import read_body
 from dualhmr.bundle import ADAPTATION_GRAPH, Bundle
