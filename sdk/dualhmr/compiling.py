@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import importlib.util
 import logging
+import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,6 +20,12 @@ _log = logging.getLogger("dualhmr")
 def numba_installed() -> bool:
     """Whether numba can be imported. Does not import it."""
     return importlib.util.find_spec("numba") is not None
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def load_numba() -> Any:

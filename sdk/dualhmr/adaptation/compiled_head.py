@@ -223,7 +223,8 @@ class _Adaptation:
     def _take_step(self, *numbers: Any) -> None:
         if self._matrices:
             lefts, rights = zip(*self._outer_products(), strict=True)
-            take_step(self._matrices, *self._memory, lefts, rights, *numbers)
+            copies = self._matrices is not self._memory.values
+            take_step(self._matrices, *self._memory, lefts, rights, *numbers, copies)
             self._matrices = self._memory.values
 
     def _outer_products(self) -> tuple[tuple[Array, Array], ...]:

@@ -114,16 +114,16 @@ def go_back(
 
 
 @compiled_part
-def _adam_row(
-    weight: Any, source: Any, mean: Any, square: Any, gradient: Any, numbers: Any
-) -> None:
+def _adam_row(weight: Any, mean: Any, square: Any, gradient: Any, numbers: Any) -> None:
+    # Of more arrays than these LLVM cannot check that they do not overlap, and then the loop is
+    # not made of vector instructions.
     keep1, new1, keep2, new2, rate, epsilon, tiny = numbers
     for j in range(weight.size):
         g = gradient[j]
         m = keep1 * mean[j] + new1 * g
         v = keep2 * square[j] + new2 * g * g
         mean[j], square[j] = m, v
-        weight[j] = source[j] - rate * m / (math.sqrt(max(v, tiny)) + epsilon)
+        weight[j] -= rate * m / (math.sqrt(max(v, tiny)) + epsilon)
 
 
 @compiled_loop
@@ -140,8 +140,9 @@ def take_step(
     epsilon: float,
     descends: bool,
     fresh: bool,
+    copies: bool,
 ) -> None:
-    """Fill `values`, matrices (R, C), with those of `sources` after an update; both may be one.
+    """Update `values`, matrices (R, C); where it `copies`, they are those of `sources` before.
 
     Each argument is a tuple with an entry for each matrix, whose gradient is left^T right, (n, R)
     and (n, C). The update is Adam's, whose moments change in place and are zero before where
@@ -188,15 +189,17 @@ def take_step(
                     g3[j] += a3 * a + b3 * b
             for c in range(count):
                 gradient = flat[c * pitch : c * pitch + columns]
-                own, before = value[row + c], source[row + c]
+                own = value[row + c]
+                if copies:
+                    _copy(source[row + c], own)
                 if descends:
                     for j in range(columns):
-                        own[j] = before[j] - numbers[4] * gradient[j]
+                        own[j] -= numbers[4] * gradient[j]
                     continue
                 if fresh:
                     _clear(mean[row + c])
                     _clear(square[row + c])
-                _adam_row(own, before, mean[row + c], square[row + c], gradient, numbers)
+                _adam_row(own, mean[row + c], square[row + c], gradient, numbers)
 
 
 @compiled_loop

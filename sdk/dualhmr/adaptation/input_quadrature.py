@@ -25,8 +25,8 @@ import numpy.typing as npt
 from dualhmr.adaptation.compiled_loops import response
 from dualhmr.adaptation.optimisers import AdamCoefficients
 
-_GRID_STEP = 0.5
-_REACH = 14
+_GRID_STEP = 0.4
+_REACH = 18
 """Nodes on either side of an input that get a share of its mass; with the step, right to 1e-8."""
 _WIDTH = 1.5 * _REACH / math.pi
 """The variance of the Gaussian, in squared steps."""

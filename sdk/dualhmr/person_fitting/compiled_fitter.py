@@ -1,5 +1,7 @@
 """Fitting one person on a CPU without PyTorch: the head and the objective as compiled loops."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -8,13 +10,13 @@ import numpy.typing as npt
 
 from dualhmr.adaptation.compiled_loops import take_step
 from dualhmr.adaptation.recorder import AdaptationResult
-from dualhmr.adaptation.schedule import Schedule
+from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.arrays import to_numpy
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.point_regressors import compared_points, keypoint_regressor
 from dualhmr.bundle import Bundle
 from dualhmr.camera import FullCamera, View, project
-from dualhmr.compiling import announce_compiling, numba_version
+from dualhmr.compiling import announce_compiling, numba_version, usable_cpus
 from dualhmr.crop import crop_convention
 from dualhmr.keypoints import KeypointSet, network_keypoints
 from dualhmr.objective.compiled_objective import CompiledObjective, Iterate, PersonObjective
@@ -28,6 +30,7 @@ from dualhmr.person import (
     best_of,
 )
 from dualhmr.person_fitting.head_file import read_head
+from dualhmr.person_fitting.one_by_one import adapt_one_by_one
 
 _Array = npt.NDArray[Any]
 _POSE, _CAMERA = 144, 3
@@ -36,13 +39,21 @@ _POSE, _CAMERA = 144, 3
 class CompiledFitter:
     """A `PersonFitter` that adapts the head by any schedule; several threads may share it."""
 
-    def __init__(self, bundle: Bundle, body: BodyArrays, *, dtype: Any = np.float32) -> None:
-        """Reads the head; all numbers are of `dtype`.
+    def __init__(
+        self,
+        bundle: Bundle,
+        body: BodyArrays,
+        *,
+        threads: int | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        """Reads the head; all numbers are of `dtype`. Persons share `threads`, None: all CPUs.
 
         Raises FileNotFoundError or ValueError for weights that are missing or do not fit.
         """
         self._manifest, self._body, self._dtype = bundle.manifest, body, np.dtype(dtype)
         self._head = read_head(bundle, dtype)
+        self._threads = threads or usable_cpus()
         self._objective = lru_cache(maxsize=8)(self._build_objective)
         announce_compiling(take_step, "the test-time step")
 
@@ -55,6 +66,21 @@ class CompiledFitter:
         """Adapts the head to one person; see `dualhmr.adaptation.adapt`."""
         result = self.adapt_head(evidence, schedule)
         return best_of(self._describe(result, evidence), evidence.observed)
+
+    def adapt_all(
+        self, people: Sequence[PersonEvidence], schedule: Schedule
+    ) -> list[AdaptedPerson | NonFiniteError]:
+        """Persons side by side, as compiled loops release the GIL; each gets what it gets alone."""
+
+        def one(person: PersonEvidence) -> AdaptedPerson | NonFiniteError:
+            (result,) = adapt_one_by_one(self.adapt, [person], schedule)
+            return result
+
+        threads = min(len(people), self._threads)
+        if threads <= 1:
+            return adapt_one_by_one(self.adapt, people, schedule)
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(one, people))
 
     def first_guess(self, evidence: PersonEvidence) -> FirstGuess:
         """The head's output before any step."""

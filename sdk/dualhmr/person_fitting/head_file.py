@@ -9,7 +9,7 @@ import safetensors
 
 from dualhmr.adaptation.compiled_head import CompiledHead
 from dualhmr.bundle import HEAD_WEIGHTS, Bundle
-from dualhmr.untrusted import brief, one_value_error
+from dualhmr.untrusted import one_value_error
 
 _DECODERS = {"decpose": 144, "decshape": 10, "deccam": 3}
 _STARTS = {"init_pose": 144, "init_shape": 10, "init_cam": 3}
@@ -65,7 +65,7 @@ def _check(arrays: dict[str, _Array], hidden: int, *, extra: int) -> None:
         expected |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
     found = {name: array.shape for name, array in arrays.items()}
     wrong = [
-        f"{brief(name)} is {found.get(name)}, expected {expected.get(name)}"
+        f"{name[:80]} is {found.get(name)}, expected {expected.get(name)}"
         for name in sorted(found.keys() | expected.keys())
         if found.get(name) != expected.get(name)
     ]

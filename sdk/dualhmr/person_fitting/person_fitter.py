@@ -91,7 +91,7 @@ def open_person_fitter(
     if adaptation == "numba":
         from dualhmr.person_fitting.compiled_fitter import CompiledFitter
 
-        return CompiledFitter(bundle, body)
+        return CompiledFitter(bundle, body, threads=options.threads)
     if adaptation == "torch":
         from dualhmr.person_fitting.torch_fitter import TorchFitter
 

@@ -77,7 +77,7 @@ class CompiledArithmetic:
         numbers = (coefficients.beta1, coefficients.beta2, float(coefficients.rate))
         for i in range(len(matrix)):
             own = ((_person(part, i),) for part in (matrix, matrix, *moments, *gradient))
-            take_step(*own, *numbers, float(coefficients.epsilon), False, False)
+            take_step(*own, *numbers, float(coefficients.epsilon), False, False, False)
         return matrix, moments
 
     def recycle(self, tensors: Iterable[Tensor]) -> None:
