@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.fast_head import AffineHead, CapturedHeads, TorchArithmetic, adapt_heads
 from dualhmr.adaptation.fast_head.choose_arithmetic import cuda_kernels
 from dualhmr.adaptation.fast_head.cuda_graph import without_tf32

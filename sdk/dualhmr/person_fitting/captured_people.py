@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.fast_head import AffineHead, CapturedHeads
 from dualhmr.adaptation.fast_head.cuda_graph import Replay, without_tf32
 from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels

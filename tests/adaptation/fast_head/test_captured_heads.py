@@ -10,7 +10,7 @@ from helpers.cpp_kernels import cpp_kernel
 from helpers.head_problem import HeadProblem, normal
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.fast_head import (
     CapturedHeads,
     HeadAdaptation,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.fast_head import (
     CapturedHeads,
     HeadAdaptation,

@@ -16,7 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.fast_head.adapt_head import BatchRecorder
 from dualhmr.adaptation.fast_head.affine_head import ON_INPUT, AffineHead
 from dualhmr.adaptation.fast_head.arithmetic import TorchArithmetic
