@@ -115,7 +115,7 @@ def test_weights_of_any_precision(original: Path, tmp_path: Path, dtype: torch.d
         (lambda s: s.update(more=torch.ones(2)), r"more is \(2,\), expected None"),
         (
             lambda s: s.update({"fc1.weight": torch.ones(8, 3)}),
-            "fc1.weight of 3 columns is missing",
+            "its first layer reads 3 numbers",
         ),
         (lambda s: s["init_cam"].fill_(torch.nan), "init_cam holds numbers that are not finite"),
         (lambda s: s.update({"fc2.bias": torch.ones(2, dtype=torch.int64)}), "weights are I64"),
