@@ -11,7 +11,14 @@ import torch
 
 from dualhmr.body.files import FREE_BODY, ExtraJoints
 from dualhmr.body.model import Body, matching_body
-from dualhmr.bundle import ADAPTATION_GRAPH, FROZEN_GRAPHS, Manifest, open_bundle
+from dualhmr.bundle import (
+    ADAPTATION_GRAPH,
+    ADAPTATION_START,
+    ADAPTATION_STEPS,
+    FROZEN_GRAPHS,
+    Manifest,
+    open_bundle,
+)
 from dualhmr.crop import crop_convention
 from dualhmr.engines.frozen_network import DEFAULT_MAX_BATCH
 from dualhmr.engines.opening import check_one_file, check_tensorrt_precision
@@ -88,6 +95,7 @@ def export(
     body: Body | None = None,
     extra_joints: ExtraJoints | None = None,
     schedule: str | None = None,
+    step_graphs: bool = False,
     stored: torch.dtype = torch.float32,
     photographs: Path | None = None,
     progress: Progress = lambda _message: None,
@@ -97,8 +105,8 @@ def export(
     `body` is the body that the networks regress. None is the free body; for networks of a licensed
     body, the bundle then has no `adaptation.onnx`. `extra_joints`, SPIN's, are copied into the
     bundle. `schedule` is that file's (None: the manifest's), `stored` the type of PyTorch's
-    weights, see `write_bundle`. int8 is calibrated on the people of the folder `photographs`, or
-    for None on rendered ones, as the manifest then says.
+    weights; for these and `step_graphs` see `write_bundle`. int8 is calibrated on the people of the
+    folder `photographs`, or for None on rendered ones, as the manifest then says.
 
     Nothing is left behind if anything raises: OutOfBoundsError with the report for a graph beyond
     `dualhmr_export.parity.BOUNDS`, ValueError for another body than the networks regress, and what
@@ -132,6 +140,8 @@ def export(
         provenance = {**manifest.provenance, "calibration": people}
         manifest = replace(manifest, provenance=provenance)
     graph_body = _adaptation_body(manifest, body, extra_joints, progress)
+    if step_graphs and graph_body is None:
+        raise ValueError("step graphs hold arrays of the body: pass it (--body)")
     progress(f"exporting {imported.kind} to ONNX in {manifest.precision}")
     write_bundle(
         folder,
@@ -141,6 +151,7 @@ def export(
         body=graph_body,
         extra_joints=extra_joints,
         schedule=schedule,
+        step_graphs=step_graphs,
         stored=stored,
         calibration=calibrated_on,
         finish=finish,
@@ -169,12 +180,13 @@ def _adaptation_body(
 def _build_engines(folder: Path, max_batch: int, engines: EngineTarget, progress: Progress) -> None:
     from dualhmr.engines.tensorrt.cache import prebuild  # needs packages of the extra "tensorrt"
 
-    for graph in FROZEN_GRAPHS:
+    steps = [name for name in (ADAPTATION_START, *ADAPTATION_STEPS) if (folder / name).exists()]
+    for graph in (*FROZEN_GRAPHS, *steps):
         progress(f"building a TensorRT engine of {graph}")
         prebuild(
             folder / graph,
             folder / "engines",
-            max_batch=max_batch,
+            max_batch=1 if graph in steps else max_batch,
             target=engines.capability,
             library=engines.library,
         )

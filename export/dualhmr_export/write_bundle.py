@@ -35,6 +35,7 @@ def write_bundle(
     body: Body | None = None,
     extra_joints: ExtraJoints | None = None,
     schedule: str | None = None,
+    step_graphs: bool = False,
     stored: torch.dtype = torch.float32,
     calibration: Mapping[str, npt.NDArray[Any]] | None = None,
     finish: Callable[[Path], None] = lambda _folder: None,
@@ -50,7 +51,8 @@ def write_bundle(
     name, is for precision int8 alone.
 
     With the `body` that the networks regress, the bundle has `adaptation.onnx`, which adapts by the
-    schedule of that name (None: the manifest's own).
+    schedule of that name (None: the manifest's own); with `step_graphs` also the graphs of single
+    steps, which TensorRT adapts by.
 
     `extra_joints`, SPIN's, are copied into the bundle, for bodies of whoever opens it.
 
@@ -69,7 +71,12 @@ def write_bundle(
             _quantise_graphs(staging, manifest, calibration)
         if body is not None:
             write_adaptation_graph(
-                staging / ADAPTATION_GRAPH, main.head, manifest, body, schedule=schedule
+                staging / ADAPTATION_GRAPH,
+                main.head,
+                manifest,
+                body,
+                schedule=schedule,
+                steps=step_graphs,
             )
 
 

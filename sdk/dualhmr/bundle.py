@@ -40,6 +40,9 @@ FROZEN_GRAPHS = ("backbone.onnx", "auxiliary.onnx")
 FROZEN_WEIGHTS = ("backbone.safetensors", "auxiliary.safetensors")
 HEAD_WEIGHTS = "head.safetensors"
 ADAPTATION_GRAPH, EXTRA_JOINTS = "adaptation.onnx", "extra_joints.npy"
+ADAPTATION_START = "adaptation_start.onnx"
+ADAPTATION_STEPS = ("adaptation_step_1.onnx", "adaptation_step_2.onnx")
+"""Of the phases of a schedule."""
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 DATA_FILES = tuple(f"{graph}.data" for graph in FROZEN_GRAPHS)
 BUNDLE_FILES = (
@@ -48,6 +51,8 @@ BUNDLE_FILES = (
     HEAD_WEIGHTS,
     *FROZEN_WEIGHTS,
     ADAPTATION_GRAPH,
+    ADAPTATION_START,
+    *ADAPTATION_STEPS,
     EXTRA_JOINTS,
 )
 """All that a bundle may have. Every bundle has the head, and the graphs or PyTorch's weights."""

@@ -1,4 +1,4 @@
-"""The graph against `adapt`: every schedule, head, camera and way to end."""
+"""The graphs against `adapt`: every schedule, head, camera and way to end."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ import torch
 from helpers.adaptation_graph_cases import AdaptingGraph, Case, Person
 
 from dualhmr.adaptation.adapt import Adaptation
-from dualhmr.adaptation.schedule import STOP_REASONS
+from dualhmr.adaptation.schedule import STOP_REASONS, NonFiniteError
 from dualhmr.body.model import pose_skeleton
 from dualhmr.camera import CAMERAS
 from dualhmr.keypoints import BODY_25, COCO_17, HALPE_26
@@ -44,9 +44,16 @@ def stacked(adaptation: Adaptation) -> HeadOutput:
 
 
 def check(graph: AdaptingGraph, person: Person, max_steps: int) -> str:
-    """Holds the graph to `adapt`; why both stopped."""
+    """Holds the graph with loops and that of a step to `adapt`; why all stopped."""
     expected = person.adapt(graph.case, graph.problem, max_steps)
-    found = graph.run(person.inputs(graph.problem), max_steps)
+    for run in (graph.run, graph.run_steps):
+        compare(run(person.inputs(graph.problem), max_steps), expected, graph, person)
+    return expected.stop_reason
+
+
+def compare(
+    found: dict[str, np.ndarray], expected: Adaptation, graph: AdaptingGraph, person: Person
+) -> None:
     assert STOP_REASONS[int(found["stop"])] == expected.stop_reason
     assert len(found["losses"]) == expected.steps + 1
     np.testing.assert_allclose(found["losses"], expected.loss_history, rtol=2e-4)
@@ -60,7 +67,6 @@ def check(graph: AdaptingGraph, person: Person, max_steps: int) -> str:
     focal_length, principal_point = found["camera_focal_length"], found["camera_principal_point"]
     np.testing.assert_allclose(focal_length, camera.focal_length.expand(rows))
     np.testing.assert_allclose(principal_point, camera.principal_point.expand(rows, 2))
-    return expected.stop_reason
 
 
 @pytest.mark.parametrize("max_steps", [0, 1, 5, 14])
@@ -106,6 +112,9 @@ def test_what_is_not_finite_at_the_start(graph: AdaptingGraph, value: float) -> 
         assert STOP_REASONS[int(found["stop"])] == "non_finite"
         assert np.isnan(found["losses"]).tolist() == [True]
         assert len(found["step_rotations"]) == 1
+        with pytest.raises(NonFiniteError, match="before the first step"):
+            graph.run_steps(inputs, max_steps)
+    assert check(graph, Person.of(1), 3) != "non_finite"
 
 
 def test_what_is_not_finite_later_is_not_kept() -> None:
@@ -116,15 +125,39 @@ def test_what_is_not_finite_later_is_not_kept() -> None:
     assert 1 < len(found["losses"]) < 14
     assert np.isfinite(found["losses"]).all()
     expected = person.adapt(case, graph.problem, 14)
-    assert len(found["losses"]) == expected.steps + 1
+    by_steps = graph.run_steps(person.inputs(graph.problem), 14)
+    assert by_steps["stop"] == found["stop"]
+    assert len(found["losses"]) == len(by_steps["losses"]) == expected.steps + 1
 
 
 def test_people_do_not_leave_traces(graph: AdaptingGraph) -> None:
     inputs = Person.of(4).inputs(graph.problem)
-    before = graph.run(inputs, 6)
-    graph.run(Person.of(5).inputs(graph.problem), 6)
-    for name, array in graph.run(inputs, 6).items():
-        np.testing.assert_array_equal(array, before[name])
+    for run in (graph.run, graph.run_steps):
+        before = run(inputs, 6)
+        run(Person.of(5).inputs(graph.problem), 7)
+        for name, array in run(inputs, 6).items():
+            np.testing.assert_array_equal(array, before[name])
+
+
+def test_steps_swap_two_sets_of_buffers(graph: AdaptingGraph) -> None:
+    """Nothing is bound anew once captured, and moments are zero when a phase begins."""
+    graph.run_steps(Person.of(1).inputs(graph.problem), 20)
+    assert all(len(engine.contexts) <= 2 for engine in graph.engines)
+    first, second = (context.addresses for context in graph.engines[-1].contexts)
+    state = [name.removeprefix("before.") for name in first if name.startswith("before.")]
+    assert len(state) >= 3
+    for name in state:
+        assert first[f"before.{name}"] == second[f"after.{name}"]
+        assert second[f"before.{name}"] == first[f"after.{name}"]
+
+
+def test_steps_that_do_not_fit(graph: AdaptingGraph) -> None:
+    inputs = Person.of(1).inputs(graph.problem)
+    with pytest.raises(ValueError, match=r"input keypoints has the shape \(1, 3, 2\), expected"):
+        graph.run_steps(inputs | {"keypoints": inputs["keypoints"][:, :3]}, 2)
+    del inputs["confidence"]
+    with pytest.raises(ValueError, match="reads confidence, which this dualhmr does not know"):
+        graph.run_steps(inputs, 2)
 
 
 def test_what_the_graph_is_given(graph: AdaptingGraph) -> None:

@@ -8,18 +8,27 @@ import numpy as np
 import onnx
 import pytest
 from helpers.small_bundle import MANIFEST, SPEC, upright
+from helpers.tensorrt_fakes import HostMemory, OnnxEngine, fake_module
 from onnx import numpy_helper
 
-from dualhmr import open_bundle
+from dualhmr import Recoverer, open_bundle
 from dualhmr.body.model import load_body
-from dualhmr.bundle import ADAPTATION_GRAPH, Bundle, write_manifest
-from dualhmr.engines.torch_networks import torch_head
-from dualhmr.files import sha256
-from dualhmr_export.adaptation_graph import (
-    GraphProblem,
-    adaptation_graph,
-    write_adaptation_graph,
+from dualhmr.bundle import (
+    ADAPTATION_GRAPH,
+    ADAPTATION_START,
+    ADAPTATION_STEPS,
+    Bundle,
+    write_manifest,
 )
+from dualhmr.engines import EngineOptions
+from dualhmr.engines.tensorrt import steps
+from dualhmr.engines.tensorrt.cache import prebuild
+from dualhmr.engines.tensorrt.library import Gpu, Library, load_library
+from dualhmr.engines.tensorrt.run import LoadedEngine
+from dualhmr.engines.torch_networks import torch_head
+from dualhmr.example import example
+from dualhmr.files import sha256
+from dualhmr_export.adaptation_graph import write_adaptation_graph
 from dualhmr_export.export import _adaptation_body
 from dualhmr_export.verify import verify
 from dualhmr_export.write_bundle import write_bundle
@@ -29,7 +38,8 @@ def with_file(bundle: Bundle, path: Path) -> Bundle:
     """The bundle with the file `path` as its graph."""
     if path != bundle.folder / ADAPTATION_GRAPH:
         shutil.copy(path, bundle.folder / ADAPTATION_GRAPH)
-    files = bundle.manifest.files | {ADAPTATION_GRAPH: sha256(bundle.folder / ADAPTATION_GRAPH)}
+    paths = bundle.folder.glob("adaptation*.onnx")
+    files = bundle.manifest.files | {path.name: sha256(path) for path in paths}
     write_manifest(bundle.folder, dataclasses.replace(bundle.manifest, files=files))
     return open_bundle(bundle.folder)
 
@@ -41,7 +51,7 @@ def default(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     shutil.copytree(open_bundle().folder, folder)
     bundle = open_bundle(folder)
     path = folder / ADAPTATION_GRAPH
-    write_adaptation_graph(path, torch_head(bundle), bundle.manifest, load_body())
+    write_adaptation_graph(path, torch_head(bundle), bundle.manifest, load_body(), steps=True)
     return with_file(bundle, path)
 
 
@@ -138,22 +148,77 @@ def test_unknown_schedules(tmp_path: Path) -> None:
         )
 
 
-def test_uncut_it_builds_as_an_engine(default: Bundle) -> None:
-    trt = pytest.importorskip("tensorrt_rtx")
-    schedule = default.manifest.schedule.schedule(weights=default.manifest.weights)
-    problem = GraphProblem.of(torch_head(default), default.manifest, load_body(), schedule)
-    logger = trt.Logger(trt.Logger.ERROR)
-    builder = trt.Builder(logger)
-    network = builder.create_network(0)
-    parser = trt.OnnxParser(network, logger)
-    assert parser.parse(adaptation_graph(problem, cut=False).SerializeToString())
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = 1
-    assert config.set_compute_capability(trt.ComputeCapability.SM86, 0)
-    shapes = builder.create_optimization_profile()
-    # A number of rounds is to TensorRT a shape.
-    shapes.set_shape_input("max_steps", (1,), (14,), (200,))
-    assert config.add_optimization_profile(shapes) == 0
-    engine = builder.build_serialized_network(network, config)
-    assert engine is not None
-    assert len(bytes(engine)) > 1e6
+@pytest.mark.parametrize("target", ["sm89", "sm120"])
+def test_steps_build_as_engines(default: Bundle, tmp_path: Path, target: str) -> None:
+    """`test_command_export.py` builds others for SM86."""
+    library = load_library("tensorrt_rtx")
+    for name, least in ((ADAPTATION_START, 1e5), (ADAPTATION_STEPS[1], 1e6)):
+        settings = {"max_batch": 1, "target": target, "library": library}
+        engine = prebuild(default.path(name), tmp_path, **settings)  # type: ignore[arg-type]
+        assert engine.stat().st_size > least
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime takes the place of TensorRT, and the host's memory that of a GPU."""
+    library = Library(fake_module(captures_by_itself=False), "tensorrt", "10.3.0", "12")
+    found = library, Gpu(0, "Orin", "sm87", "cupy")
+    monkeypatch.setattr(steps, "library_and_gpu", lambda _device: found)
+    monkeypatch.setattr(steps, "device_memory", lambda _gpu: HostMemory())
+
+    def load(path: Path, **_settings: object) -> LoadedEngine:
+        return LoadedEngine(None, OnnxEngine(path.read_bytes()), None)
+
+    monkeypatch.setattr(steps, "load_engine", load)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_people_are_adapted_step_by_step(default: Bundle) -> None:
+    expected, found = (
+        Recoverer(default, adaptation=each, options=EngineOptions(threads=1)).recover(*example())
+        for each in ("onnx", "tensorrt")
+    )
+    assert found.adaptation == "tensorrt 10.3.0 Orin (sm87)"
+    assert found.stop_reason == expected.stop_reason
+    np.testing.assert_allclose(found.loss_history, expected.loss_history, rtol=1e-4)
+    np.testing.assert_allclose(found.vertices, expected.vertices, atol=1e-5)
+    recoverer = Recoverer(default, adaptation="tensorrt")
+    with pytest.raises(ValueError, match="adapts by the schedule 'trained'"):
+        recoverer.recover(*example(), schedule="paper")
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"schedule": "paper"}, "graphs of 2 phases, schedule 'paper' has 1"),
+        ({"schedule": "own"}, "unknown schedule 'own'; known are paper"),
+        ({"keypoints": "nose,,neck"}, "its keypoints are 'nose,,neck', expected names"),
+        (
+            {"keypoints": ",".join(f"p{i}" for i in range(99))},
+            r"keypoints has the shape \(1, 99, 2\), expected",
+        ),
+    ],
+)
+def test_steps_of_other_facts(
+    default: Bundle, tmp_path: Path, facts: dict[str, str], message: str
+) -> None:
+    shutil.copytree(default.folder, tmp_path / "b")
+    path = tmp_path / "b" / ADAPTATION_START
+    model = onnx.load(path)
+    known = {each.key: each.value for each in model.metadata_props}
+    onnx.helper.set_model_props(model, known | facts)
+    onnx.save(model, path)
+    changed = dataclasses.replace(default, folder=tmp_path / "b")
+    bundle = with_file(changed, changed.folder / ADAPTATION_GRAPH)
+    with pytest.raises(ValueError, match=message):
+        Recoverer(bundle, adaptation="tensorrt").recover(*example())
+
+
+def test_without_steps_or_tensorrt_nothing_adapts_there(default: Bundle) -> None:
+    with pytest.raises(FileNotFoundError, match=r"adaptation_start\.onnx.*--step-graphs"):
+        Recoverer(adaptation="tensorrt")
+    with pytest.raises(ValueError, match="adaptation 'tensorrt' the head alone"):
+        Recoverer(default, adaptation="tensorrt", scope="all")
+    with pytest.raises(ValueError, match="TensorRT runs on"):
+        Recoverer(default, adaptation="tensorrt")

@@ -18,20 +18,27 @@ from dualhmr_training.training_folder import training_record, write_record
 
 
 @pytest.fixture(scope="module")
-def known_graphs() -> dict[str, bytes]:
+def known_graphs() -> dict[str, dict[str, bytes]]:
     return {}
 
 
 @pytest.fixture(autouse=True)
-def each_graph_once(known_graphs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+def each_graph_once(
+    known_graphs: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All tests here adapt the same head: what the first one traces serves all of them."""
 
-    def write(path: Path, *facts: Any, schedule: str | None) -> None:
-        key = str(schedule)
+    def write(path: Path, *facts: Any, schedule: str | None, steps: bool) -> None:
+        key, folder = str(schedule), path.parent
         if key not in known_graphs:
-            write_adaptation_graph(path, *facts, schedule=schedule)
-            known_graphs[key] = path.read_bytes()
-        path.write_bytes(known_graphs[key])
+            write_adaptation_graph(path, *facts, schedule=schedule, steps=True)
+            written = list(folder.glob("adaptation*.onnx"))
+            known_graphs[key] = {each.name: each.read_bytes() for each in written}
+            for each in written:
+                each.unlink()
+        for name, content in known_graphs[key].items():
+            if steps or name == path.name:
+                (folder / name).write_bytes(content)
 
     monkeypatch.setattr("dualhmr_export.write_bundle.write_adaptation_graph", write)
 
@@ -53,7 +60,7 @@ def test_a_training_becomes_a_bundle(
     training: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "mine"
-    arguments = ["--precision", "fp16", "--format", "tensorrt", "--target", "sm86"]
+    arguments = ["--precision", "fp16", "--format", "tensorrt", "--target", "sm86", "--step-graphs"]
     assert main(["export", str(training), "--out", str(out), "--max-batch", "3", *arguments]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("fp16 in onnxruntime")
@@ -64,7 +71,8 @@ def test_a_training_becomes_a_bundle(
     assert (manifest.name, manifest.precision, manifest.max_batch) == ("mine", "fp16", 3)
     assert manifest.description.startswith("dualhmr training")
     assert "adaptation.onnx" in manifest.files
-    assert len(list((out / "engines").glob("*.sm86.*.engine"))) == 2
+    assert set(manifest.files) > {"adaptation_start.onnx", "adaptation_step_2.onnx"}
+    assert len(list((out / "engines").glob("*.sm86.*.engine"))) == 5
     assert main(["recover", "--example", "--bundle", str(out), "--out", str(tmp_path / "o")]) == 0
 
 

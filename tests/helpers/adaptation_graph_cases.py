@@ -2,6 +2,8 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +14,20 @@ from torch import Tensor
 from dualhmr.adaptation.adapt import Adaptation, adapt
 from dualhmr.adaptation.schedule import named_schedule
 from dualhmr.body.model import load_body
-from dualhmr.body.point_regressors import keypoint_regressor
+from dualhmr.body.points import keypoint_regressor
 from dualhmr.camera import View, image_to_crop
+from dualhmr.engines.tensorrt.run import LoadedEngine
+from dualhmr.engines.tensorrt.steps import StepEngines
 from dualhmr.keypoints import COCO_17, KeypointSet
 from dualhmr.networks import HeadOutput, RegressorHead
 from dualhmr.objective.objective import Evidence, own_objective
 from dualhmr.objective.weights import LossWeights
+from dualhmr.person_fitting.tensorrt_fitter import AdaptationSteps
 from dualhmr.rotations import rot6d_to_rotmat
-from dualhmr_export.adaptation_graph import GraphProblem, adaptation_graph
+from dualhmr_export.adaptation_graph import GraphProblem, TracedProblem, adaptation_graph
+from dualhmr_export.adaptation_graph.step_graphs import start_graph, step_graph
 from helpers.small_bundle import MANIFEST
+from helpers.tensorrt_fakes import HostMemory, OnnxEngine, fake_module
 
 BODY = load_body()
 FEATURES = 12
@@ -152,7 +159,8 @@ class AdaptingGraph:
 
     def __init__(self, case: Case) -> None:
         self.case, self.problem = case, case.problem()
-        self.model = adaptation_graph(self.problem)
+        self.traced = TracedProblem(self.problem)
+        self.model = adaptation_graph(self.traced)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(
@@ -163,3 +171,26 @@ class AdaptingGraph:
     def run(self, inputs: dict[str, np.ndarray], max_steps: int) -> dict[str, np.ndarray]:
         inputs = inputs | {"max_steps": np.array(max_steps, np.int64)}
         return dict(zip(self._names, self._session.run(None, inputs), strict=True))
+
+    @cached_property
+    def engines(self) -> list[OnnxEngine]:
+        """The graphs of the start and of steps, in a stand-in for TensorRT."""
+        phases = range(len(self.problem.schedule.phases))
+        models = [start_graph(self.problem), *(step_graph(self.traced, each) for each in phases)]
+        return [OnnxEngine(model.SerializeToString()) for model in models]
+
+    @cached_property
+    def steps(self) -> AdaptationSteps:
+        """What runs them, as CUDA graphs."""
+        loaded = [LoadedEngine(None, engine, None) for engine in self.engines]
+        trt, memory = fake_module(captures_by_itself=False), HostMemory()
+        return AdaptationSteps(
+            StepEngines(trt, loaded, memory, cuda_graph=True),
+            self.problem.schedule,
+            KeypointSet("the graph's", self.problem.keypoints),
+            path=Path("adaptation_start.onnx"),
+            runs_on="a stand-in",
+        )
+
+    def run_steps(self, inputs: dict[str, np.ndarray], max_steps: int) -> dict[str, np.ndarray]:
+        return self.steps({**inputs, "max_steps": np.array(max_steps)})._asdict()

@@ -11,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import tensorrt_rtx
 
 STREAM = 7
@@ -87,13 +88,76 @@ class DoublingEngine:
         return (-1, 3)
 
     def create_runtime_config(self) -> Any:
-        config = SimpleNamespace(cuda_graph_strategy=None, create_runtime_cache=FakeRuntimeCache)
-        config.set_runtime_cache = lambda cache: vars(config).update(cache=cache)
-        return config
+        return fake_runtime_config()
 
     def create_execution_context(self, config: Any = None) -> DoublingContext:
         self.contexts.append(DoublingContext(self.largest, config))
         return self.contexts[-1]
+
+
+class OnnxEngine:
+    """A graph of float32 tensors of fixed shapes, which ONNX Runtime runs in an engine's place."""
+
+    num_optimization_profiles = 0
+
+    def __init__(self, model: bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"]
+        )
+        nodes = [*self.session.get_inputs(), *self.session.get_outputs()]
+        self.shapes = {node.name: tuple(node.shape) for node in nodes}
+        self.num_io_tensors = len(nodes)
+        self.contexts: list[OnnxContext] = []
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(self.shapes)[index]
+
+    def get_tensor_dtype(self, _name: str) -> Any:
+        return SimpleNamespace(name="FLOAT")
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return self.shapes[name]
+
+    def create_runtime_config(self) -> Any:
+        return fake_runtime_config()
+
+    def create_execution_context(self, config: Any = None) -> "OnnxContext":
+        self.contexts.append(OnnxContext(self, config))
+        return self.contexts[-1]
+
+
+class OnnxContext:
+    """Reads and writes at the addresses of its tensors, as TensorRT's contexts do."""
+
+    def __init__(self, engine: OnnxEngine, config: Any) -> None:
+        self.engine, self.config, self.executed = engine, config, 0
+        self.addresses: dict[str, int] = {}
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        assert not self.executed, "a captured graph is void once its context changes"
+        self.addresses[name] = address
+        return name in self.engine.shapes
+
+    def execute_async_v3(self, stream: int) -> bool:
+        assert stream == STREAM
+        session, shapes = self.engine.session, self.engine.shapes
+        assert set(self.addresses) == set(shapes)
+        arrays = {name: _at(self.addresses[name], shapes[name]) for name in shapes}
+        outputs = [node.name for node in session.get_outputs()]
+        inputs = {node.name: arrays[node.name] for node in session.get_inputs()}
+        for name, value in zip(outputs, session.run(outputs, inputs), strict=True):
+            arrays[name][...] = value
+        self.executed += 1
+        return True
+
+
+def fake_runtime_config() -> Any:
+    """Keeps what it is given."""
+    config = SimpleNamespace(cuda_graph_strategy=None, create_runtime_cache=FakeRuntimeCache)
+    config.set_runtime_cache = lambda cache: vars(config).update(cache=cache)
+    return config
 
 
 class FakeRuntimeCache:
@@ -130,10 +194,10 @@ class HostMemory:
         return int(array.ctypes.data)
 
     def upload(self, values: np.ndarray, target: Any) -> None:
-        target[:] = values
+        target[...] = values
 
     def copy(self, source: Any, target: Any) -> None:
-        target[:] = source
+        target[...] = source
 
     def join(self, arrays: Sequence[Any]) -> Any:
         return np.concatenate(arrays)

@@ -110,7 +110,7 @@ class Day:
         image, keypoints = self.photograph
         many = keypoints.select([0] * persons)
         moved = many.xy + np.arange(persons, dtype=np.float32)[:, None, None] % 7
-        own = recoverer.adaptation == "onnx"  # whose schedule is that of its graph
+        own = recoverer.adaptation in ("onnx", "tensorrt")  # the schedule is that of the graphs
         return recoverer.recover(
             image,
             replace(many, xy=moved),
@@ -140,31 +140,48 @@ def _machine(day: Day) -> Result:
     return found | {"packages": installed, "providers": providers, "copy_gb_per_s": copied}
 
 
-def _parity(day: Day, name: str) -> Result:
-    """Bodies and losses of each way, from those of the CPU."""
-    bundle, persons = day.bundle(name), day.persons[1]
-    results: Result = {}
-    for way in ("default", "onnx") if day.quick else WAYS:
-        arguments = WAYS[way]
-        if way == "onnx" and ADAPTATION_GRAPH not in bundle.manifest.files:
-            results[way] = {NOT_HERE: f"the networks come without {ADAPTATION_GRAPH}"}
-            continue
-        reference = Recoverer(
-            bundle, backend="onnxruntime", adaptation=arguments.get("adaptation", "torch")
-        )
-        expected = day.recover(reference, persons, day.steps)
-        found = day.recover(Recoverer(bundle, device=day.device, **arguments), persons, day.steps)
-        off = 1000 * float(np.linalg.norm(found.vertices - expected.vertices, axis=-1).max())
-        losses, others = (np.array(each.loss_history) for each in (found, expected))
-        holds = off <= MOST_MM and losses.shape == others.shape
-        results[way] = {
-            "mm": off,
-            "holds": holds,
-            "engine": found.engine,
-            "adaptation": found.adaptation,
+def _parity(day: Day, name: str, way: str) -> Result:
+    """Bodies and losses of a way to adapt, from those of the CPU."""
+    bundle, persons, arguments = day.bundle(name), day.persons[1], WAYS[way]
+    if way == "onnx" and ADAPTATION_GRAPH not in bundle.manifest.files:
+        return {NOT_HERE: f"the networks come without {ADAPTATION_GRAPH}"}
+    on_cpu = arguments.get("adaptation", "torch")
+    reference = Recoverer(bundle, backend="onnxruntime", adaptation=on_cpu)
+    recoverer = Recoverer(bundle, device=day.device, **arguments)
+    return _difference(*(day.recover(each, persons, day.steps) for each in (recoverer, reference)))
+
+
+def _difference(found: Recovery, expected: Recovery) -> Result:
+    off = 1000 * float(np.linalg.norm(found.vertices - expected.vertices, axis=-1).max())
+    losses, others = (np.array(each.loss_history) for each in (found, expected))
+    holds = off <= MOST_MM and losses.shape == others.shape
+    relative = float(np.abs(losses / others - 1).max()) if holds else None
+    facts = {"engine": found.engine, "adaptation": found.adaptation}
+    return {"mm": off, "holds": holds, "losses_relative": relative, **facts}
+
+
+def _in_tensorrt(day: Day) -> Result:
+    """The adaptation in TensorRT: seconds to open, distance from the CPU, milliseconds a step."""
+    if day.device == "cpu":
+        return {NOT_HERE: "TensorRT needs a GPU"}
+    folder = day.out / "networks"
+    known = (folder / DEFAULT).exists()
+    bundle = open_bundle(folder / DEFAULT) if known else networks(DEFAULT, folder, step_graphs=True)
+    reference = Recoverer(bundle, backend="onnxruntime", adaptation="onnx")
+    expected, results = day.recover(reference, 1, day.steps), {}
+    for captured in (False, True):
+        options = EngineOptions(cuda_graph=captured, cache_folder=day.out / "engines")
+        start = time.perf_counter()
+        recoverer = Recoverer(bundle, device=day.device, adaptation="tensorrt", options=options)
+        opened = time.perf_counter() - start
+        found = day.recover(recoverer, 1, day.steps)
+        few, many = (_medians(day, recoverer, 1, steps)["adaptation"] for steps in (1, day.steps))
+        results["captured" if captured else "queued"] = {
+            "opened_s": opened,
+            "step_ms": (many - few) / (day.steps - 1),
+            "all_steps_ms": many,
+            **_difference(found, expected),
         }
-        if holds:
-            results[way]["losses_relative"] = float(np.abs(losses / others - 1).max())
     return results
 
 
@@ -260,16 +277,18 @@ def _paper(day: Day, name: str) -> Result:
 
 def stages(day: Day) -> dict[str, Callable[[], Result]]:
     """By name, in order: what would make the rest worthless comes first."""
+    name, quick = day.networks[-1], day.quick
     found: dict[str, Callable[[], Result]] = {"machine": partial(_machine, day)}
-    found |= {f"parity {name}": partial(_parity, day, name) for name in day.networks}
-    found |= {f"steps {name}": partial(_steps, day, name, "default") for name in day.networks}
-    found |= {
-        f"throughput {n}": partial(_throughput, day, n) for n in ((1,) if day.quick else (1, 4))
-    }
-    engines = ("onnxruntime", "onnxruntime-tensorrt", "tensorrt") if day.quick else ENGINES
-    name = day.networks[-1]
+    ways = ("default", "onnx") if quick else tuple(WAYS)
+    checked = [(DEFAULT, way) for way in ways] + ([] if quick else [(name, "default")])
+    found |= {f"parity {each} {way}": partial(_parity, day, each, way) for each, way in checked}
+    found |= {f"steps {each}": partial(_steps, day, each, "default") for each in day.networks}
+    threads = (1,) if quick else (1, 4)
+    found |= {f"throughput {count}": partial(_throughput, day, count) for count in threads}
+    found |= {f"paper {each}": partial(_paper, day, each) for each in day.networks}
+    engines = ("onnxruntime", "onnxruntime-tensorrt", "tensorrt") if quick else ENGINES
     found |= {f"engine {each}": partial(_engine, day, name, each) for each in engines}
-    found |= {f"paper {name}": partial(_paper, day, name) for name in day.networks}
-    if not day.quick:
+    found["adaptation in tensorrt"] = partial(_in_tensorrt, day)
+    if not quick:
         found["steps without graphs"] = partial(_steps, day, DEFAULT, "without graphs")
     return found

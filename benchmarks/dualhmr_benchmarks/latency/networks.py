@@ -34,11 +34,14 @@ _RATE = 1e-5
 _UPRIGHT = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)
 
 
-def networks(name: str, folder: Path, *, adaptation: bool = True) -> Bundle:
+def networks(
+    name: str, folder: Path, *, adaptation: bool = True, step_graphs: bool = False
+) -> Bundle:
     """Exports one of `NETWORKS` into `folder`/`name`, which must not exist yet.
 
     Their schedule is the paper's and never stops early. Their meshes are those of the free body,
-    which has as many vertices as SMPL. Without `adaptation` the bundle has no adaptation graph.
+    which has as many vertices as SMPL. Without `adaptation` the bundle has no adaptation graph,
+    with `step_graphs` also those of single steps.
     """
     body = load_body() if adaptation else None
     if name == DEFAULT:
@@ -46,7 +49,7 @@ def networks(name: str, folder: Path, *, adaptation: bool = True) -> Bundle:
         schedule = replace(bundle.manifest.schedule, name="paper", tolerance=0.0)
         manifest = replace(bundle.manifest, schedule=schedule)
         main, auxiliary = torch_networks(bundle)
-        write_bundle(folder / name, main, auxiliary, manifest, body=body)
+        write_bundle(folder / name, main, auxiliary, manifest, body=body, step_graphs=step_graphs)
         return open_bundle(folder / name)
     specs = [
         NetworkSpec(backbone, {}, ("image", "box_info"), 1024, iterations, True)
@@ -71,7 +74,7 @@ def networks(name: str, folder: Path, *, adaptation: bool = True) -> Bundle:
         files={},
         provenance={},
     )
-    write_bundle(folder / name, main, auxiliary, manifest, body=body)
+    write_bundle(folder / name, main, auxiliary, manifest, body=body, step_graphs=step_graphs)
     return open_bundle(folder / name)
 
 

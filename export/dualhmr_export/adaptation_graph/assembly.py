@@ -6,7 +6,7 @@ trip.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,13 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from dualhmr_export.adaptation_graph.fragment import Fragment, Names, as_outputs, renamed
+from dualhmr_export.adaptation_graph.fragment import (
+    Fragment,
+    Names,
+    as_outputs,
+    inputs_of,
+    renamed,
+)
 
 
 class LoopPlan(NamedTuple):
@@ -105,11 +111,9 @@ class Assembly:
         self._outside |= set(after.values())
         return after
 
-    def constants_in_use(self) -> list[onnx.TensorProto]:
-        """Constants that a node reads, in a loop's body or outside."""
-        bodies = [attribute.g for node in self.nodes for attribute in node.attribute]
-        nodes = [*self.nodes, *(node for body in bodies for node in body.node)]
-        read = {name for node in nodes for name in node.input}
+    def constants_read_by(self, nodes: Iterable[onnx.NodeProto]) -> list[onnx.TensorProto]:
+        """Those that one of the nodes reads, in a loop's body or outside."""
+        read = {name for node in nodes for name in inputs_of(node)}
         return [each for name, each in self._initializers.items() if name in read]
 
     def _place(self, node: onnx.NodeProto) -> Sequence[str]:

@@ -5,7 +5,8 @@
 A trip of a loop is a step: it evaluates the head, updates it, and says whether to go on.
 """
 
-from pathlib import Path
+from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import onnx
@@ -13,11 +14,14 @@ from onnx import TensorProto, helper
 
 from dualhmr.adaptation.fast_head.affine_head import ON_INPUT
 from dualhmr.adaptation.schedule import WITHIN_PHASE
-from dualhmr.body.model import Body
-from dualhmr.bundle import Manifest
-from dualhmr.networks import RegressorHead
 from dualhmr_export.adaptation_graph.assembly import Assembly, LoopPlan
-from dualhmr_export.adaptation_graph.fragment import OPSET, Names, fragment_of
+from dualhmr_export.adaptation_graph.fragment import (
+    OPSET,
+    Fragment,
+    Names,
+    drop_unread,
+    fragment_of,
+)
 from dualhmr_export.adaptation_graph.pieces import (
     ESTIMATE,
     EVALUATIONS,
@@ -37,37 +41,50 @@ MAX_STEPS_INPUT = "max_steps"
 _IR_VERSION = 10
 
 
-def adaptation_graph(problem: GraphProblem, *, cut: bool = True) -> onnx.ModelProto:
-    """The graph for `problem`.
+class TracedProblem:
+    """A problem whose pieces are traced once, for all graphs that are made of them."""
 
-    Its outputs have a row for the start and every step that counts. Without `cut` further rows
-    follow, and one more output, `kept` (1,), is the number that count: TensorRT does not support
-    outputs whose shape depends on data.
-    """
-    graph = Assembly()
+    def __init__(self, problem: GraphProblem) -> None:
+        self.problem = problem
+        self.steps = [StepPiece(problem, phase) for phase in problem.schedule.phases]
+        """By phase."""
+
+    @cached_property
+    def fragments(self) -> list[Fragment]:
+        """Of `steps`."""
+        return [fragment_of(step) for step in self.steps]
+
+    @cached_property
+    def poses(self) -> Fragment:
+        """Of any number of estimates."""
+        return fragment_of(IteratePoses(self.problem), free=ESTIMATE)
+
+
+def adaptation_graph(traced: TracedProblem) -> onnx.ModelProto:
+    """The graph for a problem; its outputs have a row for the start and every step that counts."""
+    problem, graph = traced.problem, Assembly()
     inputs = {name: graph.input(name) for name in problem.example}
-    rows = _run_phases(problem, graph, inputs)
-    if cut:
-        rows |= {name: _kept(graph, rows[name], rows[KEPT]) for name in (LOSS, ESTIMATE)}
-    poses = fragment_of(IteratePoses(problem), free=ESTIMATE)
-    results = graph.inline(poses, inputs | rows, prefix="")
+    rows = _run_phases(traced, graph, inputs)
+    rows |= {name: _kept(graph, rows[name], rows[KEPT]) for name in (LOSS, ESTIMATE)}
+    results = graph.inline(traced.poses, inputs | rows, prefix="")
     results = {"losses": rows[LOSS], **results, STOP: rows[STOP]}
-    outputs = [*_outputs(problem), helper.make_tensor_value_info(STOP, TensorProto.INT64, ())]
-    if not cut:
-        results[KEPT] = rows[KEPT]
-        outputs.append(helper.make_tensor_value_info(KEPT, TensorProto.INT64, (1,)))
-    graph.nodes += [
-        helper.make_node("Identity", [value], [name]) for name, value in results.items()
-    ]
-    declared = [_tensor(name, example.shape) for name, example in problem.example.items()]
+    declared = [tensor_info(name, example.shape) for name, example in problem.example.items()]
     declared.append(helper.make_tensor_value_info(MAX_STEPS_INPUT, TensorProto.INT64, ()))
-    joined = helper.make_graph(
-        graph.nodes,
-        "adaptation",
-        declared,
-        outputs,
-        graph.constants_in_use(),
-    )
+    outputs = [*_outputs(problem), helper.make_tensor_value_info(STOP, TensorProto.INT64, ())]
+    return model_of(graph, declared, results, outputs)
+
+
+def model_of(
+    graph: Assembly,
+    inputs: Sequence[onnx.ValueInfoProto],
+    results: Names,
+    outputs: Sequence[onnx.ValueInfoProto],
+) -> onnx.ModelProto:
+    """A checked model; `results` are the graph's values by the names of outputs."""
+    nodes = [helper.make_node("Identity", [value], [name]) for name, value in results.items()]
+    joined = helper.make_graph([*graph.nodes, *nodes], "adaptation", inputs, outputs)
+    drop_unread(joined)
+    joined.initializer.extend(graph.constants_read_by(joined.node))
     model = helper.make_model(
         joined, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION
     )
@@ -75,19 +92,20 @@ def adaptation_graph(problem: GraphProblem, *, cut: bool = True) -> onnx.ModelPr
     return model
 
 
-def _run_phases(problem: GraphProblem, graph: Assembly, inputs: Names) -> Names:
+def _run_phases(traced: TracedProblem, graph: Assembly, inputs: Names) -> Names:
     """Losses and estimates of all evaluations, how many of them are kept, and why it stopped."""
+    problem = traced.problem
     matrices = problem.head.matrices
     state = {
         name: graph.constant(matrix.numpy())
         for name, matrix in matrices.items()
         if name != ON_INPUT
     }
-    state[ON_INPUT] = _output_for_input(problem, graph, inputs)
+    state[ON_INPUT] = output_for_input(problem, graph, inputs)
     state |= {STOP: graph.constant(np.int64(0)), EVALUATIONS: graph.constant(np.int64(0))}
     left, losses, estimates = graph.input(MAX_STEPS_INPUT), [], []
     phases = problem.schedule.phases
-    for number, phase in enumerate(phases):
+    for number, (phase, step) in enumerate(zip(phases, traced.steps, strict=True)):
         steps = left
         if number < len(phases) - 1:
             steps = graph.add("Min", left, graph.constant(np.int64(phase.steps)))
@@ -95,7 +113,6 @@ def _run_phases(problem: GraphProblem, graph: Assembly, inputs: Names) -> Names:
         if number == 0 or problem.schedule.stop_rule == WITHIN_PHASE:
             state[PREVIOUS] = graph.constant(np.float32(np.inf))
         before = state | _optimiser_state(problem, graph, phase.optimiser)
-        step = StepPiece(problem, phase)
         plan = LoopPlan(
             name=f"phase_{number}",
             trips=steps,
@@ -103,7 +120,7 @@ def _run_phases(problem: GraphProblem, graph: Assembly, inputs: Names) -> Names:
             carried={name: before[name] for name in step.state},
             scanned=(LOSS, ESTIMATE),
         )
-        after = graph.loop(fragment_of(step), inputs, plan)
+        after = graph.loop(traced.fragments[number], inputs, plan)
         losses.append(after.pop(LOSS))
         estimates.append(after.pop(ESTIMATE))
         state |= after
@@ -116,7 +133,7 @@ def _run_phases(problem: GraphProblem, graph: Assembly, inputs: Names) -> Names:
     }
 
 
-def _output_for_input(problem: GraphProblem, graph: Assembly, inputs: Names) -> str:
+def output_for_input(problem: GraphProblem, graph: Assembly, inputs: Names) -> str:
     """What the input's matrix makes of it before adaptation: (1, H), or (1, E)."""
     read = [inputs[name] for name in ("features", "box_info") if name in inputs]
     values = graph.add("Concat", *read, graph.constant(np.ones((1, 1), np.float32)), axis=1)
@@ -151,38 +168,9 @@ def _outputs(problem: GraphProblem) -> list[onnx.ValueInfoProto]:
         "camera_focal_length": (),
         "camera_principal_point": (2,),
     }
-    return [_tensor(name, ("rows", *shape)) for name, shape in shapes.items()]
+    return [tensor_info(name, ("rows", *shape)) for name, shape in shapes.items()]
 
 
-def _tensor(name: str, shape: tuple[int | str, ...]) -> onnx.ValueInfoProto:
+def tensor_info(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
+    """Describes a float32 input or output."""
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-
-def write_adaptation_graph(
-    path: Path,
-    head: RegressorHead,
-    manifest: Manifest,
-    body: Body,
-    *,
-    schedule: str | None = None,
-) -> None:
-    """Writes the graph of a bundle's main network, `head`, by the schedule of that name.
-
-    None is the manifest's own. Raises ValueError for an unknown one, and for a body without a
-    definition of its keypoints.
-    """
-    problem = GraphProblem.of(
-        head, manifest, body, manifest.schedule.schedule(schedule, weights=manifest.weights)
-    )
-    model = adaptation_graph(problem)
-    facts = {
-        "keypoints": ",".join(problem.keypoints),
-        "schedule": problem.schedule.name,
-        "stop_rule": problem.schedule.stop_rule,
-        MAX_STEPS_INPUT: str(problem.schedule.max_steps),
-        "tolerance": str(problem.schedule.tolerance),
-        "camera": manifest.camera,
-        "body": body.name,
-    }
-    helper.set_model_props(model, facts)
-    onnx.save(model, path)

@@ -36,7 +36,7 @@ def simplify(graph: onnx.GraphProto) -> None:
         makers |= dict.fromkeys(node.output, node)
     for output in graph.output:
         output.name = same.get(output.name, output.name)
-    _drop_unread(graph)
+    drop_unread(graph)
 
 
 def _undoes(node: onnx.NodeProto, before: onnx.NodeProto, constants: Constants) -> bool:
@@ -59,15 +59,24 @@ def _absorb_transposes(gemm: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) 
             gemm.attribute.extend([*kept, helper.make_attribute(attribute, flipped)])
 
 
-def _drop_unread(graph: onnx.GraphProto) -> None:
+def drop_unread(graph: onnx.GraphProto) -> None:
+    """Removes nodes whose results nobody reads, in place."""
     read = {output.name for output in graph.output}
     kept = []
     for node in reversed(graph.node):
         if read.intersection(node.output):
             kept.append(node)
-            read.update(node.input)
+            read.update(inputs_of(node))
     del graph.node[:]
     graph.node.extend(reversed(kept))
+
+
+def inputs_of(node: onnx.NodeProto) -> Iterator[str]:
+    """What a node reads; for a loop, also what its body reads."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from inputs_of(inner)
 
 
 class Fragment(NamedTuple):

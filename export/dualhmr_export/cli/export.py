@@ -60,6 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=SCHEDULE_NAMES,
         help="schedule of adaptation.onnx (default: the networks' own)",
     )
+    parser.add_argument(
+        "--step-graphs",
+        action="store_true",
+        help="add the graphs of single steps, which --adaptation tensorrt runs",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -107,6 +112,7 @@ def run(options: argparse.Namespace) -> int:
         body=body,
         extra_joints=options.extra_joints,
         schedule=options.schedule,
+        step_graphs=options.step_graphs,
         photographs=options.calibration,
         progress=_say,
     )
@@ -119,11 +125,10 @@ def _check_torch_options(options: argparse.Namespace) -> None:
     """Raises ValueError for options that a bundle of PyTorch weights would ignore."""
     if options.precision != "fp32":
         raise ValueError("--format torch writes weights in fp32; leave --precision out")
-    for option in ("body", "schedule"):
-        if getattr(options, option) is not None:
+    for option in ("--body", "--schedule", "--step-graphs"):
+        if getattr(options, option[2:].replace("-", "_")):
             raise ValueError(
-                f"--{option} is of adaptation.onnx, which --format torch does not write; leave it "
-                "out"
+                f"{option} is of adaptation.onnx, which --format torch does not write; leave it out"
             )
 
 

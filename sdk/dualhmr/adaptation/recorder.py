@@ -1,4 +1,4 @@
-"""Recording the iterates of an adaptation, and deciding when it stops; without PyTorch."""
+"""Iterates of an adaptation: which one is the result, and when to stop. Needs no PyTorch."""
 
 import math
 from dataclasses import dataclass

@@ -72,13 +72,13 @@ class EngineOptions:
     None: that of the device.
     """
     threads: int | None = None
-    """CPU threads of ONNX Runtime, and of persons that are adapted side by side; None: all."""
+    """CPU threads of ONNX Runtime; None: its own choice."""
     max_batch: int | None = None
     """Largest batch of a TensorRT engine; larger ones are split. None: what the bundle says."""
     cuda_graph: bool | None = None
-    """Whether TensorRT, and steps in PyTorch on a GPU, are replayed as CUDA graphs.
+    """Whether frozen networks in TensorRT, and steps on a GPU, are replayed as CUDA graphs.
 
-    None: the steps are, TensorRT is not.
+    None: the steps are, the networks are not.
     """
     tf32: bool = False
     """Whether frozen networks in float32 may use TF32 on a GPU, in TensorRT and ONNX Runtime.
@@ -91,7 +91,7 @@ class EngineOptions:
 
     @property
     def graphs_steps(self) -> bool:
-        """Whether steps in PyTorch on a GPU are replayed as CUDA graphs."""
+        """Whether steps on a GPU, in PyTorch or TensorRT, are replayed as CUDA graphs."""
         return self.cuda_graph is not False
 
     def __post_init__(self) -> None:

@@ -62,6 +62,19 @@ def check_onnx(path: Path) -> None:
         ) from error
 
 
+def onnx_metadata(path: Path) -> dict[str, str]:
+    """The facts that the writer of a file, which `check_onnx` has checked, stored in it."""
+    content = path.read_bytes()
+    reader, facts = ProtobufReader(content), {}
+    for field in reader.fields(0, len(content)):
+        if field.number == 14:
+            pair = {
+                part.number: reader.text(part) for part in reader.fields(field.start, field.end)
+            }
+            facts[pair.get(1, "")] = pair.get(2, "")
+    return facts
+
+
 class _Walk:
     def __init__(self, content: mmap.mmap, data: Path) -> None:
         """`data`: the only other file that may have weights."""

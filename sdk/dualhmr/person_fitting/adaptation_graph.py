@@ -1,7 +1,7 @@
 """A bundle's `adaptation.onnx` in ONNX Runtime: what it has to be, and what it returns."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,10 +103,8 @@ class AdaptationGraph:
         self.stop_rule = metadata.get(STOP_RULE, WITHIN_PHASE)
         self._path = path
         with one_value_error(path, "not a graph of an adaptation", advice="export it again"):
-            if self.schedule not in SCHEDULE_NAMES:
-                known = ", ".join(SCHEDULE_NAMES)
-                raise ValueError(f"unknown schedule {brief(self.schedule)}; known are {known}")
-            self.keypoint_set = _keypoint_set(path.name, metadata[KEYPOINTS])
+            check_schedule_name(self.schedule)
+            self.keypoint_set = keypoint_set_of(path.name, metadata[KEYPOINTS])
             for node in self._session.get_inputs():
                 self._check_description(node, _INPUTS)
             for node in self._session.get_outputs():
@@ -124,17 +122,12 @@ class AdaptationGraph:
         be; NonFiniteError for a loss at the start that is not finite; RuntimeError where ONNX
         Runtime fails.
         """
-        missing = [name for name in self.reads if name not in inputs]
-        if missing:
-            raise ValueError(
-                f"{self._path} reads {', '.join(missing)}, which this dualhmr does not know; "
-                "export the bundle again, or install a newer dualhmr"
-            )
+        check_inputs_known(self.reads, inputs, self._path)
         arrays = {name: inputs[name] for name in self.reads}
         outputs = GraphOutputs(
             *run_session(self._path, self._session.run, GraphOutputs._fields, arrays)
         )
-        self._check(outputs, int(inputs["max_steps"]))
+        check_outputs(outputs, self._path, int(inputs["max_steps"]), len(self.keypoint_set))
         return outputs
 
     def _check_description(self, node: Any, known: Mapping[str, tuple[int | str, ...]]) -> None:
@@ -154,34 +147,58 @@ class AdaptationGraph:
                 f"shape {expected}"
             )
 
-    def _check(self, outputs: GraphOutputs, max_steps: int) -> None:
-        rows = outputs.losses.size
-        if not 1 <= rows <= max_steps + 1:
-            raise self._error(f"gives {rows} losses for at most {max_steps} steps and the start")
-        for name, output in outputs._asdict().items():
-            lengths = {"S": rows, "K": len(self.keypoint_set)}
-            expected = tuple(
-                lengths[length] if isinstance(length, str) else length for length in _OUTPUTS[name]
-            )
-            if output.shape != expected:
-                raise self._error(f"gives {name} of shape {output.shape}, expected {expected}")
-        if not math.isfinite(start := float(outputs.losses[0])):
-            raise NonFiniteError(f"the loss or its gradient is {start} before the first step")
-        for name, output in outputs._asdict().items():
-            # Keypoints that the body does not have are NaN.
-            valid = ~np.isinf(output) if name == "step_keypoints" else np.isfinite(output)
-            if not valid.all():
-                raise self._error(f"gives {name} that are not finite numbers")
-        if not 0 <= outputs.stop < len(STOP_REASONS):
-            raise self._error(f"stops for the reason {int(outputs.stop)}, which does not exist")
-        if not (outputs.camera_focal_length > 0).all():
-            raise self._error("gives a focal length that is not positive")
 
-    def _error(self, problem: str) -> ValueError:
-        return ValueError(f"{self._path} {problem}; export the bundle again")
+def check_inputs_known(reads: Iterable[str], inputs: Container[str], path: Path) -> None:
+    """Raises ValueError for a name in `reads` that is not in `inputs`."""
+    missing = [name for name in reads if name not in inputs]
+    if missing:
+        raise ValueError(
+            f"{path} reads {', '.join(missing)}, which this dualhmr does not know; "
+            "export the bundle again, or install a newer dualhmr"
+        )
 
 
-def _keypoint_set(name: str, names: str) -> KeypointSet:
+def check_outputs(outputs: GraphOutputs, path: Path, max_steps: int, keypoints: int) -> None:
+    """Raises ValueError unless they are what a graph of `keypoints` gives for that many steps.
+
+    NonFiniteError for a loss at the start that is not finite.
+    """
+
+    def wrong(problem: str) -> ValueError:
+        return ValueError(f"{path} {problem}; export the bundle again")
+
+    rows = outputs.losses.size
+    if not 1 <= rows <= max_steps + 1:
+        raise wrong(f"gives {rows} losses for at most {max_steps} steps and the start")
+    for name, output in outputs._asdict().items():
+        lengths = {"S": rows, "K": keypoints}
+        expected = tuple(
+            lengths[length] if isinstance(length, str) else length for length in _OUTPUTS[name]
+        )
+        if output.shape != expected:
+            raise wrong(f"gives {name} of shape {output.shape}, expected {expected}")
+    if not math.isfinite(start := float(outputs.losses[0])):
+        raise NonFiniteError(f"the loss or its gradient is {start} before the first step")
+    for name, output in outputs._asdict().items():
+        # Keypoints that the body does not have are NaN.
+        valid = ~np.isinf(output) if name == "step_keypoints" else np.isfinite(output)
+        if not valid.all():
+            raise wrong(f"gives {name} that are not finite numbers")
+    if not 0 <= outputs.stop < len(STOP_REASONS):
+        raise wrong(f"stops for the reason {int(outputs.stop)}, which does not exist")
+    if not (outputs.camera_focal_length > 0).all():
+        raise wrong("gives a focal length that is not positive")
+
+
+def check_schedule_name(name: str) -> str:
+    """`name`, where it is of `SCHEDULE_NAMES`; else ValueError."""
+    if name not in SCHEDULE_NAMES:
+        known = ", ".join(SCHEDULE_NAMES)
+        raise ValueError(f"unknown schedule {brief(name)}; known are {known}")
+    return name
+
+
+def keypoint_set_of(name: str, names: str) -> KeypointSet:
     """From names separated by commas, each of them once."""
     parts = tuple(names.split(","))
     if not all(parts) or len(parts) > _MOST_KEYPOINTS:

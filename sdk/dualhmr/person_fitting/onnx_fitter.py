@@ -1,7 +1,8 @@
 """Fitting one person without PyTorch, by a bundle's `adaptation.onnx`: all steps in one graph."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,24 +33,44 @@ from dualhmr.person_fitting.one_by_one import adapt_one_by_one
 from dualhmr.untrusted import brief
 
 
+class PersonGraph(Protocol):
+    """The adaptation of a bundle for one schedule, whatever runs it."""
+
+    schedule: str
+    stop_rule: str
+    keypoint_set: KeypointSet
+
+    @property
+    def runs_on(self) -> str:
+        """Engine, version and device."""
+        ...
+
+    def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> GraphOutputs:
+        """Adapts to one person; `inputs` hold all that a graph may read, and `max_steps`."""
+        ...
+
+
 class OnnxFitter:
     """A `PersonFitter` that adapts the head by the schedule that the bundle was exported for."""
 
     def __init__(self, bundle: Bundle, *, device: str, options: EngineOptions) -> None:
         """Raises FileNotFoundError for a bundle without the graph, ValueError for a damaged one."""
+        self._bundle = bundle
+        self._graph = self._open(bundle, device, options)
+        if self._graph.stop_rule != self.schedule.stop_rule:
+            raise ValueError(
+                f"{bundle.folder}: its graph stops by the rule {brief(self._graph.stop_rule)}, "
+                f"schedule {self.schedule.name!r} by {self.schedule.stop_rule!r}; export the "
+                "bundle again"
+            )
+
+    def _open(self, bundle: Bundle, device: str, options: EngineOptions) -> PersonGraph:
         if ADAPTATION_GRAPH not in bundle.manifest.files:
             raise FileNotFoundError(
                 f"bundle {bundle.folder} comes without {ADAPTATION_GRAPH}, which adapts without "
                 f"PyTorch; export it again, or {INSTALL_TORCH}"
             )
-        self._bundle = bundle
-        path = bundle.path(ADAPTATION_GRAPH)
-        self._graph = AdaptationGraph(path, device=device, options=options)
-        if self._graph.stop_rule != self.schedule.stop_rule:
-            raise ValueError(
-                f"{path} stops by the rule {brief(self._graph.stop_rule)}, schedule "
-                f"{self.schedule.name!r} by {self.schedule.stop_rule!r}; export the bundle again"
-            )
+        return AdaptationGraph(bundle.path(ADAPTATION_GRAPH), device=device, options=options)
 
     @property
     def runs_on(self) -> str:

@@ -1,4 +1,4 @@
-"""`PersonFitter`, and which one to use: compiled loops, PyTorch, or the bundle's graph."""
+"""`PersonFitter`, and which one to use: PyTorch where it is installed, else the bundle's graph."""
 
 import importlib
 from collections.abc import Sequence
@@ -8,11 +8,10 @@ from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.arrays import check_torch, torch_installed
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.bundle import Bundle
-from dualhmr.compiling import numba_installed
 from dualhmr.engines import AUTO, EngineOptions
 from dualhmr.person import AdaptedPerson, FirstGuess, PersonEvidence
 
-ADAPTATIONS = (AUTO, "numba", "torch", "onnx")
+ADAPTATIONS = (AUTO, "torch", "onnx", "tensorrt")
 SCOPES = ("head", "all")
 
 
@@ -44,29 +43,24 @@ class PersonFitter(Protocol):
 
 
 def choose_adaptation(adaptation: str, *, device: str, scope: str) -> str:
-    """One of `ADAPTATIONS` for "auto", or the one asked for.
+    """One of `ADAPTATIONS`, where "auto" is "torch" if PyTorch is installed, else "onnx".
 
-    "auto" is "torch" for the scope "all"; else, of those that are installed, the first of "numba"
-    (on a CPU), "torch" and "onnx". Raises ValueError for unknown names and contradictions,
-    ImportError where a library is needed and not installed, RuntimeError where PyTorch sees no GPU
-    for `device` "cuda".
+    Raises ValueError for unknown names and contradictions, ImportError where PyTorch is needed and
+    not installed, RuntimeError where it sees no GPU for `device` "cuda".
     """
     if adaptation not in ADAPTATIONS:
         raise ValueError(f"unknown adaptation {adaptation!r}; known are {', '.join(ADAPTATIONS)}")
     if scope not in SCOPES:
         raise ValueError(f"unknown scope {scope!r}; known are {', '.join(SCOPES)}")
     if scope == "all":
-        if adaptation in ("onnx", "numba"):
+        if adaptation not in (AUTO, "torch"):
             raise ValueError(
                 f"scope 'all' adapts the backbone, adaptation {adaptation!r} the head alone; leave "
                 "one out"
             )
         adaptation = "torch"
     if adaptation == AUTO:
-        on_cpu = device == "cpu" and numba_installed()
-        adaptation = "numba" if on_cpu else "torch" if torch_installed() else "onnx"
-    if adaptation == "numba":
-        _check_numba(device)
+        adaptation = "torch" if torch_installed() else "onnx"
     if adaptation == "torch":
         check_torch("scope 'all'" if scope == "all" else "adaptation 'torch'")
         _check_gpu(device)
@@ -82,34 +76,24 @@ def open_person_fitter(
     scope: str,
     options: EngineOptions,
 ) -> PersonFitter:
-    """Opens what adapts `bundle`'s main network, by `adaptation` "numba", "torch" or "onnx".
+    """Opens what adapts `bundle`'s main network, by `adaptation`: "torch", "onnx" or "tensorrt".
 
     Raises FileNotFoundError for a bundle without the file that this needs, ValueError for a file
     that is damaged or does not fit.
     """
-    # Imported only where they are used, as their libraries take long to load.
-    if adaptation == "numba":
-        from dualhmr.person_fitting.compiled_fitter import CompiledFitter
-
-        return CompiledFitter(bundle, body, threads=options.threads)
     if adaptation == "torch":
         from dualhmr.person_fitting.torch_fitter import TorchFitter
 
         return TorchFitter(
             bundle, body, device=device, scope=scope, cuda_graph=options.graphs_steps
         )
+    if adaptation == "tensorrt":
+        from dualhmr.person_fitting.tensorrt_fitter import TensorRTFitter
+
+        return TensorRTFitter(bundle, device=device, options=options)
     from dualhmr.person_fitting.onnx_fitter import OnnxFitter
 
     return OnnxFitter(bundle, device=device, options=options)
-
-
-def _check_numba(device: str) -> None:
-    if device != "cpu":
-        raise ValueError(
-            f"adaptation 'numba' runs on the CPU, not on {device!r}; use adaptation 'torch'"
-        )
-    if not numba_installed():
-        raise ImportError("adaptation 'numba' needs numba: pip install \"dualhmr[fast]\"")
 
 
 def _check_gpu(device: str) -> None:

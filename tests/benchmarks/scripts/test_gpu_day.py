@@ -47,16 +47,17 @@ def run(script: ModuleType, folder: Path, *more: str) -> tuple[int, dict[str, An
 def test_from_end_to_end(script: ModuleType, tmp_path: Path) -> None:
     code, results = run(script, tmp_path)
     assert code == 0
-    assert list(results)[:2] == ["machine", "parity default"]
+    assert list(results)[:2] == ["machine", "parity default default"]
     for way in ("default", "onnx"):
-        assert results["parity default"][way]["holds"]
-        assert results["parity default"][way]["mm"] < MOST_MM
+        assert results[f"parity default {way}"]["holds"]
+        assert results[f"parity default {way}"]["mm"] < MOST_MM
     for count in ("1", "2"):
         assert results["steps default"]["persons"][count]["stages_ms"]["all"] > 0
     assert "torch" in results["machine"]["packages"]
     assert results["engine onnxruntime"]["holds"]
     assert "TensorRT runs on" in results["engine tensorrt"]["not_here"]
     assert "in place of onnxruntime" in results["engine onnxruntime-tensorrt"]["not_here"]
+    assert results["adaptation in tensorrt"]["not_here"] == "TensorRT needs a GPU"
     assert results["paper default"]["structured"] > 0
     assert (tmp_path / "gpu_day.png").stat().st_size > 1000
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from dualhmr.adaptation.fast_head.arithmetic import Arithmetic, TorchArithmetic
 from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels
-from dualhmr.compiling import numba_installed
 
 _log = logging.getLogger("dualhmr")
 
@@ -21,7 +20,7 @@ def arithmetic_for(tensor: Tensor) -> Arithmetic:
     # Imported only where it is used: numba takes a while to load.
     if tensor.dtype not in (torch.float32, torch.float64):
         return TorchArithmetic()
-    if tensor.device.type == "cpu" and numba_installed():
+    if tensor.device.type == "cpu":
         from dualhmr.adaptation.fast_head.compiled import CompiledArithmetic
 
         return CompiledArithmetic()

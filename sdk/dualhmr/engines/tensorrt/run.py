@@ -151,6 +151,13 @@ def new_context(trt: Any, engine: Any, *, cuda_graph: bool, kernels: CompiledKer
     return context
 
 
+def enqueue(trt: Any, context: Any, stream: int) -> None:
+    """Queues one run of the engine. Raises RuntimeError where that fails."""
+    with listening(trt) as messages:
+        if not context.execute_async_v3(stream):
+            raise RuntimeError(f"TensorRT could not run the engine: {messages.quoted()}")
+
+
 class EngineRunner:
     """Calls an engine with arrays of the host; results stay on the GPU. One call at a time."""
 
@@ -212,7 +219,7 @@ class EngineRunner:
         buffers, outputs = self._bind(context, persons)
         with self._memory.on_stream() as stream:
             self._upload(batch, buffers)
-            self._enqueue(context, stream)
+            enqueue(self._trt, context, stream)
         return outputs
 
     def _replay(self, batch: _Inputs, persons: int) -> dict[str, Any]:
@@ -233,7 +240,7 @@ class EngineRunner:
 
     def _capture(self, context: Any, stream: int) -> Callable[[], None]:
         def execute() -> None:
-            self._enqueue(context, stream)
+            enqueue(self._trt, context, stream)
 
         if self._captures_by_itself:
             return execute
@@ -266,11 +273,6 @@ class EngineRunner:
             if not context.set_tensor_address(name, self._memory.address(buffer)):
                 raise RuntimeError(f"TensorRT refuses the memory of {name!r}")
         return buffers, outputs
-
-    def _enqueue(self, context: Any, stream: int) -> None:
-        with listening(self._trt) as messages:
-            if not context.execute_async_v3(stream):
-                raise RuntimeError(f"TensorRT could not run the engine: {messages.quoted()}")
 
     def _upload(self, batch: _Inputs, buffers: dict[str, Any]) -> None:
         for name, buffer in buffers.items():
