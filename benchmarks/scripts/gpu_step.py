@@ -17,16 +17,16 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from dualhmr.adaptation.adapt import AdaptationResult
 from dualhmr.adaptation.fast_head import AffineHead, CapturedHeads, TorchArithmetic, adapt_heads
 from dualhmr.adaptation.fast_head.choose_arithmetic import cuda_kernels
 from dualhmr.adaptation.fast_head.cuda_graph import without_tf32
 from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels
 from dualhmr.adaptation.fast_head.head_step import Evaluate
 from dualhmr.adaptation.optimisers import Adam
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import Phase, Schedule
 from dualhmr.body.model import load_body
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.camera import View
 from dualhmr.keypoints import COCO_17
 from dualhmr.networks import RegressorHead

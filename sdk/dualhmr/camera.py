@@ -31,6 +31,8 @@ CROP_SIZE = CropSize(height=256, width=192)
 CROP_HEIGHT, CROP_WIDTH = CROP_SIZE
 BOX_MARGIN = 1.2
 HMR_FOCAL_LENGTH = 5000.0
+SCALE_FLOOR = 1e-9
+"""Pixels, added to a scale in pixels before a division by it."""
 
 
 class View(NamedTuple):
@@ -179,7 +181,7 @@ def cliff_camera(crop_camera: Array, view: View, _size: CropSize = CROP_SIZE) ->
     scale, x, y = (crop_camera[..., number] for number in range(3))
     # At depth z a box of h pixels is h z / f metres high. HMR's scale makes it 2 / scale metres, so
     # z = 2 f / (h scale), and its centre lies (box_center - principal_point) z / f off the axis.
-    pixels_per_two_metres = view.box_height * scale + 1e-9
+    pixels_per_two_metres = view.box_height * scale + SCALE_FLOOR
     center = 2 * (view.box_center - view.principal_point) / pixels_per_two_metres[..., None]
     depth = 2 * view.focal_length / pixels_per_two_metres
     translation = [x + center[..., 0], y + center[..., 1], depth]
@@ -196,7 +198,7 @@ def hmr_camera(crop_camera: Array, view: View, size: CropSize = CROP_SIZE) -> Fu
     grows with the box. The view's focal length and principal point are not used.
     """
     scale, x, y = (crop_camera[..., number] for number in range(3))
-    depth = 2 * HMR_FOCAL_LENGTH / (size.height * scale + 1e-9)
+    depth = 2 * HMR_FOCAL_LENGTH / (size.height * scale + SCALE_FLOOR)
     focal_length = HMR_FOCAL_LENGTH * view.box_height / size.height
     translation = library_of(depth).stack([x, y, depth], -1)
     return FullCamera(translation, focal_length, view.box_center)
@@ -215,3 +217,45 @@ def project_to_crop(
 ) -> Array:
     """Points (..., K, 3) in the body's own frame -> normalised crop coordinates (..., K, 2)."""
     return image_to_crop(project(points, camera), view, size)
+
+
+class CropProjection(NamedTuple):
+    """What is constant for a person while the network's camera (scale, x, y) changes.
+
+    Both conventions place the body at a translation that depends on the scale s, x and y as
+
+        t = (x, y, 0) + o / (a s + e),    e = `SCALE_FLOOR`,
+
+    and project a point p = k + t to f (p_x, p_y) / p_z + c in normalised crop coordinates.
+    """
+
+    per_scale: Array
+    """(N,): a, pixels - the image's for CLIFF, the crop's for HMR - of two metres at scale 1."""
+    offset: Array
+    """(N, 3): o."""
+    magnification: Array
+    """(N, 2): f."""
+    center: Array
+    """(N, 2): c."""
+
+
+def crop_projection(
+    convention: CameraConvention, view: View, size: CropSize = CROP_SIZE
+) -> CropProjection:
+    """Reads the constants off `convention`, one of `CAMERAS`, at scale 1."""
+    library = library_of(view.box_height)
+    if convention is cliff_camera:
+        per_scale = view.box_height
+    elif convention is hmr_camera:
+        per_scale = library.full_like(view.box_height, size.height)
+    else:
+        raise ValueError(f"the gradient of camera convention {convention} has not been derived")
+    ones = library.ones_like(per_scale)[:, None]
+    unit = library.concatenate([ones, library.zeros_like(view.box_center)], 1)
+    camera = convention(unit, view, size)
+    return CropProjection(
+        per_scale,
+        camera.translation * (per_scale + SCALE_FLOOR)[:, None],
+        camera.focal_length[:, None] / half_crop(view.box_height, size),
+        image_to_crop(camera.principal_point[:, None], view, size)[:, 0],
+    )

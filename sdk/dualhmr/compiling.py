@@ -1,19 +1,31 @@
 """Loops over arrays, compiled by numba. Importing this module does not import numba."""
 
+import hashlib
 import importlib
 import importlib.util
-from collections.abc import Callable, Collection
+import logging
+import os
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
-Kernel: TypeAlias = Callable[..., None]
+Kernel: TypeAlias = Callable[..., Any]
 
 # All of fastmath's rewrites, except the two that assume that NaN and infinity do not occur.
 NAN_SAFE_FASTMATH = ("contract", "arcp", "nsz", "reassoc", "afn")
+
+_log = logging.getLogger("dualhmr")
 
 
 def numba_installed() -> bool:
     """Whether numba can be imported. Does not import it."""
     return importlib.util.find_spec("numba") is not None
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def load_numba() -> Any:
@@ -33,10 +45,67 @@ def compiled_loop(function: Kernel, *, fastmath: Collection[str] = NAN_SAFE_FAST
     """
     numba = load_numba()
 
-    # error_model: a division by zero gives infinity or NaN, as in NumPy, and is not checked for.
-    options: dict[str, Any] = {"nogil": True, "fastmath": set(fastmath), "error_model": "numpy"}
+    # numba looks at the file of this function alone to find out whether its cache is stale. So the
+    # file name of the cache, which has the function's name, says what other code went into it.
+    function.__qualname__ += f"_{_fingerprint(function)}"
     try:
-        kernel: Kernel = numba.njit(function, cache=True, **options)
+        kernel: Kernel = numba.njit(function, cache=True, **_options(fastmath))
     except RuntimeError:  # numba finds no folder for the cache
-        kernel = numba.njit(function, **options)
+        kernel = numba.njit(function, **_options(fastmath))
     return kernel
+
+
+def compiled_part(function: Kernel, *, fastmath: Collection[str] = NAN_SAFE_FASTMATH) -> Kernel:
+    """Decorate what other compiled loops call; it has no cache of its own."""
+    kernel: Kernel = load_numba().njit(function, **_options(fastmath))
+    return kernel
+
+
+def numba_version() -> str:
+    """That of the installed numba."""
+    return str(load_numba().__version__)
+
+
+def announce_compiling(kernel: Kernel, what: str) -> None:
+    """Logs that the first call of `kernel` will take a while, unless its code is on the disk."""
+    folder = kernel.stats.cache_path  # type: ignore[attr-defined]
+    name = kernel.py_func.__qualname__  # type: ignore[attr-defined]
+    if folder is None or not any(Path(folder).glob(f"*{name}-*.nbi")):
+        kept = "; the next start takes it from the disk" if folder else ""
+        _log.warning("compiling %s for this computer, which takes a few seconds%s", what, kept)
+
+
+def _options(fastmath: Collection[str]) -> dict[str, Any]:
+    # error_model: a division by zero gives infinity or NaN, as in NumPy, and is not checked for.
+    # Nobody calls it from C; without a wrapper for that there is less to compile.
+    return {
+        "nogil": True,
+        "fastmath": set(fastmath),
+        "error_model": "numpy",
+        "no_cfunc_wrapper": True,
+    }
+
+
+def _fingerprint(function: Kernel) -> str:
+    """Of the code of a function and of all compiled functions and numbers that it uses."""
+    digest = hashlib.sha256()
+    for part in _codes(function, set()):
+        digest.update(repr(part).encode())
+    return digest.hexdigest()[:12]
+
+
+def _codes(function: Kernel, seen: set[int]) -> Iterator[object]:
+    code = function.__code__
+    seen.add(id(code))
+    yield code.co_code, code.co_names, [each for each in code.co_consts if _is_plain(each)]
+    for name in code.co_names:
+        value = function.__globals__.get(name)
+        own = getattr(value, "py_func", None)  # of a compiled function
+        if own is not None and id(own.__code__) not in seen:
+            yield from _codes(own, seen)
+        elif _is_plain(value):
+            yield name, value
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, int | float | str | tuple)

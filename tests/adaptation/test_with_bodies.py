@@ -13,7 +13,7 @@ from dualhmr.adaptation.adapt import adapt
 from dualhmr.adaptation.optimisers import Adam, GradientDescent, Optimiser, Parameters
 from dualhmr.adaptation.schedule import named_schedule
 from dualhmr.adaptation.step import LossFunction, adaptation_step
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.camera import View
 from dualhmr.keypoints import COCO_17
 from dualhmr.networks import HeadOutput, RegressorHead

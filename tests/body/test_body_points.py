@@ -6,7 +6,8 @@ from torch import Tensor
 
 from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.body.model import Body, load_body, pose_skeleton, skin
-from dualhmr.body.points import BodyPoints, PointRegressor, keypoint_regressor, skeleton_regressor
+from dualhmr.body.point_regressors import PointRegressor, keypoint_regressor, skeleton_regressor
+from dualhmr.body.points import BodyPoints
 from dualhmr.keypoints import KEYPOINT_SETS
 from dualhmr.rotations import rotvec_to_rotmat
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.body.model import Body, load_body, skin
-from dualhmr.body.points import keypoint_regressor, skeleton_regressor
+from dualhmr.body.point_regressors import keypoint_regressor, skeleton_regressor
 from dualhmr.keypoints import KEYPOINT_SETS, KeypointSet
 from dualhmr.rotations import rotvec_to_rotmat
 

@@ -9,7 +9,7 @@ from dualhmr import load_body
 from dualhmr.body.arrays import EXTRA_JOINT_NAMES, body_keypoints
 from dualhmr.body.files import read_extra_joints, with_extra_joints
 from dualhmr.body.model import Body, skin
-from dualhmr.body.points import (
+from dualhmr.body.point_regressors import (
     SPIN_HIPS,
     keypoint_regressor,
     spin_24_regressor,

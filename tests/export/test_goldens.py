@@ -13,11 +13,12 @@ from helpers.goldens import ITERATIONS, NETWORKS, PERSONS, Arrays, Goldens
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult, adapt
+from dualhmr.adaptation.adapt import adapt
 from dualhmr.adaptation.fast_head import adapt_head
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import CONVERGED, OUT_OF_STEPS, named_schedule
 from dualhmr.body.model import Body, pose_skeleton
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.body.posing import pose_arrays
 from dualhmr.camera import CAMERAS, View, box_info, image_to_crop, project
 from dualhmr.keypoints import BODY_25, SPIN_49

@@ -14,7 +14,7 @@ from torch import Tensor
 from dualhmr.adaptation.adapt import Adaptation, adapt
 from dualhmr.adaptation.schedule import named_schedule
 from dualhmr.body.model import load_body
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.camera import View, image_to_crop
 from dualhmr.engines.tensorrt.run import LoadedEngine
 from dualhmr.engines.tensorrt.steps import StepEngines

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.body.model import Body, load_body
-from dualhmr.body.points import keypoint_regressor, skeleton_regressor
+from dualhmr.body.point_regressors import keypoint_regressor, skeleton_regressor
 from dualhmr.camera import View
 from dualhmr.keypoints import COCO_17
 from dualhmr.networks import HeadOutput

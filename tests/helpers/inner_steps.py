@@ -4,7 +4,7 @@ import torch
 import torch.utils._pytree as pytree
 from torch import Tensor
 
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.camera import View
 from dualhmr.keypoints import COCO_17
 from dualhmr.networks import HeadOutput, KeypointTrunk, MeshRegressor, RegressorHead

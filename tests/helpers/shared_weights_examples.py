@@ -4,8 +4,8 @@ from functools import lru_cache
 
 import torch
 
-from dualhmr.adaptation.adapt import AdaptationResult
 from dualhmr.adaptation.optimisers import Adam
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import Phase, Schedule
 from dualhmr.keypoints import COCO_17
 from dualhmr.networks import HeadOutput

@@ -9,7 +9,8 @@ from helpers.small_bundle import MANIFEST, SPEC, upright
 from torch import Tensor
 
 from dualhmr.body.model import load_body, pose_skeleton
-from dualhmr.body.points import BodyPoints, keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
+from dualhmr.body.points import BodyPoints
 from dualhmr.bundle import NetworkSpec, open_bundle
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.engines import OnnxRuntimeNetwork

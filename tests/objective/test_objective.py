@@ -7,7 +7,7 @@ from helpers.stick_figure import stick_figure
 from torch import Tensor
 
 from dualhmr.body.model import Body, skin
-from dualhmr.body.points import keypoint_regressor, skeleton_regressor
+from dualhmr.body.point_regressors import keypoint_regressor, skeleton_regressor
 from dualhmr.camera import View
 from dualhmr.keypoints import BODY_23, BODY_25, COCO_17, COCO_WHOLEBODY_133, KeypointSet
 from dualhmr.networks import HeadOutput

@@ -10,7 +10,7 @@ from torch import Tensor
 from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.body.files import with_extra_joints
 from dualhmr.body.model import Body, pose_skeleton, skin
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.camera import View
 from dualhmr.keypoints import BODY_25, COCO_17, HALPE_136, SPIN_24, SPIN_49, KeypointSet
 from dualhmr.networks import HeadOutput

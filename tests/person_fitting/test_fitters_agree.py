@@ -1,4 +1,4 @@
-"""Adapting by the bundle's graph and in PyTorch: the same bodies, whatever keypoints are given."""
+"""Adapting without PyTorch and with it: the same bodies, whatever keypoints are given."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from dualhmr.keypoints import BODY_25, HALPE_26, Keypoints, KeypointSet
 
 
 @pytest.fixture(scope="module")
-def both() -> list[Recoverer]:
-    return [Recoverer(adaptation=adaptation) for adaptation in ("onnx", "torch")]
+def recoverers() -> dict[str, Recoverer]:
+    return {name: Recoverer(adaptation=name) for name in ("onnx", "numba", "torch")}
 
 
 def in_set(target: KeypointSet) -> Keypoints:
@@ -23,9 +23,15 @@ def in_set(target: KeypointSet) -> Keypoints:
 
 @pytest.mark.parametrize("target", [example()[1].set, BODY_25, HALPE_26], ids=lambda s: s.name)
 @pytest.mark.parametrize("max_steps", [0, 14])
-def test_adapters_agree(both: list[Recoverer], target: KeypointSet, max_steps: int) -> None:
+@pytest.mark.parametrize("adaptation", ["onnx", "numba"])
+def test_adapters_agree(
+    recoverers: dict[str, Recoverer], target: KeypointSet, max_steps: int, adaptation: str
+) -> None:
     photo = example()[0]
-    found, expected = (each.recover(photo, in_set(target), max_steps=max_steps) for each in both)
+    found, expected = (
+        recoverers[name].recover(photo, in_set(target), max_steps=max_steps)
+        for name in (adaptation, "torch")
+    )
     assert found.loss_history[0] == pytest.approx(expected.loss_history[0], rel=1e-4)
     assert found.stop_reason == expected.stop_reason
     assert found.best_step.tolist() == expected.best_step.tolist()

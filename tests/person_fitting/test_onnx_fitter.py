@@ -140,11 +140,16 @@ def test_a_graph_that_reads_what_nobody_knows(folder: Path) -> None:
 
 def test_choosing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_to_bundle(folder)
-    assert Recoverer(folder).adaptation == "torch"
-    with pytest.raises(ValueError, match="unknown adaptation 'jax'; known are auto, torch, onnx"):
+    assert Recoverer(folder).adaptation == "numba"
+    with pytest.raises(ValueError, match="'jax'; known are auto, numba, torch, onnx"):
         Recoverer(folder, adaptation="jax")
-    with pytest.raises(ValueError, match="adaptation 'onnx' the head alone"):
-        Recoverer(folder, adaptation="onnx", scope="all")
+    for adaptation in ("onnx", "numba"):
+        with pytest.raises(ValueError, match=f"adaptation '{adaptation}' the head alone"):
+            Recoverer(folder, adaptation=adaptation, scope="all")
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert Recoverer(folder).adaptation == "torch"
+    with pytest.raises(ImportError, match=r'needs numba: pip install "dualhmr\[fast\]"'):
+        Recoverer(folder, adaptation="numba")
     monkeypatch.setitem(sys.modules, "torch", None)
     assert Recoverer(folder).adaptation == "onnx"
     for options in ({"adaptation": "torch"}, {"scope": "all"}, {"backend": "torch"}):

@@ -407,6 +407,6 @@ def test_a_recoverer_pickles_as_its_arguments() -> None:
     pickled = pickle.dumps(Recoverer(options=options, backend="torch", device="cpu"))
     assert len(pickled) < 2_000
     again = pickle.loads(pickled)
-    assert (again.backend, again.adaptation) == ("torch", "torch")
+    assert (again.backend, again.adaptation) == ("torch", "numba")
     copied = copy.deepcopy(again)
     assert copied.recover(BACKGROUND, standing_person(), max_steps=0).steps.tolist() == [0]

@@ -10,7 +10,7 @@ from PIL import Image
 from dualhmr import Recoverer, load_body, recover
 from dualhmr.adaptation.optimisers import Adam
 from dualhmr.adaptation.schedule import Phase, Schedule
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.keypoints import (
     BODY_25,
     COCO_17,

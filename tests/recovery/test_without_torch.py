@@ -16,7 +16,8 @@ from dualhmr import Recoverer
 from dualhmr.example import example
 from dualhmr.keypoints import Keypoints
 
-BLOCKED = "import sys; sys.modules['torch'] = sys.modules['numba'] = None\n"
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None\n"
+BLOCKED = f"{WITHOUT_TORCH}sys.modules['numba'] = None\n"
 COMMAND = BLOCKED + "from dualhmr.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -77,6 +78,27 @@ def test_the_default_graph_goes_the_way_that_torch_goes(
     assert ours.stop_reason == reference.stop_reason
     assert ours.loss_history[0] == pytest.approx(reference.loss_history[0], rel=1e-3)
     np.testing.assert_allclose(ours.step_vertices(), reference.step_vertices(), atol=1e-4)
+
+
+def test_compiled_loops_follow_any_schedule_for_all_persons(bundle: Path) -> None:
+    program = f"""{WITHOUT_TORCH}
+import dualhmr
+from dualhmr.example import example
+from dualhmr.keypoints import Keypoints
+
+photo, one = example()
+crowd = Keypoints(one.set, one.xy.repeat(3, 0), one.confidence.repeat(3, 0))
+recoverer = dualhmr.Recoverer({str(bundle)!r})
+for schedule in ("trained", "eft"):
+    found = recoverer.recover(photo, crowd, schedule=schedule)
+    alone = recoverer.recover(photo, one, schedule=schedule)
+    assert len(found) == 3
+    assert (found.vertices == alone.vertices).all()
+print(recoverer.adaptation, found.adaptation.split()[0])
+"""
+    done = without_torch(program)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "numba numba\n"
 
 
 def test_from_python(bundle: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH
 from dualhmr.networks import HeadOutput
 from dualhmr.rendering.pictures import blank, write_png, write_words

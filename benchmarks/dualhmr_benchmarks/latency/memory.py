@@ -16,7 +16,13 @@ from torch import nn
 
 from dualhmr import open_bundle
 from dualhmr.networks import RegressorHead
-from dualhmr_benchmarks.latency.methods import AUTOGRAD, PAPER, methods
+from dualhmr_benchmarks.latency.methods import (
+    AUTOGRAD,
+    COMPILED,
+    COMPILED_KEYPOINTS_ONLY,
+    PAPER,
+    methods,
+)
 from dualhmr_benchmarks.latency.networks import ExampleProblem, example_problem
 
 _BYTES = 4
@@ -42,7 +48,8 @@ def least_bytes(method: str, problem: ExampleProblem) -> int:
     else:
         moved = _dense_parameter_count(network.head) * (_ADAM_PASSES + _NETWORK_PASSES)
     if manifest.weights.vertices:
-        moved += 2 * (body.posedirs.numel() + body.shapedirs.numel())
+        passes = 1 if method in (COMPILED, COMPILED_KEYPOINTS_ONLY) else 2
+        moved += passes * (body.posedirs.numel() + body.shapedirs.numel())
     return _BYTES * moved
 
 

@@ -7,14 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult, adapt
+from dualhmr.adaptation.adapt import adapt
 from dualhmr.adaptation.optimisers import Adam
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import Phase, Schedule
 from dualhmr.body.files import read_body
 from dualhmr.bundle import ADAPTATION_GRAPH, Bundle
+from dualhmr.compiling import numba_installed
 from dualhmr.engines import EngineOptions
 from dualhmr.engines.torch_networks import torch_main_network
 from dualhmr.person import PersonIterates
+from dualhmr.person_fitting.compiled_fitter import CompiledFitter
 from dualhmr.person_fitting.onnx_fitter import OnnxFitter
 from dualhmr.person_fitting.torch_fitter import TorchFitter, few_threads
 from dualhmr_benchmarks.latency.networks import ExampleProblem
@@ -26,9 +29,20 @@ PAPER = "paper"
 AUTOGRAD = "autograd, head"
 STRUCTURED = "structured"
 KEYPOINTS_ONLY = "structured, 2D only"
+COMPILED = "compiled"
+COMPILED_KEYPOINTS_ONLY = "compiled, 2D only"
 ONNX = "onnx"
 CUDA = "cuda graph"
-METHODS = (PAPER, AUTOGRAD, STRUCTURED, KEYPOINTS_ONLY, ONNX, CUDA)
+METHODS = (
+    PAPER,
+    AUTOGRAD,
+    STRUCTURED,
+    KEYPOINTS_ONLY,
+    COMPILED,
+    COMPILED_KEYPOINTS_ONLY,
+    ONNX,
+    CUDA,
+)
 """All of them; machine and bundle decide which ones `methods` returns."""
 
 _TOLERANCE = 1e-3
@@ -94,6 +108,14 @@ def methods(problem: ExampleProblem) -> Mapping[str, Method]:
         STRUCTURED: structured,
         KEYPOINTS_ONLY: keypoints_only,
     }
+    if device == "cpu" and numba_installed():
+        compiled = CompiledFitter(problem.bundle, read_body())
+        found[COMPILED] = lambda steps: compiled.adapt_head(
+            problem.evidence, schedule_of(steps, rate)
+        )
+        found[COMPILED_KEYPOINTS_ONLY] = lambda steps: compiled.adapt_head(
+            problem.evidence, schedule_of(steps, rate, ("keypoints_2d",))
+        )
     if _graph_takes_all_steps(problem.bundle):
         found[ONNX] = _adaptation_graph(problem)
     if device.startswith("cuda"):
@@ -134,7 +156,7 @@ def check_agreement(methods: Mapping[str, Method], steps: int) -> None:
             histories[name] = np.array(losses)
             if len(losses) != steps + 1:
                 raise RuntimeError(f"{name} took {len(losses) - 1} of {steps} steps")
-    for name in set(histories) - {AUTOGRAD, KEYPOINTS_ONLY}:
+    for name in set(histories) - {AUTOGRAD, KEYPOINTS_ONLY, COMPILED_KEYPOINTS_ONLY}:
         off = np.abs(histories[name] / histories[AUTOGRAD] - 1).max()
         if off > _TOLERANCE:
             raise RuntimeError(f"losses of {name} are off from autograd's by {off:.1e}")

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dualhmr.files import markdown_table, write_json
-from dualhmr_benchmarks.latency.methods import AUTOGRAD, PAPER, STRUCTURED
+from dualhmr_benchmarks.latency.methods import AUTOGRAD, COMPILED, PAPER
 from dualhmr_training.plotting import new_figure, save_figure
 
 
@@ -131,7 +131,7 @@ def write_latency_json(report: LatencyReport, path: Path) -> None:
     write_json(path, plain)
 
 
-_COLOURS = {PAPER: "#b0413e", AUTOGRAD: "#e0a458", STRUCTURED: "#2a6f97"}
+_COLOURS = {PAPER: "#b0413e", AUTOGRAD: "#e0a458", COMPILED: "#2a6f97"}
 _OTHER_COLOUR = "#61a5c2"
 
 

@@ -12,7 +12,7 @@ from dualhmr.adaptation.fast_head.head_step import Problem
 from dualhmr.adaptation.fast_head.rank_one_output import GridQuadratureInput
 from dualhmr.adaptation.schedule import Schedule
 from dualhmr.body.model import Body, pose_skeleton
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.bundle import Manifest
 from dualhmr.camera import View
 from dualhmr.crop import crop_convention

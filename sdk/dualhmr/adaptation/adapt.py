@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from dualhmr.adaptation.optimisers import OptimiserState, Parameters
-from dualhmr.adaptation.recorder import AdaptationResult as AdaptationResult
-from dualhmr.adaptation.recorder import Recorder as Recorder
+from dualhmr.adaptation.recorder import AdaptationResult, Recorder
 from dualhmr.adaptation.schedule import Schedule, planned_steps
 from dualhmr.adaptation.step import LossFunction, adaptation_step, all_finite, sum_losses
 

@@ -1,4 +1,4 @@
-"""Iterates of an adaptation: which one is the result, and when to stop. Needs no PyTorch."""
+"""Recording the iterates of an adaptation, and deciding when it stops; without PyTorch."""
 
 import math
 from dataclasses import dataclass

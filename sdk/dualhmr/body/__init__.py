@@ -1,4 +1,4 @@
 """Body models in SMPL's formulation.
 
-`arrays`, `files` and `smpl_pickle` work without PyTorch; `model` and `points` need it.
+`model` and `points` need PyTorch; the others work without it.
 """

@@ -72,7 +72,7 @@ class EngineOptions:
     None: that of the device.
     """
     threads: int | None = None
-    """CPU threads of ONNX Runtime; None: its own choice."""
+    """CPU threads of ONNX Runtime, and of persons that are adapted side by side; None: all."""
     max_batch: int | None = None
     """Largest batch of a TensorRT engine; larger ones are split. None: what the bundle says."""
     cuda_graph: bool | None = None

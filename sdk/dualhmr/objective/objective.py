@@ -13,25 +13,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.body.model import Body, Pose, pose_skeleton, skin_vertices
-from dualhmr.body.points import (
-    SPIN_HIPS,
-    BodyPoints,
+from dualhmr.body.point_regressors import (
+    SKELETON_HIPS,
     PointRegressor,
-    keypoint_regressor,
+    compared_points,
     skeleton_regressor,
-    spin_24_regressor,
-    spin_49_regressor,
 )
+from dualhmr.body.points import BodyPoints
 from dualhmr.camera import CAMERAS, CROP_SIZE, CropSize, FullCamera, View, project_to_crop
-from dualhmr.keypoints import SPIN_49, network_keypoints
+from dualhmr.keypoints import network_keypoints
 from dualhmr.networks import HeadOutput
 from dualhmr.objective import losses
 from dualhmr.objective.weights import WITHOUT_TARGET as WITHOUT_TARGET
 from dualhmr.objective.weights import LossWeights
-
-_HIPS = (JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip"))
 
 
 class MeshTarget(NamedTuple):
@@ -83,7 +78,7 @@ class Objective:
         camera: str,
         weights: LossWeights,
         joints: PointRegressor | None = None,
-        root: tuple[int, int] = _HIPS,
+        root: tuple[int, int] = SKELETON_HIPS,
         crop_size: CropSize = CROP_SIZE,
     ) -> None:
         """Raises ValueError for an unknown camera convention."""
@@ -248,25 +243,18 @@ def own_objective(
 ) -> Objective:
     """The objective of networks trained with the keypoints called `own`, see `network_keypoints`.
 
-    3D joints are the 24 of the skeleton, then the points of `own`. Of `SPIN_49`, as in SPIN, CLIFF
-    and the Meta-HMR release, they are the 24 that data sets annotate, centred between LSP's hips.
-    Evidence holds the points `keypoints`, by default those of `own` (of `SPIN_49`: all 49). Raises
-    ValueError for an unknown name or camera convention, or a body without the vertices that `own`
-    needs.
+    Evidence holds the points `keypoints`, by default those of `own`; see `compared_points` for them
+    and for the 3D joints. Raises ValueError for an unknown name or camera convention, or a body
+    without the vertices that `own` needs.
     """
-    trained = network_keypoints(own)
-    if own == SPIN_49:
-        own_points, joints, root = spin_49_regressor(body), spin_24_regressor(body), SPIN_HIPS
-    else:
-        own_points, root = keypoint_regressor(body, trained.set), _HIPS
-        joints = skeleton_regressor(body) + own_points
+    points = compared_points(body, own, keypoints)
     return Objective(
         body,
-        keypoints=keypoints or own_points,
-        keypoint_count=trained.count,
+        keypoints=points.keypoints,
+        keypoint_count=network_keypoints(own).count,
         camera=camera,
         weights=weights,
-        joints=joints,
-        root=root,
+        joints=points.joints,
+        root=points.root,
         crop_size=crop_size,
     )

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult
 from dualhmr.adaptation.fast_head import AffineHead, CapturedHeads
 from dualhmr.adaptation.fast_head.cuda_graph import Replay, without_tf32
 from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels
 from dualhmr.adaptation.fast_head.head_step import Evaluate
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.camera import View, project
 from dualhmr.engines.torch_networks import as_tensor

@@ -1,4 +1,4 @@
-"""`PersonFitter`, and which one to use: PyTorch where it is installed, else the bundle's graph."""
+"""`PersonFitter`, and which one to use: compiled loops, PyTorch, or the bundle's graph."""
 
 import importlib
 from collections.abc import Sequence
@@ -8,10 +8,11 @@ from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.arrays import check_torch, torch_installed
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.bundle import Bundle
+from dualhmr.compiling import numba_installed
 from dualhmr.engines import AUTO, EngineOptions
 from dualhmr.person import AdaptedPerson, FirstGuess, PersonEvidence
 
-ADAPTATIONS = (AUTO, "torch", "onnx", "tensorrt")
+ADAPTATIONS = (AUTO, "numba", "torch", "onnx", "tensorrt")
 SCOPES = ("head", "all")
 
 
@@ -43,10 +44,12 @@ class PersonFitter(Protocol):
 
 
 def choose_adaptation(adaptation: str, *, device: str, scope: str) -> str:
-    """One of `ADAPTATIONS`, where "auto" is "torch" if PyTorch is installed, else "onnx".
+    """One of `ADAPTATIONS` for "auto", or the one asked for.
 
-    Raises ValueError for unknown names and contradictions, ImportError where PyTorch is needed and
-    not installed, RuntimeError where it sees no GPU for `device` "cuda".
+    "auto" is "torch" for the scope "all"; else, of those that are installed, the first of "numba"
+    (on a CPU), "torch" and "onnx". Raises ValueError for unknown names and contradictions,
+    ImportError where a library is needed and not installed, RuntimeError where PyTorch sees no GPU
+    for `device` "cuda".
     """
     if adaptation not in ADAPTATIONS:
         raise ValueError(f"unknown adaptation {adaptation!r}; known are {', '.join(ADAPTATIONS)}")
@@ -60,7 +63,10 @@ def choose_adaptation(adaptation: str, *, device: str, scope: str) -> str:
             )
         adaptation = "torch"
     if adaptation == AUTO:
-        adaptation = "torch" if torch_installed() else "onnx"
+        on_cpu = device == "cpu" and numba_installed()
+        adaptation = "numba" if on_cpu else "torch" if torch_installed() else "onnx"
+    if adaptation == "numba":
+        _check_numba(device)
     if adaptation == "torch":
         check_torch("scope 'all'" if scope == "all" else "adaptation 'torch'")
         _check_gpu(device)
@@ -76,11 +82,16 @@ def open_person_fitter(
     scope: str,
     options: EngineOptions,
 ) -> PersonFitter:
-    """Opens what adapts `bundle`'s main network, by `adaptation`: "torch", "onnx" or "tensorrt".
+    """Opens what adapts `bundle`'s main network, by `adaptation`, one of `ADAPTATIONS` but "auto".
 
     Raises FileNotFoundError for a bundle without the file that this needs, ValueError for a file
     that is damaged or does not fit.
     """
+    # Imported only where they are used, as their libraries take long to load.
+    if adaptation == "numba":
+        from dualhmr.person_fitting.compiled_fitter import CompiledFitter
+
+        return CompiledFitter(bundle, body, threads=options.threads)
     if adaptation == "torch":
         from dualhmr.person_fitting.torch_fitter import TorchFitter
 
@@ -94,6 +105,15 @@ def open_person_fitter(
     from dualhmr.person_fitting.onnx_fitter import OnnxFitter
 
     return OnnxFitter(bundle, device=device, options=options)
+
+
+def _check_numba(device: str) -> None:
+    if device != "cpu":
+        raise ValueError(
+            f"adaptation 'numba' runs on the CPU, not on {device!r}; use adaptation 'torch'"
+        )
+    if not numba_installed():
+        raise ImportError("adaptation 'numba' needs numba: pip install \"dualhmr[fast]\"")
 
 
 def _check_gpu(device: str) -> None:

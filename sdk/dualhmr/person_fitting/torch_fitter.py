@@ -10,14 +10,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult, adapt
+from dualhmr.adaptation.adapt import adapt
 from dualhmr.adaptation.fast_head import AffineHead, adapt_head
 from dualhmr.adaptation.optimisers import Parameters
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.adaptation.step import LossFunction
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.model import Body, pose_skeleton
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.bundle import Bundle
 from dualhmr.camera import View, project
 from dualhmr.crop import crop_convention

@@ -65,8 +65,8 @@ def recover(
         device: "cpu" (default), "cuda", "cuda:1", or a torch.device.
         backend: Runs the frozen networks: "onnxruntime", "tensorrt", "torch", or "auto", the
             fastest that works here.
-        adaptation: "torch"; "onnx" or "tensorrt", which need no PyTorch; or "auto", PyTorch if it
-            is installed.
+        adaptation: "numba", "torch", "onnx", "tensorrt", or "auto", the fastest that is
+            installed; see `Recoverer`.
         boxes: What the networks see of each person: (4,) or (P, 4) x0, y0, x1, y1, a detector's
             rectangles, which get the margin that a rectangle of keypoints gets; or `Box`es; None
             for a person whose box is to be made from the keypoints.

@@ -86,10 +86,11 @@ class Recoverer:
             backend: Runs the frozen networks: "onnxruntime", "tensorrt", "torch", or "auto", the
                 fastest that works here. The attribute `backend` is the chosen one, and `engine`
                 names the library and device that it runs on.
-            adaptation: "torch" adapts in PyTorch by any schedule. "onnx" needs no PyTorch and runs
-                the bundle's graph, which follows the one schedule it was exported for. So does
-                "tensorrt", in TensorRT on a GPU, for bundles with step graphs. "auto" is "torch"
-                if PyTorch is installed. The attribute `adaptation` is the chosen one.
+            adaptation: "numba" adapts on a CPU, "torch" also on a GPU, both by any schedule. "onnx"
+                needs neither library and runs the bundle's graph, which follows the one schedule it
+                was exported for; so does "tensorrt" on a GPU, for bundles with step graphs. "auto"
+                is the fastest of the others that is installed. The attribute `adaptation` is the
+                chosen one.
             options: Settings of the backends.
             scope: "head" adapts the regressor head, "all" also the backbone (in PyTorch only).
             auxiliary: Predicts the pseudo mesh in place of the bundle's auxiliary network: a

@@ -9,11 +9,11 @@ import torch
 from helpers.head_problem import HeadProblem, arithmetics, schedule_named
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult
 from dualhmr.adaptation.fast_head import Arithmetic, TorchArithmetic, adapt_head, adapt_heads
 from dualhmr.adaptation.fast_head.head_step import Problem, evaluate_head, update_matrices
 from dualhmr.adaptation.fast_head.rank_one_output import HeadInput
 from dualhmr.adaptation.optimisers import Adam, GradientDescent
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import (
     CONVERGED,
     NON_FINITE,

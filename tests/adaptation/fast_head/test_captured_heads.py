@@ -10,7 +10,6 @@ from helpers.cpp_kernels import cpp_kernel
 from helpers.head_problem import HeadProblem, normal
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult
 from dualhmr.adaptation.fast_head import (
     CapturedHeads,
     HeadAdaptation,
@@ -22,6 +21,7 @@ from dualhmr.adaptation.fast_head.cuda_graph import MAX_WARM_UPS, EagerReplay, W
 from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels
 from dualhmr.adaptation.fast_head.head_step import Evaluate
 from dualhmr.adaptation.optimisers import Adam, GradientDescent
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import (
     CONVERGED,
     NON_FINITE,

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from dualhmr.adaptation.adapt import AdaptationResult
 from dualhmr.adaptation.fast_head import (
     CapturedHeads,
     HeadAdaptation,
     TorchArithmetic,
     adapt_heads,
 )
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import SCHEDULE_NAMES, Schedule, named_schedule
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "scripts" / "gpu_step.py"

@@ -20,7 +20,7 @@ from helpers.gradient_cases import (
 )
 from torch import Tensor
 
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.camera import CAMERAS as CONVENTIONS
 from dualhmr.camera import hmr_camera
 from dualhmr.keypoints import COCO_17, COCO_WHOLEBODY_133, KeypointSet

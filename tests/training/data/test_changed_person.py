@@ -4,7 +4,7 @@ from torch import Tensor
 
 from dualhmr import load_body
 from dualhmr.body.model import Body, skin
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.camera import FullCamera, View, box_info, project
 from dualhmr.keypoints import BODY_25, SPIN_24, KeypointSet
 from dualhmr.rotations import rotvec_to_rotmat

@@ -7,7 +7,7 @@ from helpers.stick_figure import stick_figure
 from torch import Tensor
 
 from dualhmr.body.model import Body, load_body, skin
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.keypoints import BODY_23
 from dualhmr.rotations import rotvec_to_rotmat
 from dualhmr_training.data.synthetic.detector import DetectorErrors, movenet_errors, noise_only

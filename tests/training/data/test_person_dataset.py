@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from dualhmr import load_body
 from dualhmr.body.model import Body, skin
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.camera import CROP_HEIGHT, CROP_WIDTH, View, half_crop
 from dualhmr.crop import crop_person
 from dualhmr.keypoints import SPIN_24

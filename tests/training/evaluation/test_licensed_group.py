@@ -15,9 +15,9 @@ from helpers.licensed_files import (
 )
 from helpers.spin_files import everything
 
-from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.body.model import Body, load_body, skin
-from dualhmr.body.points import spin_24_regressor
+from dualhmr.body.point_regressors import spin_24_regressor
 from dualhmr.keypoints import BODY_25, SPIN_24
 from dualhmr.networks import HeadOutput
 from dualhmr.objective.objective import Objective

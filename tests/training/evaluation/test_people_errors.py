@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import SCHEDULE_NAMES
 from dualhmr.body.model import Body, skin
-from dualhmr.body.points import PointRegressor, keypoint_regressor
+from dualhmr.body.point_regressors import PointRegressor, keypoint_regressor
 from dualhmr.keypoints import COCO_17
 from dualhmr.networks import HeadOutput
 from dualhmr.rotations import rot6d_to_rotmat

@@ -6,7 +6,7 @@ import torch
 
 from dualhmr.adaptation.schedule import named_schedule
 from dualhmr.body.model import Body, skin
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.keypoints import COCO_17
 from dualhmr_training.data.synthetic.detector import noise_only
 from dualhmr_training.data.synthetic.landmarks import LandmarkErrors

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult
 from dualhmr.adaptation.fast_head import adapt_heads
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import Schedule
 from dualhmr.body.model import Body
-from dualhmr.body.points import keypoint_regressor, spin_24_regressor
+from dualhmr.body.point_regressors import keypoint_regressor, spin_24_regressor
 from dualhmr.camera import box_info
 from dualhmr.crop import crop_convention
 from dualhmr.keypoints import BODY_23, SPIN_24, KeypointSet, network_keypoints

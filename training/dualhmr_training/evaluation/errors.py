@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import BEST, LAST, Schedule
 from dualhmr.body.model import Pose, pose_skeleton, skin_vertices
 from dualhmr.camera import half_crop, project_to_crop

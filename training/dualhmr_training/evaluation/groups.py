@@ -9,12 +9,8 @@ import torch
 from torch import Tensor
 
 from dualhmr.body.model import Body, pose_skeleton, skin
-from dualhmr.body.points import (
-    BodyPoints,
-    PointRegressor,
-    keypoint_regressor,
-    skeleton_regressor,
-)
+from dualhmr.body.point_regressors import PointRegressor, keypoint_regressor, skeleton_regressor
+from dualhmr.body.points import BodyPoints
 from dualhmr.keypoints import BODY_23, COCO_17, KeypointSet
 from dualhmr.networks.landmark_trunk import LANDMARK_KEYPOINTS
 from dualhmr.objective.objective import Evidence

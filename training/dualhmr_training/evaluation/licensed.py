@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from dualhmr.body.model import Body, skin
-from dualhmr.body.points import PointRegressor
+from dualhmr.body.point_regressors import PointRegressor
 from dualhmr.objective.objective import Evidence
 from dualhmr.rotations import rotvec_to_rotmat
 from dualhmr_training.data.person_dataset import PersonDataset, Sample, open_dataset

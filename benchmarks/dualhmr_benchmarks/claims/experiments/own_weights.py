@@ -10,8 +10,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult, Recorder
 from dualhmr.adaptation.optimisers import Optimiser, OptimiserState, Parameters
+from dualhmr.adaptation.recorder import AdaptationResult, Recorder
 from dualhmr.adaptation.schedule import Phase, PlannedStep, Schedule, planned_steps
 from dualhmr.adaptation.step import Losses, StepResult, adaptation_step, sum_losses
 from dualhmr.networks import HeadOutput

@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from dualhmr.adaptation.adapt import AdaptationResult, adapt
+from dualhmr.adaptation.adapt import adapt
 from dualhmr.adaptation.optimisers import Parameters
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import Schedule
 from dualhmr.body.model import Body
 from dualhmr.keypoints import KeypointSet

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult, Recorder
 from dualhmr.adaptation.fast_head.affine_head import AffineHead
 from dualhmr.adaptation.fast_head.arithmetic import Arithmetic
 from dualhmr.adaptation.fast_head.choose_arithmetic import arithmetic_for
@@ -24,6 +23,7 @@ from dualhmr.adaptation.fast_head.head_step import (
 )
 from dualhmr.adaptation.fast_head.rank_one_output import HeadInput
 from dualhmr.adaptation.optimisers import Parameters
+from dualhmr.adaptation.recorder import AdaptationResult, Recorder
 from dualhmr.adaptation.schedule import NonFiniteError, PlannedStep, Schedule, planned_steps
 
 

@@ -16,7 +16,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import AdaptationResult
 from dualhmr.adaptation.fast_head.adapt_head import BatchRecorder
 from dualhmr.adaptation.fast_head.affine_head import ON_INPUT, AffineHead
 from dualhmr.adaptation.fast_head.arithmetic import TorchArithmetic
@@ -48,6 +47,7 @@ from dualhmr.adaptation.fast_head.head_step import (
 )
 from dualhmr.adaptation.fast_head.rank_one_output import GridQuadratureInput, RankOneOutput
 from dualhmr.adaptation.optimisers import Adam, AdamCoefficients, Moments, Optimiser
+from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import NonFiniteError, Phase, PlannedStep, Schedule, planned_steps
 
 _BLOCK = 4

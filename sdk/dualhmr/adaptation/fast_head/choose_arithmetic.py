@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dualhmr.adaptation.fast_head.arithmetic import Arithmetic, TorchArithmetic
 from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels
+from dualhmr.compiling import numba_installed
 
 _log = logging.getLogger("dualhmr")
 
@@ -20,7 +21,7 @@ def arithmetic_for(tensor: Tensor) -> Arithmetic:
     # Imported only where it is used: numba takes a while to load.
     if tensor.dtype not in (torch.float32, torch.float64):
         return TorchArithmetic()
-    if tensor.device.type == "cpu":
+    if tensor.device.type == "cpu" and numba_installed():
         from dualhmr.adaptation.fast_head.compiled import CompiledArithmetic
 
         return CompiledArithmetic()

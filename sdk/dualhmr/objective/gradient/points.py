@@ -10,16 +10,7 @@ from torch import Tensor
 
 from dualhmr.body.arrays import JOINT_COUNT
 from dualhmr.body.model import Body
-from dualhmr.camera import (
-    CROP_SIZE,
-    CameraConvention,
-    CropSize,
-    View,
-    cliff_camera,
-    half_crop,
-    hmr_camera,
-    image_to_crop,
-)
+from dualhmr.camera import CROP_SIZE, SCALE_FLOOR, CameraConvention, CropSize, View, crop_projection
 from dualhmr.objective.objective import Objective
 
 
@@ -141,10 +132,6 @@ class Vertices:
         return grad_transforms, grad_rest.flatten(1) @ self._basis.T
 
 
-_TINY = 1e-9
-"""e, as in `dualhmr.camera`."""
-
-
 class ProjectedPoints(NamedTuple):
     """K points of N persons as the camera sees them."""
 
@@ -159,15 +146,9 @@ class ProjectedPoints(NamedTuple):
 
 
 class CropCamera:
-    """The cameras of N persons, with what is constant during an adaptation computed once.
+    """The cameras of N persons, by the constants of `CropProjection`.
 
-    Both camera conventions place the body at a translation that depends on the scale s, x and y as
-
-        t = (x, y, 0) + o / (a s + e),
-
-    with o and a constant for a person; they differ in a, pixels per unit of scale, and o. A point
-    p = k + t is then projected to f (p_x, p_y) / p_z + c in crop coordinates. Backward, with h the
-    gradient of (p_x, p_y) / p_z,
+    Backward, with h the gradient of (p_x, p_y) / p_z,
 
         grad p = (h, -h . (p_x, p_y) / p_z) / p_z,    grad t = sum over points of grad p,
         grad (x, y) = first two of grad t,    grad s = -a / (a s + e) (o / (a s + e)) . grad t.
@@ -176,24 +157,21 @@ class CropCamera:
     def __init__(
         self, convention: CameraConvention, view: View, size: CropSize = CROP_SIZE
     ) -> None:
-        """Reads the constants off `convention`, one of `dualhmr.camera.CAMERAS`, at scale 1."""
-        per_scale = _pixels_per_scale(convention, view, size)[:, None]
-        unit = torch.cat([torch.ones_like(per_scale), torch.zeros_like(view.box_center)], dim=1)
-        camera = convention(unit, view, size)
-        self._per_scale = per_scale
+        """Computes the constants of `convention`, one of `dualhmr.camera.CAMERAS`."""
+        constants = crop_projection(convention, view, size)
+        self._per_scale = constants.per_scale[:, None]
         """(N, 1): a."""
-        self._offset = camera.translation * (per_scale + _TINY)
+        self._offset = constants.offset
         """(N, 3): o."""
-        half_box = half_crop(view.box_height, size)
-        self._magnification = (camera.focal_length[:, None] / half_box)[:, None]
+        self._magnification = constants.magnification[:, None]
         """(N, 1, 2): f."""
-        self._center = image_to_crop(camera.principal_point[:, None], view, size)
+        self._center = constants.center[:, None]
         """(N, 1, 2): c."""
 
     def forward(self, points: Tensor, camera: Tensor) -> ProjectedPoints:
         """Points (N, K, 3) in metres and (scale, x, y) (N, 3) -> where they are projected."""
         scale, shift = camera.split([1, 2], dim=1)
-        inverse_scale = 1 / (self._per_scale * scale + _TINY)
+        inverse_scale = 1 / (self._per_scale * scale + SCALE_FLOOR)
         shift = torch.cat([shift, torch.zeros_like(scale)], dim=1)
         translation = self._offset * inverse_scale + shift
         sideways, depth = (points + translation[:, None]).split([2, 1], dim=-1)
@@ -211,12 +189,3 @@ class CropCamera:
         rate = -self._per_scale * projected.inverse_scale * projected.inverse_scale * self._offset
         grad_scale = (rate * grad_translation).sum(1, keepdim=True)
         return grad_points, torch.cat([grad_scale, grad_translation[:, :2]], dim=1)
-
-
-def _pixels_per_scale(convention: CameraConvention, view: View, size: CropSize) -> Tensor:
-    """How many pixels - the image's for CLIFF, the crop's for HMR - two metres have at scale 1."""
-    if convention is cliff_camera:
-        return view.box_height
-    if convention is hmr_camera:
-        return torch.full_like(view.box_height, size.height)
-    raise ValueError(f"the gradient of camera convention {convention} has not been derived")

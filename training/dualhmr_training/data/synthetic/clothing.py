@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.body.model import Body
-from dualhmr.body.points import keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.keypoints import BODY_23
 from dualhmr_training.data.synthetic.surfaces import Layer, Surface
 from dualhmr_training.data.synthetic.textures import ROUGH, noise_at, pattern, random_colour

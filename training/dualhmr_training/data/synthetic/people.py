@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from dualhmr.body.model import Body, pose_skeleton
-from dualhmr.body.points import BodyPoints, keypoint_regressor
+from dualhmr.body.point_regressors import keypoint_regressor
+from dualhmr.body.points import BodyPoints
 from dualhmr.camera import View, image_to_crop, keypoint_box
 from dualhmr.keypoints import BODY_23
 from dualhmr.rotations import rotvec_to_rotmat

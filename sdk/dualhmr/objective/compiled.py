@@ -1,0 +1,284 @@
+"""The objective of one person and its gradient as compiled loops: `ObjectiveGradient`, faster.
+
+The stages, their formulas and their derivations are those of `dualhmr.objective.gradient`; here a
+stage is a loop over joints or points, not a chain of small tensor operations, each of which takes
+longer to start than to compute. `dualhmr.objective.compiled_objective` makes the arrays.
+
+How long the code takes to compile depends on how much of it there is, so: arrays are flat, one
+index is cheaper than three; the root's parent is an identity in row 24; points that are joints of
+the skeleton are (point, joint) pairs like those on the skin; and the root has a pose feature as all
+joints have, with a basis of zeros.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from dualhmr.camera import SCALE_FLOOR
+from dualhmr.compiling import compiled_loop
+
+LOSSES = ("keypoints_2d", "joints_3d", "vertices", "rotations", "betas", "camera")
+"""In the order of all arrays of losses."""
+_POSE = 144
+_SMALLEST_NORM = 1e-12
+"""As in `torch.nn.functional.normalize`."""
+
+
+class BodyConstants(NamedTuple):
+    """What is constant for a body and the weights of the losses. B counts betas, P pairs."""
+
+    parents: Any
+    """(24,) int64; 24 above the root."""
+    rest: Any
+    """(1 + B, 72): rest joints for 1 and each beta."""
+    pair_points: Any
+    """(P,) int64: where the pair's point starts in `Scratch.points`."""
+    pair_joints: Any
+    """(P,) int64: where the transform that moves the pair starts in `Scratch.transforms`."""
+    basis: Any
+    """(1 + B + 216, 4 P): (m, a) of each pair for each blend weight, see `gradient.points`."""
+    keypoints: Any
+    """(K,) int64: where each 2D keypoint starts in `Scratch.points`."""
+    joints: Any
+    """(J,) int64: likewise for 3D joints."""
+    joint_weights: Any
+    """(J,), with all factors of the loss."""
+    root: Any
+    """(2,) int64: where the points that joints are centred between start in `Scratch.points`."""
+    weights: Any
+    """(3,): of the losses on rotations, betas and camera, with all factors."""
+
+
+class PersonConstants(NamedTuple):
+    """What is constant for a person."""
+
+    keypoints: Any
+    """(2 K,) in normalised crop coordinates."""
+    keypoint_weights: Any
+    """(K,), with all factors of the loss; zero where a keypoint is missing."""
+    camera: Any
+    """(8,): a, o, f and c of `dualhmr.camera.CropProjection`."""
+    rotations: Any
+    """(216,) of the pseudo mesh."""
+    betas: Any
+    """(B,) likewise."""
+    joints: Any
+    """(3 J,) likewise, centred; metres."""
+
+
+class Scratch(NamedTuple):
+    """A posed skeleton with its points, and the loss's gradient with respect to all of it."""
+
+    rotations: Any
+    """(216,) against the parents."""
+    norms: Any
+    """(72,): n1, n2 and d of `gram_schmidt` for each joint."""
+    rest: Any
+    """(72,)."""
+    joints: Any
+    """(72,) posed."""
+    transforms: Any
+    """(300,): [W | s] of each joint, and the identity; as `Pose.transforms`."""
+    blend: Any
+    """(1 + B + 216,)."""
+    places: Any
+    """(4 P,)."""
+    points: Any
+    """(3 U,)."""
+    grad_rotations: Any
+    grad_rest: Any
+    grad_transforms: Any
+    grad_blend: Any
+    grad_places: Any
+    grad_points: Any
+    force: Any
+    """(75,): S of `gradient.skeleton.Chain`."""
+    moment: Any
+    """(225,): M, before the joint's own place is subtracted."""
+
+
+@compiled_loop
+def orthonormalise(estimate: Any, s: Any) -> None:
+    """Fill the rotations and norms of `s` from an estimate (144 + B + 3,)."""
+    e, r = estimate, s.rotations
+    for j in range(24):
+        i, o = 6 * j, 9 * j
+        x1, y1, z1, x2, y2, z2 = e[i], e[i + 2], e[i + 4], e[i + 1], e[i + 3], e[i + 5]
+        n1 = max(math.sqrt(x1 * x1 + y1 * y1 + z1 * z1), _SMALLEST_NORM)
+        x1, y1, z1 = x1 / n1, y1 / n1, z1 / n1
+        d = x1 * x2 + y1 * y2 + z1 * z2
+        x2, y2, z2 = x2 - d * x1, y2 - d * y1, z2 - d * z1
+        n2 = max(math.sqrt(x2 * x2 + y2 * y2 + z2 * z2), _SMALLEST_NORM)
+        x2, y2, z2 = x2 / n2, y2 / n2, z2 / n2
+        r[o], r[o + 1], r[o + 2] = x1, x2, y1 * z2 - z1 * y2
+        r[o + 3], r[o + 4], r[o + 5] = y1, y2, z1 * x2 - x1 * z2
+        r[o + 6], r[o + 7], r[o + 8] = z1, z2, x1 * y2 - y1 * x2
+        s.norms[3 * j], s.norms[3 * j + 1], s.norms[3 * j + 2] = n1, n2, d
+
+
+@compiled_loop
+def place(constants: Any, betas: Any, s: Any) -> None:
+    """Fill what is posed in `s` from its rotations and betas (B,)."""
+    t, r, rest, blend, places = s.transforms, s.rotations, s.rest, s.blend, s.places
+    count = betas.size
+    blend[0] = 1
+    for b in range(count):
+        blend[1 + b] = betas[b]
+    for i in range(216):
+        blend[1 + count + i] = r[i] - (1 if i % 9 % 4 == 0 else 0)
+    rest[:] = 0
+    for b in range(1 + count):
+        for i in range(72):
+            rest[i] += blend[b] * constants.rest[b, i]
+    for j in range(24):
+        m, n = 9 * j, 3 * j
+        for a in range(3):
+            p, o = 12 * constants.parents[j] + 4 * a, 12 * j + 4 * a
+            x, y, z = t[p], t[p + 1], t[p + 2]
+            # Both see the joint at the same place: W_p r + s_p.
+            q = x * rest[n] + y * rest[n + 1] + z * rest[n + 2] + t[p + 3]
+            for b in range(3):
+                t[o + b] = x * r[m + b] + y * r[m + 3 + b] + z * r[m + 6 + b]
+            t[o + 3] = q - (t[o] * rest[n] + t[o + 1] * rest[n + 1] + t[o + 2] * rest[n + 2])
+            s.joints[n + a] = q
+    places[:] = 0
+    for b in range(blend.size):
+        weight, row = blend[b], constants.basis[b]
+        for i in range(places.size):
+            places[i] += weight * row[i]
+    s.points[:] = 0
+    for k in range(constants.pair_joints.size):
+        u, o, i = constants.pair_points[k], constants.pair_joints[k], 4 * k
+        for a in range(3):
+            for c in range(4):
+                s.points[u + a] += t[o + 4 * a + c] * places[i + c]
+
+
+@compiled_loop
+def compare(
+    constants: Any, person: Any, estimate: Any, s: Any, minimised: Any, losses: Any, gradient: Any
+) -> None:
+    """Fill `losses` (6,), except that on vertices, and begin the gradient.
+
+    Losses that are `minimised` (6,) add to the gradient of what is posed in `s`, and to `gradient`
+    (144 + B + 3,), which begins at zero here.
+    """
+    points, joints = s.points, constants.joints
+    for part in (s.grad_points, s.grad_transforms, s.grad_rest, s.grad_blend, gradient):
+        part[:] = 0
+    scale, shift_x, shift_y = estimate[-3], estimate[-2], estimate[-1]
+    per_scale, ox, oy, oz, fx, fy, cx, cy = person.camera
+    inverse = 1 / (per_scale * scale + SCALE_FLOOR)
+    on = minimised[0]
+    loss = gx = gy = gz = 0.0
+    for k in range(constants.keypoints.size):
+        weight, u = person.keypoint_weights[k], constants.keypoints[k]
+        if weight == 0:  # it may be anywhere
+            continue
+        depth = 1 / (points[u + 2] + oz * inverse)
+        x = (points[u] + ox * inverse + shift_x) * depth
+        y = (points[u + 1] + oy * inverse + shift_y) * depth
+        away_x = x * fx + cx - person.keypoints[2 * k]
+        away_y = y * fy + cy - person.keypoints[2 * k + 1]
+        loss += weight * (away_x * away_x + away_y * away_y)
+        if not on:
+            continue
+        hx, hy = 2 * weight * away_x * fx * depth, 2 * weight * away_y * fy * depth
+        hz = -(hx * x + hy * y)
+        s.grad_points[u] += hx
+        s.grad_points[u + 1] += hy
+        s.grad_points[u + 2] += hz
+        gx, gy, gz = gx + hx, gy + hy, gz + hz
+    losses[0] = loss
+    gradient[-3] = -per_scale * inverse * inverse * (ox * gx + oy * gy + oz * gz)
+    gradient[-2], gradient[-1] = gx, gy
+    first, second, on, loss = constants.root[0], constants.root[1], minimised[1], 0.0
+    for a in range(3):
+        center, total = 0.5 * (points[first + a] + points[second + a]), 0.0
+        for k in range(joints.size):
+            error = points[joints[k] + a] - center - person.joints[3 * k + a]
+            weighted = constants.joint_weights[k] * error
+            loss += weighted * error
+            s.grad_points[joints[k] + a] += on * 2 * weighted
+            total += on * weighted
+        s.grad_points[first + a] -= total
+        s.grad_points[second + a] -= total
+    losses[1] = loss
+    weight, on, loss = constants.weights[0], minimised[3], 0.0
+    for i in range(216):
+        error = s.rotations[i] - person.rotations[i]
+        loss += weight * error * error
+        s.grad_rotations[i] = on * 2 * weight * error
+    losses[3] = loss
+    weight, on, loss = constants.weights[1], minimised[4], 0.0
+    for b in range(person.betas.size):
+        error = estimate[_POSE + b] - person.betas[b]
+        loss += weight * error * error
+        gradient[_POSE + b] = on * 2 * weight * error
+    losses[4] = loss
+    losses[5] = constants.weights[2] * math.exp(-20 * scale)
+    if minimised[5]:
+        gradient[-3] -= 20 * losses[5]
+
+
+@compiled_loop
+def go_back(constants: Any, s: Any, gradient: Any) -> None:
+    """Finish `gradient` (144 + B + 3,) from the gradients of what is posed in `s`."""
+    t, gt, r, g, q = s.transforms, s.grad_transforms, s.rotations, s.grad_rotations, s.joints
+    force, moment, count = s.force, s.moment, gradient.size - _POSE - 3
+    for k in range(constants.pair_joints.size):
+        u, o = constants.pair_points[k], constants.pair_joints[k]
+        x, y, z = s.grad_points[u], s.grad_points[u + 1], s.grad_points[u + 2]
+        for c in range(4):
+            own = s.places[4 * k + c]
+            s.grad_places[4 * k + c] = t[o + c] * x + t[o + 4 + c] * y + t[o + 8 + c] * z
+            gt[o + c] += x * own
+            gt[o + 4 + c] += y * own
+            gt[o + 8 + c] += z * own
+    for b in range(1, s.blend.size):
+        row, total = constants.basis[b], s.grad_blend[b]
+        for i in range(s.grad_places.size):
+            total += row[i] * s.grad_places[i]
+        s.grad_blend[b] = total
+    force[:] = 0
+    moment[:] = 0
+    for j in range(23, -1, -1):
+        o, m, n, p = 12 * j, 9 * j, 3 * j, constants.parents[j]
+        for a in range(3):
+            force[n + a] += gt[o + 4 * a + 3]
+            force[3 * p + a] += force[n + a]
+            for b in range(3):
+                i = 3 * a + b
+                for c in range(4):
+                    moment[m + i] += gt[o + 4 * a + c] * t[o + 4 * b + c]
+                moment[9 * p + i] += moment[m + i]
+        for c in range(3):
+            i, above, pushed = m + 3 * c, 12 * p + 4 * c, force[n + c]
+            x, y, z = (
+                moment[i] - pushed * q[n],
+                moment[i + 1] - pushed * q[n + 1],
+                moment[i + 2] - pushed * q[n + 2],
+            )
+            for b in range(3):
+                turned = x * t[o + b] + y * t[o + 4 + b] + z * t[o + 8 + b]
+                s.grad_rest[n + b] += (t[above + b] - t[o + 4 * c + b]) * pushed
+                for a in range(3):
+                    g[m + 3 * a + b] += t[above + a] * turned
+    for b in range(count):
+        total = s.grad_blend[1 + b]
+        for i in range(72):
+            total += s.grad_rest[i] * constants.rest[1 + b, i]
+        gradient[_POSE + b] += total
+    for i in range(216):
+        g[i] += s.grad_blend[1 + count + i]
+    for j in range(24):
+        m, t10, t20, t21 = 9 * j, 0.0, 0.0, 0.0
+        for i in range(m, m + 9, 3):
+            t10 += r[i + 1] * g[i] - r[i] * g[i + 1]
+            t20 += r[i + 2] * g[i] - r[i] * g[i + 2]
+            t21 += r[i + 2] * g[i + 1] - r[i + 1] * g[i + 2]
+        second_to_third = t21 / s.norms[3 * j + 1]
+        first_to_third = t20 - second_to_third * s.norms[3 * j + 2]
+        for i in range(3):
+            first = t10 * r[m + 3 * i + 1] + first_to_third * r[m + 3 * i + 2]
+            gradient[6 * j + 2 * i] = first / s.norms[3 * j]
+            gradient[6 * j + 2 * i + 1] = second_to_third * r[m + 3 * i + 2]

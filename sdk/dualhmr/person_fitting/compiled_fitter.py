@@ -1,0 +1,166 @@
+"""Fitting one person on a CPU without PyTorch: the head and the objective as compiled loops."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dualhmr.adaptation.compiled_loops import take_step
+from dualhmr.adaptation.recorder import AdaptationResult
+from dualhmr.adaptation.schedule import NonFiniteError, Schedule
+from dualhmr.arrays import to_numpy
+from dualhmr.body.arrays import BodyArrays
+from dualhmr.body.point_regressors import compared_points, keypoint_regressor
+from dualhmr.bundle import Bundle
+from dualhmr.camera import FullCamera, View, project
+from dualhmr.compiling import announce_compiling, numba_version, usable_cpus
+from dualhmr.crop import crop_convention
+from dualhmr.keypoints import KeypointSet, network_keypoints
+from dualhmr.objective.compiled_objective import CompiledObjective, Iterate, PersonObjective
+from dualhmr.person import (
+    AdaptedPerson,
+    FirstGuess,
+    FloatArray,
+    PersonEvidence,
+    PersonIterates,
+    StepTrace,
+    best_of,
+)
+from dualhmr.person_fitting.head_file import read_head
+from dualhmr.person_fitting.one_by_one import adapt_one_by_one
+
+_Array = npt.NDArray[Any]
+_POSE, _CAMERA = 144, 3
+
+
+class CompiledFitter:
+    """A `PersonFitter` that adapts the head by any schedule; several threads may share it."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        body: BodyArrays,
+        *,
+        threads: int | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        """Reads the head; all numbers are of `dtype`. Persons share `threads`, None: all CPUs.
+
+        Raises FileNotFoundError or ValueError for weights that are missing or do not fit.
+        """
+        self._manifest, self._body, self._dtype = bundle.manifest, body, np.dtype(dtype)
+        self._head = read_head(bundle, dtype)
+        self._threads = threads or usable_cpus()
+        self._objective = lru_cache(maxsize=8)(self._build_objective)
+        announce_compiling(take_step, "the test-time step")
+
+    @property
+    def runs_on(self) -> str:
+        """The library, its version and the device."""
+        return f"numba {numba_version()} cpu"
+
+    def adapt(self, evidence: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
+        """Adapts the head to one person; see `dualhmr.adaptation.adapt`."""
+        result = self.adapt_head(evidence, schedule)
+        return best_of(self._describe(result, evidence), evidence.observed)
+
+    def adapt_all(
+        self, people: Sequence[PersonEvidence], schedule: Schedule
+    ) -> list[AdaptedPerson | NonFiniteError]:
+        """Persons side by side, as compiled loops release the GIL; each gets what it gets alone."""
+
+        def one(person: PersonEvidence) -> AdaptedPerson | NonFiniteError:
+            (result,) = adapt_one_by_one(self.adapt, [person], schedule)
+            return result
+
+        threads = min(len(people), self._threads)
+        if threads <= 1:
+            return adapt_one_by_one(self.adapt, people, schedule)
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(one, people))
+
+    def first_guess(self, evidence: PersonEvidence) -> FirstGuess:
+        """The head's output before any step."""
+        person = self._person(evidence)
+        estimate = self._head.first_estimate(self._head_input(evidence))
+        everything = person.wanted(None)
+        person(estimate, everything, everything)
+        iterate = person.iterate(estimate)
+        camera = self._camera(estimate[None], evidence)
+        return FirstGuess(
+            rotations=_single(iterate.rotations),
+            betas=_single(estimate[_POSE:-_CAMERA]),
+            camera=_single(estimate[-_CAMERA:]),
+            translation=_single(camera.translation[0]),
+            focal_length=float(camera.focal_length[0]),
+            principal_point=_single(camera.principal_point[0]),
+        )
+
+    def adapt_head(self, evidence: PersonEvidence, schedule: Schedule) -> AdaptationResult:
+        """As `adapt`, without a body: outputs are `Iterate`s."""
+        person = self._person(evidence)
+        return self._head.adapt(self._head_input(evidence), person, schedule, output=person.iterate)
+
+    def _build_objective(self, names: KeypointSet) -> CompiledObjective:
+        manifest = self._manifest
+        keypoints = keypoint_regressor(self._body, names)
+        return CompiledObjective(
+            self._body,
+            compared_points(self._body, manifest.keypoint_set, keypoints),
+            keypoint_count=network_keypoints(manifest.keypoint_set).count,
+            camera=manifest.camera,
+            weights=manifest.weights,
+            crop_size=crop_convention(manifest.crop).size,
+            dtype=self._dtype,
+        )
+
+    def _person(self, evidence: PersonEvidence) -> PersonObjective:
+        observed = evidence.observed
+        return PersonObjective(
+            self._objective(observed.keypoint_set),
+            keypoints=observed.crop_keypoints[0],
+            confidence=observed.confidence[0],
+            view=observed.view,
+            rotations=to_numpy(evidence.rotations)[0],
+            betas=to_numpy(evidence.betas)[0],
+        )
+
+    def _head_input(self, evidence: PersonEvidence) -> _Array:
+        parts = [to_numpy(evidence.features)[0]]
+        if self._manifest.main.head_reads_box_info:
+            parts.append(evidence.inputs["box_info"][0])
+        return np.concatenate(parts).astype(self._dtype)
+
+    def _camera(self, estimates: _Array, evidence: PersonEvidence) -> FullCamera:
+        """Of estimates (S, E)."""
+        objective = self._objective(evidence.observed.keypoint_set)
+        view = View(*(np.asarray(part, self._dtype) for part in evidence.observed.view))
+        return objective.camera(estimates[:, -_CAMERA:], view, objective.crop_size)
+
+    def _describe(self, result: AdaptationResult, evidence: PersonEvidence) -> PersonIterates:
+        iterates = [output for output in result.outputs if isinstance(output, Iterate)]
+        estimates, rotations, points = map(np.stack, zip(*iterates, strict=True))
+        camera = self._camera(estimates, evidence)
+        keypoints = _single(project(points, camera))
+        keypoints[:, ~self._objective(evidence.observed.keypoint_set).available] = np.nan
+        count = len(estimates)
+        return PersonIterates(
+            losses=result.loss_history,
+            trace=StepTrace(
+                _single(rotations),
+                _single(estimates[:, _POSE:-_CAMERA]),
+                _single(camera.translation),
+            ),
+            keypoints_2d=keypoints,
+            focal_length=_single(np.broadcast_to(camera.focal_length, (count,))),
+            principal_point=_single(np.broadcast_to(camera.principal_point, (count, 2))),
+            best_step=result.best_step,
+            stop_reason=result.stop_reason,
+        )
+
+
+def _single(array: _Array) -> FloatArray:
+    return np.asarray(array, np.float32)
