@@ -145,6 +145,8 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             counts.to_host += 1
             counts.wait("copy to the host")
             result_here = False
+        elif kwargs.get("dtype") in (None, args[0].dtype):
+            return args[0]  # `to` the device where it is
     elif name == "copy_" and not isinstance(args[1], _OnDevice):
         counts.to_device += 1
         if not (getattr(args[1], "pretends_pinned", False) and (*args, False)[2]):
@@ -292,8 +294,8 @@ _real_module_to, _real_tensor = nn.Module.to, torch.tensor
 
 
 @contextmanager
-def pretend_cuda(*, cupy: bool = True) -> Iterator[Counts]:
-    """PyTorch sees one GPU; CuPy is there, and compiles kernels as C++, or is not installed."""
+def pretend_cuda() -> Iterator[Counts]:
+    """PyTorch sees one GPU; CuPy is there, and compiles kernels as C++."""
     torch._C._ensureCUDADeviceGuardSet()
     counts.reset()
     fakes: dict[str, Any] = {
@@ -315,7 +317,7 @@ def pretend_cuda(*, cupy: bool = True) -> Iterator[Counts]:
         patch.object(torch, "tensor", _tensor),
         patch.object(nn.Module, "to", _module_to),
         patch.object(Tensor, "pin_memory", _pinned),
-        patch.dict(sys.modules, {"cupy": _cupy() if cupy else None}),
+        patch.dict(sys.modules, {"cupy": _cupy()}),
         _Mode(),
     ):
         yield counts

@@ -30,6 +30,14 @@ def test_names(device: object, name: str) -> None:
     assert device_name(device) == name
 
 
+@pytest.mark.parametrize(("gpus", "name"), [(True, "cuda"), (False, "cpu")])
+def test_auto_is_a_gpu_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, gpus: bool, name: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
+    assert device_name("auto") == name
+
+
 @pytest.mark.parametrize(
     "device",
     ["", "gpu", "CPU", "cpu:1", "cuda:", "cuda:x", "cuda:-1", "mps", "cuda:1\n", "x" * 999],

@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(best; of the schedule release, last)",
     )
     parser.add_argument("--focal-length", type=float, metavar="PIXELS", help="if it is known")
-    parser.add_argument("--device", help="cpu (default), cuda or cuda:1")
+    parser.add_argument("--device", help="cpu (default), cuda, cuda:1, or auto")
     parser.add_argument(
         "--backend", choices=BACKENDS, default=AUTO, help="of the frozen networks (%(default)s)"
     )

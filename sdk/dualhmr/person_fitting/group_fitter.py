@@ -64,7 +64,7 @@ class GroupFitter:
     def _capture(self, key: _Key) -> CapturedPeople:
         try:
             return self._captured_by_means(key)
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:
             raise
         except (
             Exception

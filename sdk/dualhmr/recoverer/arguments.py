@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from dualhmr.adaptation.schedule import Schedule
 from dualhmr.arguments import check_type, shown, whole_number
+from dualhmr.arrays import torch_installed
 from dualhmr.body.arrays import BodyArrays, BodyParts
 from dualhmr.body.parameters import SMPLParameters
 from dualhmr.bundle import Bundle
@@ -43,10 +45,16 @@ def as_body_arrays(
 
 
 def device_name(device: object) -> str:
-    """ "cpu", "cuda" or "cuda:1", of a name or of a torch.device."""
-    expected = "expected 'cpu', 'cuda', 'cuda:1', or a torch.device of these"
+    """ "cpu", "cuda" or "cuda:1", of a name or of a torch.device.
+
+    "auto" is "cuda" where PyTorch sees a GPU, else "cpu".
+    """
+    expected = "expected 'cpu', 'cuda', 'cuda:1', 'auto', or a torch.device"
     if device is None:
         return "cpu"
+    if device == "auto":
+        sees_gpu = torch_installed() and import_module("torch").cuda.is_available()
+        return "cuda" if sees_gpu else "cpu"
     # Without an import of torch, which may not be installed.
     is_torchs = (type(device).__module__, type(device).__name__) == ("torch", "device")
     if not is_torchs and not isinstance(device, str):

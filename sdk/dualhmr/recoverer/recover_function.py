@@ -62,7 +62,8 @@ def recover(
         focal_length: Image pixels. None: the guess of the bundle's networks, mostly the image's
             diagonal.
         principal_point: Image pixels. None: the image's centre.
-        device: "cpu" (default), "cuda", "cuda:1", or a torch.device.
+        device: "cpu" (default), "cuda", "cuda:1", "auto" for a GPU where PyTorch sees one, or a
+            torch.device.
         backend: Runs the frozen networks: "onnxruntime", "tensorrt", "torch", or "auto", the
             fastest that works here.
         adaptation: "numba", "torch", "onnx", "tensorrt", or "auto", the fastest that is

@@ -82,7 +82,8 @@ class Recoverer:
             bundle: The folder of a bundle, or an opened bundle.
             body: A body file or a body. Bundles of SMPL networks need it, because SMPL's license
                 does not allow us to ship it.
-            device: "cpu" (default), "cuda", "cuda:1", or a torch.device.
+            device: "cpu" (default), "cuda", "cuda:1", "auto" for a GPU where PyTorch sees one,
+                or a torch.device.
             backend: Runs the frozen networks: "onnxruntime", "tensorrt", "torch", or "auto", the
                 fastest that works here. The attribute `backend` is the chosen one, and `engine`
                 names the library and device that it runs on.

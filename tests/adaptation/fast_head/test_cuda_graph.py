@@ -1,12 +1,19 @@
 """Replays, and products without TF32."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from dualhmr.adaptation.fast_head.cuda_graph import EagerReplay, replay_for, without_tf32
+from dualhmr.adaptation.fast_head.cuda_graph import (
+    MAX_WARM_UPS,
+    CudaReplay,
+    EagerReplay,
+    replay_for,
+    without_tf32,
+)
 
 
 def test_eager_replays() -> None:
@@ -16,6 +23,40 @@ def test_eager_replays() -> None:
     again()
     assert float(counter) == 3
     assert isinstance(replay_for(torch.device("cpu")), EagerReplay)
+
+
+def test_graphs_are_of_their_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captured and replayed on cuda:1 while cuda:0 is the current device."""
+    current, graphs = [0], list[int]()
+
+    @contextmanager
+    def device(chosen: torch.device) -> Iterator[None]:
+        before, current[0] = current[0], chosen.index
+        yield
+        current[0] = before
+
+    @contextmanager
+    def graph(_: object, pool: int, stream: SimpleNamespace, **__: object) -> Iterator[None]:
+        assert (current[0], pool, stream.device) == (1, 1, 1)
+        yield
+
+    class Graph:
+        def replay(self) -> None:
+            graphs.append(current[0])
+
+    def stream() -> SimpleNamespace:
+        return SimpleNamespace(device=current[0], wait_stream=lambda _: None)
+
+    fakes = {"device": device, "graph": graph, "CUDAGraph": Graph, "Stream": stream}
+    fakes |= {"current_stream": stream, "stream": lambda _: nullcontext()}
+    fakes |= {"graph_pool_handle": lambda: current[0]}
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    done: list[int] = []
+    again = CudaReplay(torch.device("cuda", 1)).capture(lambda: done.append(current[0]))
+    assert done == [1] * (MAX_WARM_UPS + 1)
+    again()
+    assert graphs == [1]
 
 
 @contextmanager

@@ -46,21 +46,24 @@ class CudaReplay:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._pool = torch.cuda.graph_pool_handle()
+        with torch.cuda.device(device):
+            self._pool = torch.cuda.graph_pool_handle()
+            # One for all: cuBLAS keeps megabytes for every stream. Not that of `torch.cuda.graph`,
+            # which is of the device that was the current one when it was first used.
+            self._stream = torch.cuda.Stream()
 
     def capture(self, work: Work) -> Work:
         """Warms up, so that kernels are compiled and libraries started, and captures."""
         with torch.cuda.device(self._device), without_tf32():
-            # Warm-ups must run on another stream than the default one, see `torch.cuda.graph`; its
-            # own stream is of the device that it was used on first, which may be another.
-            current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+            # Warm-ups must run on another stream than the default one, see `torch.cuda.graph`.
+            current, stream = torch.cuda.current_stream(), self._stream
             graph = torch.cuda.CUDAGraph()
-            side.wait_stream(current)
-            with torch.cuda.stream(side):
+            stream.wait_stream(current)
+            with torch.cuda.stream(stream):
                 for _ in range(MAX_WARM_UPS):
                     work()
-            current.wait_stream(side)
-            with torch.cuda.graph(graph, self._pool, side, capture_error_mode="thread_local"):
+            current.wait_stream(stream)
+            with torch.cuda.graph(graph, self._pool, stream, capture_error_mode="thread_local"):
                 work()
 
         def replay() -> None:
