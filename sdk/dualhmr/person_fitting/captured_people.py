@@ -19,7 +19,7 @@ from dualhmr.camera import View, project
 from dualhmr.engines.torch_networks import as_tensor
 from dualhmr.networks import RegressorHead, as_output
 from dualhmr.objective.gradient import ObjectiveGradient
-from dualhmr.objective.gradient.cuda_objective import CudaObjective, covers
+from dualhmr.objective.gradient.cuda_objective import CudaObjective
 from dualhmr.objective.objective import Evidence, Objective
 from dualhmr.person import AdaptedPerson, PersonEvidence, PersonIterates, StepTrace, best_of
 
@@ -42,7 +42,7 @@ class CapturedPeople:
         replay: Replay,
         kernels: CudaKernels | None,
     ) -> None:
-        """`network` is the head as a module. `kernels` are used where they cover the losses."""
+        """`network` is the head as a module. `kernels`: None is PyTorch alone."""
         self._network, self._objective, self._persons = network, objective, persons
         self._keypoints = len(objective.available)
         self._has_keypoint = objective.available.cpu().numpy()
@@ -65,7 +65,7 @@ class CapturedPeople:
         with torch.no_grad(), without_tf32():
             self._gradient = ObjectiveGradient(objective, self._evidence(None))
             self._evaluate: ObjectiveGradient | CudaObjective = self._gradient
-            if kernels is not None and covers(objective):
+            if kernels is not None:
                 self._evaluate = CudaObjective(objective, self._evidence(None), kernels)
         self._heads = CapturedHeads(
             head, self._prepare, schedule, persons, replay=replay, kernels=kernels

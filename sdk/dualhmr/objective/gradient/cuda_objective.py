@@ -1,4 +1,7 @@
-"""`ObjectiveGradient` as one CUDA kernel, `objective.cu`: a block for every person."""
+"""`ObjectiveGradient` as one CUDA kernel, `objective.cu`: a block for every person.
+
+A loss on vertices is PyTorch's, between two launches of the kernel.
+"""
 
 from collections.abc import Collection
 from copy import copy
@@ -8,9 +11,10 @@ from torch import Tensor
 
 from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels, KernelVariant
 from dualhmr.body.arrays import JOINT_COUNT
-from dualhmr.objective.gradient.points import CropCamera, Points
+from dualhmr.camera import crop_projection
+from dualhmr.objective.gradient.points import Points, Vertices
 from dualhmr.objective.gradient.skeleton import ancestors
-from dualhmr.objective.gradient.targets import losses_against
+from dualhmr.objective.gradient.targets import Loss, losses_against
 from dualhmr.objective.objective import Evidence, Objective
 
 LOSSES = ("keypoints_2d", "joints_3d", "rotations", "betas", "camera")
@@ -20,16 +24,8 @@ _SHARED_BYTES = 48 * 1024
 """Of a block, on every GPU."""
 
 
-def covers(objective: Objective) -> bool:
-    """Whether the kernel computes all losses of `objective`: not those on vertices."""
-    return not objective.weights["vertices"]
-
-
 class CudaObjective:
-    """`objective` against the `evidence` about N persons, and its gradient.
-
-    As `ObjectiveGradient`, for an objective that the kernel `covers`.
-    """
+    """`objective` against the `evidence` about N persons, as `ObjectiveGradient`."""
 
     def __init__(self, objective: Objective, evidence: Evidence, kernels: CudaKernels) -> None:
         """Precomputes what is constant for the body, then for the persons."""
@@ -45,6 +41,7 @@ class CudaObjective:
         self._rows_transposed = self._rows.T.contiguous()
         self._tree = _tree(objective.body.parents, joints).to(self._basis.device)
         self._variant, self._scratch_size = self._kernel_for(objective, _SHARED_BYTES)
+        self._vertices = Vertices(objective.body) if objective.weights["vertices"] else None
         self._set_evidence(evidence)
 
     def with_evidence(self, evidence: Evidence) -> "CudaObjective":
@@ -68,21 +65,46 @@ class CudaObjective:
         if not minimised:
             raise ValueError(f"no loss to minimise: {losses} at {self._objective.weights}")
         names = None if losses is None or also is None else {*losses, *also}
+        wanted, estimate = self._objective.wanted(self._evidence, names), estimate.contiguous()
+        evaluated: dict[str, Tensor] = {}
+        more: tuple[Tensor | None, Tensor | None] = (None, None)
+        if "vertices" in wanted:
+            evaluated["vertices"], more = self._on_vertices(estimate)
+        if "vertices" not in minimised:
+            more = (None, None)
+        values, gradient = (
+            estimate.new_empty(len(estimate), len(LOSSES)),
+            torch.empty_like(estimate),
+        )
+        bits = sum(1 << LOSSES.index(name) for name in minimised if name != "vertices")
+        self._launch(estimate, values, gradient, None, None, *more, bits)
+        evaluated |= {name: values[:, row] for row, name in enumerate(LOSSES)}
+        return {name: evaluated[name] for name in wanted}, gradient
+
+    def _launch(self, estimate: Tensor, *outputs_and_more: Tensor | int | None) -> None:
         persons = len(self._packed)
-        estimate = estimate.contiguous()
-        values, gradient = estimate.new_empty(persons, len(LOSSES)), torch.empty_like(estimate)
         scratch = estimate.new_empty(persons, self._scratch_size)
         constants = (self._basis, self._basis_transposed, self._rows, self._rows_transposed)
-        bits = sum(1 << LOSSES.index(name) for name in minimised)
-        weight = self._objective.weights["camera"]
-        tensors = (estimate, self._packed, *constants, self._tree, scratch, values, gradient)
-        self._kernels.launch(self._variant, (persons, 1, 1), _THREADS, (*tensors, bits, weight))
-        wanted = self._objective.wanted(self._evidence, names)
-        return {name: values[:, LOSSES.index(name)] for name in wanted}, gradient
+        tensors = (estimate, self._packed, *constants, self._tree, scratch)
+        arguments = (*tensors, *outputs_and_more, self._objective.weights["camera"])
+        self._kernels.launch(self._variant, (persons, 1, 1), _THREADS, arguments)
+
+    def _on_vertices(self, estimate: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The loss on vertices (N,), and its gradients of joints' transforms and blend weights."""
+        assert self._vertices is not None
+        transforms = estimate.new_empty(len(estimate), JOINT_COUNT, 3, 4)
+        blend = estimate.new_empty(len(estimate), len(self._basis))
+        self._launch(estimate, None, None, transforms, blend, None, None, 0)
+        skin = self._vertices.forward(transforms, blend)
+        loss, grad_vertices = self._vertices_loss(skin.vertices)
+        grad_transforms, grad_blend = self._vertices.backward(skin, grad_vertices)
+        return loss, (grad_transforms.contiguous(), grad_blend.contiguous())
 
     def _set_evidence(self, evidence: Evidence) -> None:
-        self._evidence = evidence
-        self._packed = _packed(self._objective, evidence)
+        self._evidence, losses = evidence, losses_against(evidence, self._objective)
+        self._packed = _packed(self._objective, evidence, losses)
+        if "vertices" in losses:
+            self._vertices_loss = losses["vertices"]
 
     def _kernel_for(self, objective: Objective, shared_bytes: int) -> tuple[KernelVariant, int]:
         """The variant for the objective's sizes, and the numbers it keeps in memory per person."""
@@ -112,10 +134,10 @@ def _tree(parents: tuple[int, ...], joints: Tensor) -> Tensor:
     return torch.tensor([*parents, *above, *starts, *joints.tolist()], dtype=torch.int32)
 
 
-def _packed(objective: Objective, evidence: Evidence) -> Tensor:
+def _packed(objective: Objective, evidence: Evidence, losses: dict[str, Loss]) -> Tensor:
     """The kernel's struct Evidence of every person, side by side: (N, .)."""
-    camera = CropCamera(objective.camera, evidence.view, objective.crop_size)
-    losses, persons = losses_against(evidence, objective), len(evidence.keypoints)
+    camera = crop_projection(objective.camera, evidence.view, objective.crop_size)
+    persons = len(evidence.keypoints)
     joints, betas = len(objective.joints_available), objective.body.beta_count
 
     def pair(name: str, numbers: int, weights: int) -> list[Tensor]:
@@ -127,7 +149,7 @@ def _packed(objective: Objective, evidence: Evidence) -> Tensor:
 
     keypoints = len(objective.available)
     parts = [
-        *(camera._per_scale, camera._offset, camera._magnification, camera._center),
+        *camera,
         *pair("keypoints_2d", 2 * keypoints, keypoints),
         *pair("joints_3d", 3 * joints, joints),
         *pair("rotations", 9 * JOINT_COUNT, 1),

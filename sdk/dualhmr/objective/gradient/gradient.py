@@ -55,7 +55,7 @@ class ObjectiveGradient:
         self._points = Points(objective)
         self._point_counts = [len(objective.available), len(objective.joints_available)]
         self._counts = [_POSE_COUNT, objective.body.beta_count, _CAMERA_COUNT]
-        self._vertices: Vertices | None = None
+        self._vertices = Vertices(objective.body) if objective.weights["vertices"] else None
         self._set_evidence(evidence)
 
     def with_evidence(self, evidence: Evidence) -> "ObjectiveGradient":
@@ -69,11 +69,8 @@ class ObjectiveGradient:
         skeleton = self._skeleton.forward(rotations, betas)
         points = self._points.forward(skeleton.transforms, skeleton.blend).points
         vertices = None
-        if self._objective.weights["vertices"]:
-            skin = (self._vertices or Vertices(self._objective.body)).forward(
-                skeleton.transforms, skeleton.blend
-            )
-            vertices = skin.vertices.mT
+        if self._vertices is not None:
+            vertices = self._vertices.forward(skeleton.transforms, skeleton.blend).vertices.mT
         return MeshTarget(rotations, betas, points[:, self._point_counts[0] :], vertices)
 
     def keypoints(self, rotations: Tensor, betas: Tensor) -> Tensor:
@@ -86,8 +83,6 @@ class ObjectiveGradient:
         self._evidence = evidence
         self._camera = CropCamera(self._objective.camera, evidence.view, self._objective.crop_size)
         self._losses = losses_against(evidence, self._objective)
-        if "vertices" in self._losses and self._vertices is None:
-            self._vertices = Vertices(self._objective.body)
 
     def __call__(
         self,

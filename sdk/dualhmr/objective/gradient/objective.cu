@@ -2,6 +2,10 @@
 // rotations, skeleton, points and camera to the losses, and all the way back. The mathematics, with
 // the names used here, stands in skeleton.py, points.py and targets.py. Included after kernels.cuh.
 //
+// Vertices are PyTorch's: with `worlds` and `blends` a launch ends when it has written what they
+// depend on, the joints' transforms and the blend weights; `more_world` and `more_blend`, where they
+// are not null, are the gradients that vertices add to those of a later launch.
+//
 // Pairs of point and joint are sorted by joint; the first of every joint is the joint itself, with
 // the place (rest, 1). So the rest joints need no arrays of their own, forward or backward.
 
@@ -81,18 +85,21 @@ extern "C" __global__ void __launch_bounds__(THREADS) objective(
     const REAL* __restrict__ basis, const REAL* __restrict__ basis_transposed,
     const REAL* __restrict__ rows, const REAL* __restrict__ rows_transposed,
     const int* __restrict__ trees, REAL* scratches,
-    REAL* __restrict__ losses, REAL* __restrict__ gradients, Index minimised, double camera_weight) {
-    const REAL* estimate = estimates + static_cast<Index>(blockIdx.x) * ESTIMATE;
-    const Evidence& evidence = reinterpret_cast<const Evidence*>(evidences)[blockIdx.x];
+    REAL* __restrict__ losses, REAL* __restrict__ gradients, REAL* __restrict__ worlds,
+    REAL* __restrict__ blends, const REAL* __restrict__ more_world,
+    const REAL* __restrict__ more_blend, Index minimised, double camera_weight) {
+    const Index person = blockIdx.x;
+    const REAL* estimate = estimates + person * ESTIMATE;
+    const Evidence& evidence = reinterpret_cast<const Evidence*>(evidences)[person];
     const Tree& tree = *reinterpret_cast<const Tree*>(trees);
-    REAL* gradient = gradients + static_cast<Index>(blockIdx.x) * ESTIMATE;
-    REAL* loss = losses + static_cast<Index>(blockIdx.x) * LOSSES;
+    REAL* gradient = gradients + person * ESTIMATE;
+    REAL* loss = losses + person * LOSSES;
 #if IN_SHARED
     __shared__ Scratch scratch_memory;
     Scratch& s = scratch_memory;
     (void)scratches;
 #else
-    Scratch& s = reinterpret_cast<Scratch*>(scratches)[blockIdx.x];
+    Scratch& s = reinterpret_cast<Scratch*>(scratches)[person];
 #endif
     __shared__ REAL rotations[JOINTS][9], norms[JOINTS][3];
     // T = [W | s], (3, 4) by rows, and its gradient; then the sums below each joint: moment, force.
@@ -155,6 +162,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) objective(
         world[j][r * 4 + 3] = shift;
     }
     __syncthreads();
+    if (worlds) {
+        EACH(k, JOINTS * 12) worlds[person * JOINTS * 12 + k] = world[0][k];
+        EACH(k, BLEND) blends[person * BLEND + k] = s.blend[k];
+        return;
+    }
     EACH(k, PAIRS * 3) {
         const REAL *row = world[tree.joints[k / 3]] + k % 3 * 4, *place = s.places[k / 3];
         s.moved[k / 3][k % 3] = dot(row, place) + row[3] * place[3];
@@ -220,7 +232,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) objective(
     }
     EACH(k, JOINTS * 12) {
         const int j = k / 12, r = k % 12 / 4, c = k % 4;
-        REAL total = 0;
+        REAL total = more_world ? more_world[person * JOINTS * 12 + k] : REAL(0);
         for (int p = tree.starts[j]; p < tree.starts[j + 1]; ++p) total += s.moved[p][r] * s.places[p][c];
         grad_world[j][r * 4 + c] = total;
     }
@@ -262,6 +274,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) objective(
     }
     __syncthreads();
     multiply<1, 8>(&s.grad_places[0][0], basis_transposed, PAIRS * 4, BLEND, s.partial, s.grad_blend);
+    if (more_blend) {
+        EACH(k, BLEND) s.grad_blend[k] += more_blend[person * BLEND + k];
+        __syncthreads();
+    }
 
     EACH(j, JOINTS) {
         REAL axes[3][3], against[3][3] = {};
