@@ -246,4 +246,6 @@ class _Adaptation:
 
 
 def _sum(losses: Array, counted: Array, scale: float) -> float:
-    return scale * float(losses[counted > 0].sum())
+    """Of a few numbers, for which NumPy is slow; one that does not count may be NaN."""
+    pairs = zip(losses.tolist(), counted.tolist(), strict=True)
+    return scale * float(sum(loss for loss, counts in pairs if counts))
