@@ -27,14 +27,10 @@ lint: $(VENV)/.installed-dev
 wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel
 
-# The wheel in an environment of its own, as `pip install dualhmr` makes it: nothing there may need
-# PyTorch.
+# The wheel in an environment of its own, as `pip install dualhmr` makes it, without PyTorch and
+# numba: the example is recovered there, within bounds of disk and memory.
 light: wheel
-	rm -rf $(LIGHT)
-	$(PYTHON) -m venv $(LIGHT)
-	$(LIGHT)/bin/pip install --quiet "$$(ls -t dist/*.whl | head -n 1)"
-	! $(LIGHT)/bin/python -c "import torch" 2>/dev/null
-	$(LIGHT)/bin/dualhmr recover --example --out $(LIGHT)/out
+	$(PYTHON) benchmarks/scripts/small_install.py "$$(ls -t dist/*.whl | head -n 1)" --folder $(LIGHT)
 
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)

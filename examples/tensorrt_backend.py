@@ -1,7 +1,7 @@
 """Run the frozen networks in TensorRT on a GPU, and adapt the head with CUDA graphs.
 
 Run: python examples/tensorrt_backend.py
-Needs: a CUDA GPU, pip install "dualhmr[tensorrt,cuda,example]"
+Needs: a CUDA GPU, pip install "dualhmr[cuda13]" (or cuda12, see docs/install.md)
 The first run builds the engines, which takes minutes; later runs load them from the cache.
 """
 

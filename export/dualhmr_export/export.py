@@ -178,7 +178,7 @@ def _adaptation_body(
 
 
 def _build_engines(folder: Path, max_batch: int, engines: EngineTarget, progress: Progress) -> None:
-    from dualhmr.engines.tensorrt.cache import prebuild  # needs packages of the extra "tensorrt"
+    from dualhmr.engines.tensorrt.cache import prebuild  # needs filelock and platformdirs
 
     steps = [name for name in (ADAPTATION_START, *ADAPTATION_STEPS) if (folder / name).exists()]
     for graph in (*FROZEN_GRAPHS, *steps):

@@ -1,3 +1,4 @@
+import importlib
 import logging
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import onnxruntime
 import pytest
 from helpers.small_graph import small_inputs, write_graph
 
-from dualhmr.engines import PROVIDERS, EngineOptions, OnnxRuntimeNetwork
+from dualhmr.engines import PROVIDERS, EngineOptions, OnnxRuntimeNetwork, onnxruntime_session
 
 CPU, CUDA = PROVIDERS["cpu"].name, PROVIDERS["cuda"].name
 ON_CUDA = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
@@ -80,6 +81,43 @@ def test_a_named_provider_that_is_there_but_cannot_be_loaded(
     with pytest.raises(RuntimeError, match=message) as caught:
         open_with(graph, provider)
     assert "in place of onnxruntime" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("provider", "imports"), [("cuda", []), ("tensorrt", ["tensorrt"])])
+def test_libraries_of_a_gpu_are_loaded_from_their_packages(
+    graph: Path, fake: FakeSessions, provider: str, imports: list[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    loaded: list[str] = []
+
+    def preload() -> None:
+        print("Failed to load libcublas.so.12")
+        loaded.append("dlls")
+
+    def load(name: str) -> Any:
+        loaded.append(name)
+        return onnxruntime if name == "onnxruntime" else None
+
+    monkeypatch.setattr(onnxruntime, "preload_dlls", preload, raising=False)
+    monkeypatch.setattr(importlib, "import_module", load)
+    fake.available = [PROVIDERS[provider].name, CPU]
+    open_with(graph, provider)
+    assert [name for name in loaded if name != "onnxruntime"] == [*imports, "dlls"]
+    loaded.clear()
+    open_with(graph, "cpu")
+    assert "dlls" not in loaded
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("fake")
+def test_two_packages_of_one_module_are_named(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = ("onnxruntime", "onnxruntime-gpu")
+    monkeypatch.setattr(onnxruntime_session, "_is_installed", lambda name: name in both)
+    with pytest.raises(RuntimeError, match="pip uninstall onnxruntime onnxruntime-gpu, and"):
+        open_with(graph, "cuda")
+    assert onnxruntime_session.clashing_packages()
+    monkeypatch.setattr(onnxruntime_session, "_is_installed", lambda name: name == both[0])
+    assert not onnxruntime_session.clashing_packages()
 
 
 @pytest.mark.parametrize("available", [[CPU], [CUDA, CPU]])

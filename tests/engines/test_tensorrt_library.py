@@ -61,7 +61,7 @@ def test_without_any_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPa
     give(monkeypatch, "tensorrt_rtx", None)
     with pytest.raises(ImportError, match="pip install tensorrt-rtx-cu13"):
         load_library()
-    with pytest.raises(ImportError, match="tensorrt-cu13"):
+    with pytest.raises(ImportError, match=r"dualhmr\[cuda13\]"):
         load_library("tensorrt")
 
 

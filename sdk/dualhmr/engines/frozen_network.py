@@ -24,8 +24,7 @@ class Provider(NamedTuple):
 
 _CUDA_LIBRARIES = (
     "install the libraries of the CUDA and cuDNN that it was built for, as by "
-    'pip install "onnxruntime-gpu[cuda,cudnn]", and call onnxruntime.preload_dlls() or import '
-    "torch, which loads its own, before"
+    'pip install "onnxruntime-gpu[cuda,cudnn]"'
 )
 PROVIDERS = {
     "cpu": Provider("CPUExecutionProvider", False, "pip install onnxruntime"),
@@ -38,8 +37,8 @@ PROVIDERS = {
     "tensorrt": Provider(
         "TensorrtExecutionProvider",
         True,
-        "pip install onnxruntime-gpu in place of onnxruntime, and the tensorrt it was built for",
-        f"pip install the tensorrt it was built for, and {_CUDA_LIBRARIES}",
+        "pip install onnxruntime-gpu in place of onnxruntime, and TensorRT 10",
+        f"pip install the TensorRT it was built for, 10, and {_CUDA_LIBRARIES}",
     ),
     "nv_tensorrt_rtx": Provider(
         "NvTensorRTRTXExecutionProvider",

@@ -20,6 +20,7 @@ from dualhmr.engines.frozen_network import (
 )
 from dualhmr.engines.onnxruntime_session import (
     available_providers,
+    clashing_packages,
     load_onnxruntime,
     open_session,
     run_session,
@@ -138,6 +139,9 @@ def _torch_sees_gpu() -> bool:
 
 
 def _not_used(requested: Provider, used: str) -> str:
+    clash = clashing_packages()
+    if clash:
+        return f"{requested.name} was asked for, but this ONNX Runtime runs on {used}: {clash}"
     listed = requested.name in available_providers(load_onnxruntime())
     if listed and requested.libraries:
         return (

@@ -1,8 +1,12 @@
 """Opens a session of ONNX Runtime: its settings, and what its errors mean."""
 
+import contextlib
 import importlib
+import io
+import logging
 import warnings
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,8 +15,11 @@ from dualhmr.engines.onnx_check import check_onnx
 from dualhmr.untrusted import brief
 
 T = TypeVar("T")
+_log = logging.getLogger("dualhmr")
 
 _ERRORS_ONLY = 3
+_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+"""They all install the module `onnxruntime`."""
 _RTX_PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
 # ONNX Runtime's exceptions for a damaged file. They share no base class but Exception.
 _DAMAGE = {"InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoModel"}
@@ -52,6 +59,8 @@ def open_session(
     check_onnx(path)
     if provider.name not in available_providers(onnxruntime):
         _register_rtx_plugin(onnxruntime, provider)
+    if provider.on_gpu:
+        _preload_libraries(onnxruntime, provider)
     try:
         with warnings.catch_warnings():
             # It warns that plugins are not "available providers", yet finds them by name.
@@ -118,6 +127,42 @@ def _register_rtx_plugin(onnxruntime: Any, provider: Provider) -> None:
     except ImportError:
         return
     onnxruntime.register_execution_provider_library(provider.name, plugin.get_library_path())
+
+
+def _preload_libraries(onnxruntime: Any, provider: Provider) -> None:
+    """Loads CUDA, cuDNN and TensorRT from their packages, where no linker looks for them.
+
+    What is missing there is looked for by the linker; if it is nowhere, the provider cannot start,
+    and that error says what to install.
+    """
+    if provider == PROVIDERS["tensorrt"]:
+        with contextlib.suppress(ImportError):
+            importlib.import_module("tensorrt")  # loads its libraries
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):  # it prints what it does not find
+        getattr(onnxruntime, "preload_dlls", lambda: None)()  # from 1.21 on
+    if said.getvalue():
+        _log.info("onnxruntime.preload_dlls: %s", said.getvalue().strip())
+
+
+def clashing_packages() -> str:
+    """Advice where two packages have written into the same folder `onnxruntime`, else ""."""
+    found = [name for name in _PACKAGES if _is_installed(name)]
+    if len(found) < 2:
+        return ""
+    names = " ".join(found)
+    return (
+        f"{' and '.join(found)} are both installed, and each overwrites parts of the other: "
+        f"pip uninstall {names}, and install the one you want again"
+    )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.distribution(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def run_session(path: Path, run: Callable[..., T], *arguments: object) -> T:

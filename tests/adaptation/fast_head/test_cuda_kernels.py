@@ -82,7 +82,7 @@ def test_without_cupy_pytorch_is_used_with_one_warning(
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert [cuda_kernels() for _ in range(2)] == [None, None]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert 'pip install "dualhmr[cuda]"' in caplog.text
+    assert 'pip install "dualhmr[cuda13]" or "dualhmr[cuda12]"' in caplog.text
 
 
 @pytest.mark.usefixtures("cupy_unseen")

@@ -36,7 +36,7 @@ def cuda_kernels() -> CudaKernels | None:
     except Exception as error:  # CuPy raises others than ImportError where a library is missing
         _log.warning(
             "steps run in PyTorch alone, slower, as CuPy cannot be imported: %s; "
-            'pip install "dualhmr[cuda]"',
+            'pip install "dualhmr[cuda13]" or "dualhmr[cuda12]"',
             error,
         )
         return None

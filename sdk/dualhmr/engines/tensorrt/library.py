@@ -78,7 +78,7 @@ def load_library(name: str | None = None) -> Library:
         return Library(module, candidate, version, _cuda_version(candidate, version))
     raise ImportError(
         f"TensorRT cannot be imported ({'; '.join(problems)}). Install it to match your CUDA: "
-        "pip install tensorrt-cu13 (or tensorrt-cu12) for any NVIDIA GPU, or "
+        'pip install "dualhmr[cuda13]" (or cuda12) for any NVIDIA GPU, or '
         "pip install tensorrt-rtx-cu13 (or tensorrt-rtx-cu12) for RTX GPUs"
     )
 

@@ -1,0 +1,80 @@
+"""Disk and memory of `pip install dualhmr` alone: a clean environment, the example recovered in it.
+
+    make wheel; python benchmarks/scripts/small_install.py dist/dualhmr-*.whl
+
+Prints what the wheel and its dependencies add to an empty environment, the largest packages, and
+the memory and time of `dualhmr recover --example` there, first and second run. Exits with 1 beyond
+the bounds. Unix only; needs nothing but the standard library.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+MOST_MB, MOST_RESIDENT_MB = 250, 400
+_NOT_THERE = ("torch", "numba", "scipy", "onnx")
+
+
+def megabytes(folder: Path) -> float:
+    """On the disk, in blocks, as `du` counts."""
+    blocks = [path.lstat().st_blocks for path in folder.rglob("*")]
+    return 512 * sum(blocks) / 1e6
+
+
+def run(command: list[str]) -> tuple[float, float]:
+    """Seconds and the most resident megabytes of a command. Raises CalledProcessError."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    resident = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return time.perf_counter() - start, resident / 1e6
+
+
+def measure(wheel: Path, folder: Path) -> bool:
+    """Prints the measurements; whether they are within the bounds."""
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    empty = megabytes(folder)
+    pip = [str(folder / "bin" / "pip"), "install", "--quiet"]
+    subprocess.run([*pip, str(wheel)], check=True)
+    added = megabytes(folder) - empty
+    print(f"disk: {added:.0f} MB, at most {MOST_MB}; an empty environment: {empty:.0f} MB")
+    (packages,) = (folder / "lib").glob("python3*/site-packages")
+    sizes = {path.name: megabytes(path) for path in packages.iterdir() if path.is_dir()}
+    for name in sorted(sizes, key=lambda name: -sizes[name])[:8]:
+        print(f"  {name} {sizes[name]:.0f} MB")
+    there = [name for name in _NOT_THERE if (packages / name).exists()]
+    if there:
+        print(f"installed, but not needed: {', '.join(there)}")
+    command = str(folder / "bin" / "dualhmr")
+    most = 0.0
+    for attempt in ("first", "second"):
+        out = str(folder / "out")
+        seconds, resident = run([command, "recover", "--example", "--out", out])
+        most = max(most, resident)
+        print(f"{attempt} run: {seconds:.1f} s, {resident:.0f} MB, at most {MOST_RESIDENT_MB}")
+    return added <= MOST_MB and most <= MOST_RESIDENT_MB and not there
+
+
+def main() -> int:
+    """Reads the command line; 1 beyond the bounds."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("wheel", type=Path)
+    parser.add_argument("--folder", type=Path, help="of the environment, kept (default: temporary)")
+    options = parser.parse_args()
+    if options.folder:
+        return 0 if measure(options.wheel, options.folder) else 1
+    with tempfile.TemporaryDirectory() as folder:
+        return 0 if measure(options.wheel, Path(folder) / "environment") else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
