@@ -47,7 +47,7 @@ def assert_alike(mine: HeadAdaptation, expected: Adaptation, *, tolerance: float
 
 
 @arithmetics
-@pytest.mark.parametrize("iterations", range(1, 11))
+@pytest.mark.parametrize("iterations", [1, 2, 3, 10])
 @pytest.mark.parametrize("name", SCHEDULE_NAMES)
 def test_named_schedules(name: str, iterations: int, arithmetic: Arithmetic) -> None:
     problem = HeadProblem.of(iterations=iterations, seed=iterations)
