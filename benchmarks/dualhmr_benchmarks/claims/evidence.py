@@ -31,7 +31,6 @@ _COMPARED = (
     (_META_SAME, _ORDINARY_SAME),
     (_META_OTHER, _ORDINARY_OTHER),
     (_META_OTHER, _EFT_OF_AUXILIARY),
-    (f"meta, {_TRUTH}", _META_OTHER),
 )
 
 
