@@ -14,7 +14,7 @@ from dualhmr.plain_data import from_plain
 from dualhmr_training.cli import train as command_train
 from dualhmr_training.configuration import TrainingConfig
 from dualhmr_training.data.synthetic.people import Population, wide_population
-from dualhmr_training.presets import PRESETS, demo
+from dualhmr_training.presets import PRESETS, demo_keypoints
 
 HEAVY = ("accelerate", "tensorboard", "torch.utils.tensorboard", "onnxruntime", "numba", "scipy")
 
@@ -38,10 +38,10 @@ def test_show_prints_the_configuration(preset: str, capsys: pytest.CaptureFixtur
 
 def test_show_knows_the_fields_that_were_given(capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--steps", "3", "--show", '--inner.losses=["keypoints_2d"]', "--auxiliary", "null"]
-    assert main(["train", "demo", *given]) == 0
+    assert main(["train", "demo-keypoints", *given]) == 0
     printed = json.loads(capsys.readouterr().out)
-    inner = replace(demo().inner, losses=("keypoints_2d",))
-    expected = replace(demo(), steps=3, inner=inner, auxiliary=None)
+    inner = replace(demo_keypoints().inner, losses=("keypoints_2d",))
+    expected = replace(demo_keypoints(), steps=3, inner=inner, auxiliary=None)
     assert from_plain(TrainingConfig, printed) == expected
 
 
@@ -122,9 +122,9 @@ def test_wide_people_are_a_configuration(capsys: pytest.CaptureFixture[str]) -> 
         population: dict[str, Any] = json.loads(capsys.readouterr().out)["population"]
         return population
 
-    assert shown() == asdict(Population())
-    assert shown("--people", "wide") == asdict(wide_population())
-    assert shown("--people", "wide", "--population.all_ages", "0")["all_ages"] == 0
+    assert shown() == shown("--people", "wide") == asdict(wide_population())
+    assert shown("--people", "plain") == asdict(Population())
+    assert shown("--population.all_ages", "0")["all_ages"] == 0
 
 
 def test_an_unknown_preset(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,9 +4,9 @@ import pytest
 
 from dualhmr_training.configuration import InnerLoop, OptimiserConfig, TrainingConfig
 from dualhmr_training.data.synthetic.landmarks import LandmarkErrors
-from dualhmr_training.presets import demo, demo_landmarks, synthetic_resnet
+from dualhmr_training.presets import demo, demo_keypoints, synthetic_resnet
 
-EYE = {"auxiliary": demo_landmarks().auxiliary}
+EYE = {"auxiliary": demo().auxiliary}
 RESNET = synthetic_resnet().main
 
 
@@ -40,14 +40,14 @@ def test_a_misspelt_field_is_an_error() -> None:
 )
 def test_values_that_no_training_has(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        replace(demo(), **change)  # type: ignore[arg-type]
+        replace(demo_keypoints(), **change)  # type: ignore[arg-type]
 
 
 def test_people_are_rendered_for_networks_that_look_at_them() -> None:
-    assert not demo().renders
+    assert not demo_keypoints().renders
     assert synthetic_resnet().renders
-    assert not demo_landmarks().renders
-    assert replace(demo_landmarks(), landmarks=None).renders
+    assert not demo().renders
+    assert replace(demo(), landmarks=None).renders
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ import pytest
 
 from dualhmr.plain_data import from_plain
 from dualhmr_training.configuration import InnerLoop, TrainingConfig, differences, with_overrides
-from dualhmr_training.presets import PRESETS, demo
+from dualhmr_training.presets import PRESETS, demo_keypoints
 
 
 def test_nothing_given_nothing_changed() -> None:
-    assert with_overrides(demo(), []) == demo()
+    assert with_overrides(demo_keypoints(), []) == demo_keypoints()
 
 
 def test_values_of_every_kind() -> None:
@@ -17,19 +17,19 @@ def test_values_of_every_kind() -> None:
         "--steps 7 --precision bf16 --dropout 0 --ema_decay 0.99 --optimiser.learning_rate 2e-4 "
         "--inner.second_order true --main.backbone_options.blocks 5 --weights.betas 1"
     )
-    config = with_overrides(demo(), given.split())
+    config = with_overrides(demo_keypoints(), given.split())
     assert (config.steps, config.precision, config.dropout) == (7, "bf16", 0.0)
     assert isinstance(config.dropout, float)
     assert config.ema_decay == 0.99
-    assert config.optimiser == replace(demo().optimiser, learning_rate=2e-4)
-    assert config.inner == replace(demo().inner, second_order=True)
-    assert config.main.backbone_options == {**demo().main.backbone_options, "blocks": 5}
+    assert config.optimiser == replace(demo_keypoints().optimiser, learning_rate=2e-4)
+    assert config.inner == replace(demo_keypoints().inner, second_order=True)
+    assert config.main.backbone_options == {**demo_keypoints().main.backbone_options, "blocks": 5}
     assert config.weights.betas == 1.0
 
 
 def test_null_and_lists() -> None:
     config = with_overrides(
-        demo(), ["--auxiliary", "null", "--inner.losses", '["keypoints_2d"]', "--epochs", "null"]
+        demo_keypoints(), ["--auxiliary", "null", "--inner.losses", '["keypoints_2d"]', "--epochs", "null"]
     )
     assert config.auxiliary is None
     assert config.inner.losses == ("keypoints_2d",)
@@ -37,16 +37,16 @@ def test_null_and_lists() -> None:
 
 
 def test_an_equals_sign_and_negative_numbers() -> None:
-    config = with_overrides(demo(), ["--steps=3", "--weights.camera", "-1e-3", "--seed=4"])
+    config = with_overrides(demo_keypoints(), ["--steps=3", "--weights.camera", "-1e-3", "--seed=4"])
     assert (config.steps, config.weights.camera, config.seed) == (3, -1e-3, 4)
 
 
 def test_the_last_one_counts() -> None:
-    assert with_overrides(demo(), ["--steps", "3", "--steps", "4"]).steps == 4
+    assert with_overrides(demo_keypoints(), ["--steps", "3", "--steps", "4"]).steps == 4
 
 
 def test_a_whole_part_at_once() -> None:
-    config = with_overrides(demo(), ["--inner", '{"steps": 2}', "--inner.steps", "3"])
+    config = with_overrides(demo_keypoints(), ["--inner", '{"steps": 2}', "--inner.steps", "3"])
     assert config.inner == InnerLoop(steps=3)
 
 
@@ -77,7 +77,7 @@ def test_a_whole_part_at_once() -> None:
 )
 def test_errors_name_the_field_and_the_known_ones(given: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        with_overrides(demo(), given.split())
+        with_overrides(demo_keypoints(), given.split())
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -87,18 +87,18 @@ def test_presets_are_plain_values_there_and_back(preset: str) -> None:
 
 
 def test_every_field_can_be_given() -> None:
-    given = [f"--{name}={json.dumps(value)}" for name, value in asdict(demo()).items()]
-    assert with_overrides(PRESETS["paper-cliff-resnet"](), given) == demo()
+    given = [f"--{name}={json.dumps(value)}" for name, value in asdict(demo_keypoints()).items()]
+    assert with_overrides(PRESETS["paper-cliff-resnet"](), given) == demo_keypoints()
 
 
 def test_differences_are_named_with_both_values() -> None:
-    here = with_overrides(demo(), ["--steps", "3", "--inner.losses", "[]", "--main.hidden", "7"])
-    assert differences(demo(), demo()) == []
-    assert differences(demo(), here) == [
+    here = with_overrides(demo_keypoints(), ["--steps", "3", "--inner.losses", "[]", "--main.hidden", "7"])
+    assert differences(demo_keypoints(), demo_keypoints()) == []
+    assert differences(demo_keypoints(), here) == [
         "main.hidden was 256 and is 7",
         "inner.losses was null and is []",
         "steps was 10000 and is 3",
     ]
-    without = replace(demo(), auxiliary=None)
-    (difference,) = differences(without, demo())
+    without = replace(demo_keypoints(), auxiliary=None)
+    (difference,) = differences(without, demo_keypoints())
     assert difference.startswith('auxiliary was null and is {"backbone": "keypoint_trunk"')

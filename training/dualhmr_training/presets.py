@@ -32,8 +32,20 @@ def keypoint_network(*, feature_count: int = 512, blocks: int, hidden: int = 512
     )
 
 
-def demo() -> TrainingConfig:
-    """The default bundle: keypoint-reading networks, on synthetic people, on a CPU.
+def landmark_network(*, feature_count: int = 512, blocks: int, hidden: int) -> NetworkSpec:
+    """A network that reads the 23 keypoints and looks at the image with the landmark network."""
+    return NetworkSpec(
+        backbone=LANDMARK_TRUNK,
+        backbone_options={"feature_count": feature_count, "blocks": blocks},
+        reads=("image", "keypoints", "box_info"),
+        hidden=hidden,
+        iterations=3,
+        head_reads_box_info=False,
+    )
+
+
+def demo_keypoints() -> TrainingConfig:
+    """Both networks read keypoints, on plain synthetic people: quick to train, for comparisons.
 
     Weights and rates were chosen on held-out clips. Fitting keypoints is what test time is for;
     training that weighs them as much learns depth several times slower.
@@ -49,28 +61,17 @@ def demo() -> TrainingConfig:
     )
 
 
-def landmark_network(*, feature_count: int = 512, blocks: int, hidden: int) -> NetworkSpec:
-    """A network that reads the 23 keypoints and looks at the image with the landmark network."""
-    return NetworkSpec(
-        backbone=LANDMARK_TRUNK,
-        backbone_options={"feature_count": feature_count, "blocks": blocks},
-        reads=("image", "keypoints", "box_info"),
-        hidden=hidden,
-        iterations=3,
-        head_reads_box_info=False,
-    )
+def demo() -> TrainingConfig:
+    """The default bundle: trained on a CPU, without images, on wide synthetic people.
 
-
-def demo_landmarks() -> TrainingConfig:
-    """`demo` with an auxiliary network that looks at the image, trained without images."""
+    The main network reads keypoints, the auxiliary network also looks at the image.
+    """
     return replace(
-        demo(), auxiliary=landmark_network(blocks=3, hidden=256), landmarks=LandmarkErrors()
+        demo_keypoints(),
+        auxiliary=landmark_network(blocks=3, hidden=256),
+        landmarks=LandmarkErrors(),
+        population=wide_population(),
     )
-
-
-def demo_wide() -> TrainingConfig:
-    """`demo_landmarks` on wider people, see `wide_population`."""
-    return replace(demo_landmarks(), population=wide_population())
 
 
 def image_network(backbone: str, *, iterations: int, reads_box_info: bool) -> NetworkSpec:
@@ -125,8 +126,7 @@ def synthetic_resnet() -> TrainingConfig:
 
 PRESETS: dict[str, Callable[[], TrainingConfig]] = {
     "demo": demo,
-    "demo-landmarks": demo_landmarks,
-    "demo-wide": demo_wide,
+    "demo-keypoints": demo_keypoints,
     "synthetic-resnet": synthetic_resnet,
     "paper-cliff-hrnet": lambda: paper(
         "hrnet_w48_concatenated", "hrnet_w48_classification", cliff=True, batch=30, epochs=25

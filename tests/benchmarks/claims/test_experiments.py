@@ -36,7 +36,7 @@ from dualhmr_benchmarks.claims.experiments.trainings import TrainingRun, train_a
 from dualhmr_training.configuration import InnerLoop
 from dualhmr_training.data.synthetic.people import People, PeopleSampler
 from dualhmr_training.data.synthetic.poses import PoseFile, read_poses
-from dualhmr_training.presets import demo
+from dualhmr_training.presets import demo_keypoints
 
 KEYPOINTS = ("keypoints_2d",)
 PLAIN, THEN = GradientDescent(0.02, 3.0), Adam(1e-3)
@@ -129,7 +129,7 @@ def test_given_people_are_read_as_they_are_fitted() -> None:
     assert torch.equal(exact.rotations, noisy.rotations)
     assert (exact.detected - exact.keypoints)[:, :17].abs().max() < 1e-5
     assert (noisy.confidence[:, 17:] == 0).all()
-    assert training_population(GIVEN) == demo().population
+    assert training_population(GIVEN) == demo_keypoints().population
 
 
 def test_cached_results_keep_their_names() -> None:

@@ -16,7 +16,7 @@ import torch
 
 from dualhmr.body.model import Body, load_body
 from dualhmr_training.configuration import with_overrides
-from dualhmr_training.data.synthetic.people import wide_population
+from dualhmr_training.data.synthetic.people import Population, wide_population
 from dualhmr_training.data.synthetic.pose_prior import TRAINING_SEED, prior_poses
 from dualhmr_training.data.synthetic.poses import read_poses
 from dualhmr_training.presets import PRESETS
@@ -42,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of synthetic people: file or folder (ours, AMASS, SMPL; default: the pose prior)",
     )  # fmt: skip
     parser.add_argument(
-        "--people", choices=("plain", _WIDE), default="plain",
-        help="synthetic people: plain (default), or wide: balanced, all ages, cut-off people, "
-        "cameras as in photographs, errors of the default detector",
+        "--people", choices=("plain", _WIDE),
+        help="synthetic people (default: the preset's): plain, or wide: balanced, all ages, cut-off "
+        "people, cameras as in photographs, errors of the default detector",
     )  # fmt: skip
     parser.add_argument("--datasets", type=Path, help="folder with a folder for each data set")
     parser.add_argument("--body", type=Path, help="body file, such as SMPL's (default: the free)")
@@ -71,8 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Trains."""
     config = PRESETS[options.preset]()
-    if options.people == _WIDE:
-        config = replace(config, population=wide_population())
+    if options.people is not None:
+        people = wide_population() if options.people == _WIDE else Population()
+        config = replace(config, population=people)
     config = with_overrides(config, options.fields)
     if options.show:
         print(json.dumps(asdict(config), indent=2))

@@ -13,7 +13,7 @@ from dualhmr_benchmarks.claims.experiments.populations import (
 from dualhmr_training.configuration import OptimiserConfig, TrainingConfig
 from dualhmr_training.data.synthetic.landmarks import LandmarkErrors
 from dualhmr_training.presets import (
-    demo,
+    demo_keypoints,
     image_network,
     keypoint_network,
     landmark_network,
@@ -66,7 +66,7 @@ def _full_network(cliff: bool) -> NetworkSpec:
 
 def _small_training(*, batch: int, steps: int, warm_up: int) -> TrainingConfig:
     return replace(
-        demo(),
+        demo_keypoints(),
         batch=batch,
         steps=steps,
         optimiser=OptimiserConfig(warm_up_steps=warm_up),
@@ -97,7 +97,7 @@ BUDGETS: Mapping[str, Budget] = {
         name="full",
         network=_full_network,
         training=replace(synthetic_resnet(), steps=60_000),
-        given=demo(),
+        given=demo_keypoints(),
         fine_tuning_steps=10_000,
         adam_rates=(3e-6, 1e-5, 3e-5, 1e-4),
         people=1500,
