@@ -17,7 +17,10 @@ _DESCRIPTION = (
     "The networks that come with dualhmr, trained on synthetic people of the free body. The main "
     "network reads {main}, the auxiliary one {auxiliary}."
 )
-DATA = "synthetic people in poses of the CMU Graphics Lab Motion Capture Database"
+DATA = (
+    "synthetic people in poses of the CMU Graphics Lab Motion Capture Database, of free collections "
+    "(Mesh2Motion, MakeHuman, ReActIdle) and made by rules"
+)
 
 
 def make(trained: Path, folder: Path, changes: Sequence[str] = ()) -> None:
