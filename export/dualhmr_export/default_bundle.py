@@ -18,8 +18,8 @@ _DESCRIPTION = (
     "network reads {main}, the auxiliary one {auxiliary}."
 )
 DATA = (
-    "synthetic people in poses of the CMU Graphics Lab Motion Capture Database, of free collections "
-    "(Mesh2Motion, MakeHuman, ReActIdle) and made by rules"
+    "synthetic people in poses of the CMU Graphics Lab Motion Capture Database, of free "
+    "collections (Mesh2Motion, MakeHuman, ReActIdle) and made by rules"
 )
 
 

@@ -47,6 +47,7 @@ def test_the_default_bundle_too() -> None:
     network = OnnxRuntimeNetwork(path)
     rng = np.random.default_rng(0)
     inputs = {
+        "image": rng.integers(0, 256, (3, 256, 192, 3), dtype=np.uint8),
         "keypoints": rng.uniform(0, 1, (3, 23, 3)).astype(np.float32),
         "box_info": rng.normal(size=(3, 3)).astype(np.float32),
     }

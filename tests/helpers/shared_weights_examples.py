@@ -1,4 +1,4 @@
-"""The default networks, three people, and schedules to adapt the ones to the others."""
+"""Networks that read keypoints, three people, and schedules to adapt the ones to the others."""
 
 from functools import lru_cache
 
@@ -14,14 +14,15 @@ from dualhmr_benchmarks.claims.experiments.setting import free_body
 from dualhmr_benchmarks.claims.experiments.shared_weights import SharedWeights
 from dualhmr_training.evaluation.batch_fitter import BatchFitter
 from dualhmr_training.evaluation.groups import EvaluationBatch, population_group
-from dualhmr_training.training_folder import Networks, open_networks
+from dualhmr_training.training_folder import Networks
+from helpers.keypoint_networks import keypoint_networks
 
 ADAM = Schedule("Adam", (Phase(Adam(1e-4), 4),), 0.0)
 
 
 @lru_cache(maxsize=1)
 def networks() -> Networks:
-    return open_networks(None)
+    return keypoint_networks()
 
 
 @lru_cache(maxsize=1)

@@ -29,7 +29,8 @@ def test_values_of_every_kind() -> None:
 
 def test_null_and_lists() -> None:
     config = with_overrides(
-        demo_keypoints(), ["--auxiliary", "null", "--inner.losses", '["keypoints_2d"]', "--epochs", "null"]
+        demo_keypoints(),
+        ["--auxiliary", "null", "--inner.losses", '["keypoints_2d"]', "--epochs", "null"],
     )
     assert config.auxiliary is None
     assert config.inner.losses == ("keypoints_2d",)
@@ -37,7 +38,9 @@ def test_null_and_lists() -> None:
 
 
 def test_an_equals_sign_and_negative_numbers() -> None:
-    config = with_overrides(demo_keypoints(), ["--steps=3", "--weights.camera", "-1e-3", "--seed=4"])
+    config = with_overrides(
+        demo_keypoints(), ["--steps=3", "--weights.camera", "-1e-3", "--seed=4"]
+    )
     assert (config.steps, config.weights.camera, config.seed) == (3, -1e-3, 4)
 
 
@@ -92,7 +95,9 @@ def test_every_field_can_be_given() -> None:
 
 
 def test_differences_are_named_with_both_values() -> None:
-    here = with_overrides(demo_keypoints(), ["--steps", "3", "--inner.losses", "[]", "--main.hidden", "7"])
+    here = with_overrides(
+        demo_keypoints(), ["--steps", "3", "--inner.losses", "[]", "--main.hidden", "7"]
+    )
     assert differences(demo_keypoints(), demo_keypoints()) == []
     assert differences(demo_keypoints(), here) == [
         "main.hidden was 256 and is 7",

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.keypoint_networks import keypoint_networks
 
 from dualhmr.body.model import Body, load_body
 from dualhmr_training.data.synthetic.poses import save_poses
@@ -13,7 +14,7 @@ from dualhmr_training.evaluation.groups import (
     skeleton_joints,
     synthetic_group,
 )
-from dualhmr_training.training_folder import Networks, open_networks
+from dualhmr_training.training_folder import Networks
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +38,8 @@ def body() -> Body:
 
 @pytest.fixture(scope="session")
 def networks() -> Networks:
-    """The default ones."""
-    return open_networks(None)
+    """Of the default size; they read keypoints alone."""
+    return keypoint_networks()
 
 
 @pytest.fixture(scope="session")

@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--people", choices=("plain", _WIDE),
-        help="synthetic people (default: the preset's): plain, or wide: balanced, all ages, cut-off "
-        "people, cameras as in photographs, errors of the default detector",
+        help="synthetic people (default: the preset's): plain, or wide: balanced, all ages, "
+        "cut-off people, cameras as in photographs, errors of the default detector",
     )  # fmt: skip
     parser.add_argument("--datasets", type=Path, help="folder with a folder for each data set")
     parser.add_argument("--body", type=Path, help="body file, such as SMPL's (default: the free)")
