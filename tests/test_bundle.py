@@ -139,7 +139,7 @@ def set_in(plain: dict[str, Any], path: str, value: object) -> None:
         ("schedule.name", "nope", "unknown schedule 'nope'; known are paper, trained"),
         ("camera", "pinhole", "unknown camera 'pinhole'; known are cliff, hmr"),
         ("focal_length", "long", "unknown focal length 'long'; known are diagonal, hmr2"),
-        ("precision", "int8", "unknown precision 'int8'; known are fp32, fp16, bf16"),
+        ("precision", "int4", "unknown precision 'int4'; known are fp32, fp16, bf16, int8"),
         ("keypoint_set", "body_9000", "unknown keypoints 'body_9000'"),
     ],
 )

@@ -22,7 +22,7 @@ CASES = (
     Case("trained", iterations=1, reads_box_info=False, camera="hmr"),
     Case(
         "release",
-        iterations=3,
+        iterations=2,
         reads_box_info=False,
         camera="cliff",
         weights=ALL,

@@ -151,8 +151,9 @@ def test_boxes_and_crops_that_do_not_fit(
 
 
 def test_crops_that_nobody_would_read_are_an_error(
-    recoverer: Recoverer, photo: Photo, keypoints: Keypoints
+    photo: Photo, keypoints: Keypoints, tmp_path: Path
 ) -> None:
+    recoverer = Recoverer(write_small_bundle(tmp_path / "bundle"))
     crop, box = np.zeros((256, 192, 3), np.uint8), Box((256, 256), 400)
     with pytest.raises(ValueError, match="do not read the image; leave crops out"):
         recoverer.recover(photo, keypoints, boxes=box, crops=crop)

@@ -23,7 +23,7 @@ from dualhmr.person_fitting.torch_fitter import TorchFitter
 from dualhmr.recoverer import Recoverer
 
 MOST_NODES = {"prepare": 140, "step": 60, "last": 20, "describe": 70}
-MOST_LAUNCHES, MOST_WAITS = 130, 14
+MOST_LAUNCHES, MOST_WAITS = 340, 20
 """Of a photograph, most of them by the networks, which the engines here run one operation at a
 time. The head's own waits are one per four steps, and one for the result."""
 BODY_WITHIN_M = 1e-4

@@ -89,8 +89,8 @@ class LandmarkEye(nn.Module):
         around = (INPUT_SIZE - width) // 2, (INPUT_SIZE - height) // 2
         padded = F.pad(small, (around[0], around[0], around[1], around[1]))
         prediction = self.network(padded)
-        half_size = torch.tensor([width / 2, height / 2]).to(image)
-        points = (prediction.points[:, _NUMBERS, :2] - INPUT_SIZE / 2) / half_size
+        x, y = (prediction.points[:, _NUMBERS, :2] - INPUT_SIZE / 2).unbind(-1)
+        points = torch.stack([x / (width / 2), y / (height / 2)], dim=-1)
         spread = (image.amax((2, 3)) - image.amin((2, 3))).amax(1)
         weight = prediction.present * (spread > _ONE_COLOUR).to(image.dtype)
         weights = weight[:, None, None].expand(-1, len(_NUMBERS), 1)
@@ -157,7 +157,8 @@ class LandmarkTrunk(Backbone):
 def _trust(apart: Tensor, known: Tensor) -> Tensor:
     """(N, 1) from 1 to 0, of landmarks that are `apart` (N, 21, 2) from the keypoints `known`."""
     # Of normalised crop coordinates, two are the crop's height, and the crop is 3 by 4.
-    distance = apart.square().mul(apart.new_tensor([9 / 16, 1])).sum(-1).add(1e-12).sqrt() / 2
+    across, down = apart.unbind(-1)
+    distance = (across.square() * (9 / 16) + down.square() + 1e-12).sqrt() / 2
     mean = (distance * known[..., 0]).sum(1, keepdim=True) / known.sum(1).clamp(min=1)
     return ((_IGNORED_FROM - mean) / (_IGNORED_FROM - _TRUSTED_TO)).clamp(0, 1)
 
