@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.fake_bodies import fake_smpl_arrays, write_smpl_npz
 from helpers.narrow_networks import narrow_networks
 from helpers.release_checkpoints import write_meta_hmr
 
@@ -19,12 +18,6 @@ from dualhmr_export.adaptation_graph.problem import named_points
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     narrow_networks(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def smpl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file like SMPL's, of nobody in particular."""
-    return write_smpl_npz(tmp_path_factory.mktemp("body") / "smpl.npz", fake_smpl_arrays())
 
 
 def test_extra_joints_travel_with_the_bundle(tmp_path: Path, smpl: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from helpers.fake_bodies import fake_smpl_arrays, write_smpl_npz
 from helpers.narrow_networks import narrow_networks
 from helpers.release_checkpoints import (
     write_cliff,
@@ -30,12 +29,6 @@ RTX = "sm86"
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     narrow_networks(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def smpl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file like SMPL's, of nobody in particular."""
-    return write_smpl_npz(tmp_path_factory.mktemp("body") / "smpl.npz", fake_smpl_arrays())
 
 
 def export_and_verify(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,9 +66,8 @@ class GroupFitter:
             return self._captured_by_means(key)
         except torch.cuda.OutOfMemoryError:
             raise
-        except (
-            Exception
-        ) as error:  # of compilers, drivers and libraries, each with errors of its own
+        # Compilers, drivers and libraries each have errors of their own.
+        except Exception as error:
             if self._kernels is not None:
                 _log.warning("steps run in PyTorch alone, slower, as a kernel failed: %s", error)
                 self._kernels = None

@@ -72,10 +72,8 @@ class CudaObjective:
             evaluated["vertices"], more = self._on_vertices(estimate)
         if "vertices" not in minimised:
             more = (None, None)
-        values, gradient = (
-            estimate.new_empty(len(estimate), len(LOSSES)),
-            torch.empty_like(estimate),
-        )
+        values = estimate.new_empty(len(estimate), len(LOSSES))
+        gradient = torch.empty_like(estimate)
         bits = sum(1 << LOSSES.index(name) for name in minimised if name != "vertices")
         self._launch(estimate, values, gradient, None, None, *more, bits)
         evaluated |= {name: values[:, row] for row, name in enumerate(LOSSES)}
