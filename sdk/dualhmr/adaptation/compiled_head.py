@@ -7,7 +7,7 @@ for the next one: pages that the system maps anew cost as much as a few steps.
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -100,20 +100,27 @@ class CompiledHead:
         schedule: Schedule,
         *,
         output: Callable[[Array], object] = lambda estimate: estimate,
+        in_place: bool = False,
     ) -> AdaptationResult:
         """The result of `adapt` on the head's parameters, for one person.
 
         `head_input` (G,) is features, and box info for CLIFF. `output` maps an estimate (E,) to
-        what `AdaptationResult.outputs` keeps of it. Raises ValueError where `adapt` does, and for
+        what `AdaptationResult.outputs` keeps of it. With `in_place` this head, which must be a
+        `copy`, becomes that of the step `best_step`. Raises ValueError where `adapt` does, and for
         an input that does not fit the head; TypeError for an optimiser other than Adam and
         GradientDescent.
         """
         values = self._values(head_input)
         memory = self._spare.pop() if self._spare else self._memory()
         try:
-            return _Adaptation(self, values, memory).run(evaluate, schedule, output)
+            return _Adaptation(self, values, memory, in_place).run(evaluate, schedule, output)
         finally:
             self._spare.append(memory)
+
+    def copy(self) -> "CompiledHead":
+        """A head with the same numbers, in memory of its own."""
+        matrices = tuple(matrix.copy() for matrix in self.matrices)
+        return replace(self, on_input=self.on_input.copy(), matrices=matrices)
 
     def first_estimate(self, head_input: Array) -> Array:
         """The head's output (E,) before any step."""
@@ -139,9 +146,11 @@ class CompiledHead:
 class _Adaptation:
     """The state of one person's adaptation."""
 
-    def __init__(self, head: CompiledHead, values: Array, memory: HeadMemory) -> None:
-        """`values` (G + 1,) are the head's input, and a 1."""
-        self._head, self._memory = head, memory
+    def __init__(
+        self, head: CompiledHead, values: Array, memory: HeadMemory, in_place: bool = False
+    ) -> None:
+        """`values` (G + 1,) are the head's input, and a 1; `in_place`, `head` is changed."""
+        self._head, self._memory, self._in_place = head, memory, in_place
         self._matrices = head.matrices
         self._input = InputOutput(head.on_input, values)
         n, hidden, real = head.iterations, len(head.on_input), head.start.dtype
@@ -158,6 +167,14 @@ class _Adaptation:
         self, evaluate: Evaluate, schedule: Schedule, output: Callable[[Array], object]
     ) -> AdaptationResult:
         """Takes the steps of a schedule."""
+        result = self._take_steps(evaluate, schedule, output)
+        if self._in_place:
+            self._input.write_to(self._head.on_input, result.best_step)
+        return result
+
+    def _take_steps(
+        self, evaluate: Evaluate, schedule: Schedule, output: Callable[[Array], object]
+    ) -> AdaptationResult:
         recorder, watched_phase = Recorder(schedule), schedule.watched
         watched = evaluate.wanted(watched_phase.losses)
         minimised = {phase: evaluate.wanted(phase.losses) for phase in schedule.phases}
@@ -171,15 +188,22 @@ class _Adaptation:
                 gradient = gradient.dtype.type(phase.scale) * gradient
             finite = self._backward(gradient)
             loss = _sum(losses, watched, watched_phase.scale) if finite else math.nan
-            recorder.record(loss, output(estimate), planned, _sum(losses, own, phase.scale))
+            minimised_loss = _sum(losses, own, phase.scale)
+            self._keep(recorder.record(loss, output(estimate), planned, minimised_loss))
             if recorder.finished:
                 return recorder.result()
             self._update(planned, phase.optimiser)
         estimate = self.forward()
         losses, _ = evaluate(estimate, watched, watched)
         loss = _sum(losses, watched, watched_phase.scale)
-        recorder.record(loss, output(estimate), planned, loss)
+        self._keep(recorder.record(loss, output(estimate), planned, loss))
         return recorder.result()
+
+    def _keep(self, best: bool) -> None:
+        """Copies the matrices of the best iterate so far into the head, if it is to be changed."""
+        if best and self._in_place and self._matrices is not self._head.matrices:
+            for target, matrix in zip(self._head.matrices, self._matrices, strict=True):
+                target[:] = matrix
 
     def forward(self) -> Array:
         """The estimate (E,), a copy."""

@@ -212,3 +212,16 @@ def response(points: Any, masses: Any, scale: Any, epsilon: float, out: Any) -> 
         point, mass = points[q], masses[q]
         for h in range(out.size):
             out[h] += mass / max(point * scale[h] + floor, tiny)
+
+
+@compiled_loop
+def update_matrix(
+    matrix: Any, values: Any, first: Any, scale: Any, rate: float, epsilon: float
+) -> None:
+    """matrix (H, G) changes by -rate first_h values_j / (scale_h |values_j| + epsilon)."""
+    real = matrix.dtype.type
+    floor, tiny = real(epsilon), real(np.finfo(matrix.dtype).tiny)
+    for h in range(matrix.shape[0]):
+        row, factor, own = matrix[h], real(rate) * first[h], scale[h]
+        for j in range(values.size):
+            row[j] -= factor * values[j] / max(own * abs(values[j]) + floor, tiny)

@@ -10,12 +10,12 @@ and reaches farther here: nodes are cheap on a CPU, and results are then right t
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.adaptation.compiled_loops import response
+from dualhmr.adaptation.compiled_loops import response, update_matrix
 from dualhmr.adaptation.optimisers import AdamCoefficients
 
 _GRID_STEP = 0.4
@@ -55,6 +55,17 @@ def grid_quadrature(inputs: Array) -> tuple[Array, Array]:
     return (largest * points).astype(inputs.dtype), masses.astype(inputs.dtype)
 
 
+class _Update(NamedTuple):
+    """W changes by -rate m_h c_j / (s_h |c_j| + epsilon)."""
+
+    first: Array
+    """m (H,)."""
+    scale: Array
+    """s (H,)."""
+    rate: float
+    epsilon: float
+
+
 class InputOutput:
     """k = W c (H,), adapted as if the matrix W (H, G + 1) were; c has a 1 for the bias."""
 
@@ -65,9 +76,16 @@ class InputOutput:
         self._values = values
         self._nodes: tuple[Array, Array] | None = None
         self._first = self._second = np.zeros(0)
+        self._updates: list[_Update] = []
+
+    def write_to(self, matrix: Array, steps: int) -> None:
+        """Makes W before the first update, in place, what it is after `steps` updates."""
+        for update in self._updates[:steps]:
+            update_matrix(matrix, self._values, *update)
 
     def descend(self, gradient: Array, rate: float) -> None:
         """W changes by -rate d c^T, and so k by -rate d |c|^2; `gradient` (H,) is d."""
+        self._updates.append(_Update(gradient, np.zeros_like(gradient), rate, 1.0))
         self.value = self.value - gradient.dtype.type(rate * self.squared_norm) * gradient
 
     def adam_step(self, gradient: Array, coefficients: AdamCoefficients, *, fresh: bool) -> None:
@@ -83,4 +101,5 @@ class InputOutput:
         scale = np.sqrt(np.maximum(self._second, np.finfo(real).tiny))
         responses = np.empty_like(gradient)
         response(*self._nodes, scale, epsilon, responses)
+        self._updates.append(_Update(self._first, scale, float(rate), float(epsilon)))
         self.value = self.value - real(rate) * self._first * responses

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dualhmr.adaptation.compiled_head import CompiledHead
 from dualhmr.adaptation.compiled_loops import take_step
 from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import NonFiniteError, Schedule
@@ -82,6 +83,22 @@ class CompiledFitter:
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(one, people))
 
+    def adapt_from(
+        self, evidence: PersonEvidence, schedule: Schedule, head: CompiledHead | None
+    ) -> tuple[AdaptedPerson, CompiledHead]:
+        """See `WarmFitter`; a head that is passed is changed in place and returned."""
+        head = self._head.copy() if head is None else head
+        result = self.adapt_head(evidence, schedule, head=head)
+        return best_of(self._describe(result, evidence), evidence.observed), head
+
+    def loss_with(
+        self, evidence: PersonEvidence, schedule: Schedule, head: CompiledHead | None
+    ) -> float:
+        """See `WarmFitter`."""
+        head = self._head if head is None else head
+        person, none = self._person(evidence), schedule.limited_to(0)
+        return head.adapt(self._head_input(evidence), person, none).loss_history[0]
+
     def first_guess(self, evidence: PersonEvidence) -> FirstGuess:
         """The head's output before any step."""
         person = self._person(evidence)
@@ -99,10 +116,18 @@ class CompiledFitter:
             principal_point=_single(camera.principal_point[0]),
         )
 
-    def adapt_head(self, evidence: PersonEvidence, schedule: Schedule) -> AdaptationResult:
-        """As `adapt`, without a body: outputs are `Iterate`s."""
+    def adapt_head(
+        self, evidence: PersonEvidence, schedule: Schedule, *, head: CompiledHead | None = None
+    ) -> AdaptationResult:
+        """As `adapt`, without a body: outputs are `Iterate`s. A `head` is adapted in place."""
         person = self._person(evidence)
-        return self._head.adapt(self._head_input(evidence), person, schedule, output=person.iterate)
+        return (head or self._head).adapt(
+            self._head_input(evidence),
+            person,
+            schedule,
+            output=person.iterate,
+            in_place=head is not None,
+        )
 
     def _build_objective(self, names: KeypointSet) -> CompiledObjective:
         manifest = self._manifest

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.arrays import check_torch, torch_installed
@@ -40,6 +40,31 @@ class PersonFitter(Protocol):
 
     def first_guess(self, evidence: PersonEvidence) -> FirstGuess:
         """What the main network says, before any step and whatever the keypoints are."""
+        ...
+
+
+@runtime_checkable
+class WarmFitter(Protocol):
+    """A `PersonFitter` whose adapted heads can be the start for the next frame of a video.
+
+    A head is whatever the fitter makes of it; None stands for the trained one. It belongs to one
+    person, and takes as much memory as the head's weights.
+    """
+
+    def adapt_from(
+        self, evidence: PersonEvidence, schedule: Schedule, head: Any
+    ) -> tuple[AdaptedPerson, Any]:
+        """As `PersonFitter.adapt`, from `head`; and the head that was found, for the next frame.
+
+        Moments of Adam are zero at the start. `head` must not be used afterwards.
+        """
+        ...
+
+    def loss_with(self, evidence: PersonEvidence, schedule: Schedule, head: Any) -> float:
+        """The loss of `head` that `schedule` watches, before any step; perhaps not finite.
+
+        Raises NonFiniteError in some fitters where it is not finite.
+        """
         ...
 
 

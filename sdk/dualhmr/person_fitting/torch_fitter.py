@@ -10,12 +10,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.adapt import adapt
+from dualhmr.adaptation.adapt import Adaptation, adapt
 from dualhmr.adaptation.fast_head import AffineHead, adapt_head
+from dualhmr.adaptation.fast_head.adapt_head import HeadAdaptation
 from dualhmr.adaptation.optimisers import Parameters
 from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import NonFiniteError, Schedule
-from dualhmr.adaptation.step import LossFunction
+from dualhmr.adaptation.step import LossFunction, sum_losses
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.model import Body, pose_skeleton
 from dualhmr.body.point_regressors import keypoint_regressor
@@ -108,6 +109,26 @@ class TorchFitter:
         objective = self._objective(people[0].observed.keypoint_set)
         return self._groups.adapt(people, objective, schedule)
 
+    def adapt_from(
+        self, evidence: PersonEvidence, schedule: Schedule, head: "Parameters | None"
+    ) -> tuple[AdaptedPerson, Parameters]:
+        """See `WarmFitter`. On a GPU steps are not replayed as graphs here."""
+        with few_threads(self._device, self._scope):
+            tensors = self.tensors(evidence)
+            result = self._adapt(tensors, schedule, head)
+            return describe(tensors, result, evidence.observed), result.parameters
+
+    @torch.no_grad()
+    def loss_with(
+        self, evidence: PersonEvidence, schedule: Schedule, head: "Parameters | None"
+    ) -> float:
+        """See `WarmFitter`."""
+        with few_threads(self._device, self._scope):
+            watched = schedule.watched
+            parameters = self.parameters if head is None else head
+            losses, _ = self.loss_function(self.tensors(evidence))(parameters, watched.losses)
+            return float(sum_losses(losses, watched.losses, watched.scale))
+
     @torch.no_grad()
     def first_guess(self, evidence: PersonEvidence) -> FirstGuess:
         """The network's output before any step."""
@@ -126,11 +147,23 @@ class TorchFitter:
 
     def adapt_tensors(self, person: PersonTensors, schedule: Schedule) -> AdaptationResult:
         """As `adapt`, from tensors and without a body: outputs are `HeadOutput`s of one person."""
+        return self._adapt(person, schedule, None)
+
+    def _adapt(
+        self, person: PersonTensors, schedule: Schedule, parameters: "Parameters | None"
+    ) -> Adaptation | HeadAdaptation:
+        """From the `parameters` of the network, or of the head alone; None: the trained ones."""
         if self._scope == "all":
-            return adapt(self.parameters, self.loss_function(person), schedule, head_prefix="head.")
+            start = self.parameters if parameters is None else parameters
+            return adapt(start, self.loss_function(person), schedule, head_prefix="head.")
+        head = self._affine_head
+        if parameters is not None:
+            head = AffineHead.from_parameters(
+                parameters, start=head.start, iterations=head.iterations
+            )
         evaluate = ObjectiveGradient(person.objective, person.evidence)
         head_input = self._head.head_input(person.features, self._box_info(person))
-        return adapt_head(self._affine_head, head_input, evaluate, schedule, output=as_output)
+        return adapt_head(head, head_input, evaluate, schedule, output=as_output)
 
     @property
     def parameters(self) -> Parameters:
