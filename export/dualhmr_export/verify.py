@@ -10,12 +10,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dualhmr.body.files import FREE_BODY, matching_arrays
 from dualhmr.body.model import Body, load_body
-from dualhmr.bundle import ADAPTATION_GRAPH, FROZEN_GRAPHS, Bundle
+from dualhmr.bundle import ADAPTATION_GRAPH, ADAPTATION_START, FROZEN_GRAPHS, Bundle
 from dualhmr.engines import FrozenNetworks, OnnxRuntimeNetwork, open_networks
 from dualhmr_export.parity import (
     BOUNDS,
     Difference,
-    adaptation_difference,
+    adaptation_differences,
     frozen_differences,
     real_crops,
     table,
@@ -78,7 +78,7 @@ def verify(
     bounds = BOUNDS[manifest.precision]
     rows: tuple[Difference, ...] = frozen_differences(reference, exported, inputs, measured, bounds)
     note = ""
-    if ADAPTATION_GRAPH in manifest.files:
+    if not {ADAPTATION_GRAPH, ADAPTATION_START}.isdisjoint(manifest.files):
         if body is None and manifest.body != FREE_BODY:
             note = f"{ADAPTATION_GRAPH} was not compared: pass the body {manifest.body!r} (--body)"
         else:
@@ -88,7 +88,7 @@ def verify(
                 networks=f"bundle {bundle.folder}",
                 extra_joints=bundle.extra_joints,
             )
-            rows += (adaptation_difference(bundle, reference, own),)
+            rows += adaptation_differences(bundle, reference, own)
     return ParityReport(
         engine=engine,
         precision=manifest.precision,

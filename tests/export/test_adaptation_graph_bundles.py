@@ -2,11 +2,13 @@
 
 import dataclasses
 import shutil
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from helpers.onnx_bundles import edit_graph
 from helpers.small_bundle import MANIFEST, SPEC, upright
 from helpers.tensorrt_fakes import HostMemory, OnnxEngine, fake_module
 from onnx import numpy_helper
@@ -20,7 +22,7 @@ from dualhmr.bundle import (
     Bundle,
     write_manifest,
 )
-from dualhmr.engines import EngineOptions
+from dualhmr.engines import EngineOptions, open_networks
 from dualhmr.engines.tensorrt import steps
 from dualhmr.engines.tensorrt.cache import prebuild
 from dualhmr.engines.tensorrt.library import Gpu, Library, load_library
@@ -28,8 +30,10 @@ from dualhmr.engines.tensorrt.run import LoadedEngine
 from dualhmr.engines.torch_networks import torch_head
 from dualhmr.example import example
 from dualhmr.files import sha256
+from dualhmr_export import parity
 from dualhmr_export.adaptation_graph import write_adaptation_graph
 from dualhmr_export.export import _adaptation_body
+from dualhmr_export.parity import STEP_GRAPHS, adaptation_differences, real_people
 from dualhmr_export.verify import verify
 from dualhmr_export.write_bundle import write_bundle
 
@@ -57,10 +61,12 @@ def default(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_default_networks_adapt_as_in_pytorch(default: Bundle) -> None:
     report = verify(default)
-    row = report.rows[-1]
-    assert (row.graph, row.what) == (ADAPTATION_GRAPH, "vertices after adaptation, mm")
-    assert row.holds
-    assert 0 < row.absolute < 0.02
+    rows = report.rows[-2:]
+    assert [row.graph for row in rows] == [ADAPTATION_GRAPH, STEP_GRAPHS]
+    for row in rows:
+        assert row.what == "vertices after adaptation, mm"
+        assert row.holds
+        assert 0 < row.absolute < 0.02
     assert report.note == ""
     assert "| adaptation.onnx | vertices after adaptation, mm |" in str(report)
 
@@ -82,15 +88,31 @@ def test_facts_in_the_file(default: Bundle) -> None:
     assert default.path(ADAPTATION_GRAPH).stat().st_size < 3e6
 
 
-def test_changed_graphs_are_found(default: Bundle, tmp_path: Path) -> None:
-    model = onnx.load(default.path(ADAPTATION_GRAPH))
-    largest = max(model.graph.initializer, key=lambda each: len(each.raw_data))
-    array = numpy_helper.to_array(largest) * np.float32(1.01)
-    largest.CopyFrom(numpy_helper.from_array(array, largest.name))
-    onnx.save(model, tmp_path / ADAPTATION_GRAPH)
+@pytest.mark.parametrize(
+    ("file", "row"),
+    [
+        (ADAPTATION_GRAPH, ADAPTATION_GRAPH),
+        (ADAPTATION_START, STEP_GRAPHS),
+        (ADAPTATION_STEPS[0], STEP_GRAPHS),
+        (ADAPTATION_STEPS[1], STEP_GRAPHS),
+    ],
+)
+def test_changed_graphs_are_found(
+    default: Bundle, tmp_path: Path, file: str, row: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the graphs of the adaptation: those of the networks are in `test_verify.py`."""
+
+    def change(model: onnx.ModelProto) -> None:
+        largest = max(model.graph.initializer, key=lambda each: len(each.raw_data))
+        array = numpy_helper.to_array(largest) * np.float32(1.01)
+        largest.CopyFrom(numpy_helper.from_array(array, largest.name))
+
+    people = list(islice(real_people(default.manifest), 1))
+    monkeypatch.setattr(parity, "real_people", lambda _manifest: people)
     shutil.copytree(default.folder, tmp_path / "b")
-    report = verify(with_file(open_bundle(tmp_path / "b"), tmp_path / ADAPTATION_GRAPH))
-    assert [row.graph for row in report.rows if not row.holds] == [ADAPTATION_GRAPH]
+    bundle = open_bundle(edit_graph(tmp_path / "b", file, change))
+    rows = adaptation_differences(bundle, open_networks(bundle), load_body().arrays())
+    assert [each.graph for each in rows if not each.holds] == [row]
 
 
 def test_another_number_of_steps_does_not_hold(default: Bundle, tmp_path: Path) -> None:
@@ -98,7 +120,8 @@ def test_another_number_of_steps_does_not_hold(default: Bundle, tmp_path: Path) 
     shutil.copytree(default.folder, folder)
     schedule = dataclasses.replace(default.manifest.schedule, tolerance=1.0)
     write_manifest(folder, dataclasses.replace(default.manifest, schedule=schedule))
-    assert not verify(open_bundle(folder)).rows[-1].holds
+    # Steps end by the manifest's rule.
+    assert [row.holds for row in verify(open_bundle(folder)).rows] == [True, True, False, True]
 
 
 def test_networks_of_a_licensed_body(default: Bundle, tmp_path: Path) -> None:

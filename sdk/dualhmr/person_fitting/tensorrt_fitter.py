@@ -1,9 +1,9 @@
 """Fitting one person in TensorRT, step by step, without PyTorch."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from dualhmr.adaptation.schedule import STOP_REASONS, Schedule, planned_steps
 from dualhmr.bundle import ADAPTATION_START, ADAPTATION_STEPS, Bundle
 from dualhmr.engines import EngineOptions
 from dualhmr.engines.onnx_check import check_onnx, onnx_metadata
-from dualhmr.engines.tensorrt.steps import StepEngines, open_step_engines
+from dualhmr.engines.tensorrt.steps import open_step_engines
 from dualhmr.keypoints import KeypointSet
 from dualhmr.person_fitting.adaptation_graph import (
     KEYPOINTS,
@@ -31,12 +31,35 @@ _AT_ONCE = 8
 """Steps that are queued before the host looks at their losses, which waits for the GPU."""
 
 
+class Steps(Protocol):
+    """The graphs of a start and of steps over one state, opened; see `StepEngines`."""
+
+    row_size: int
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the inputs."""
+        ...
+
+    def begin(self, inputs: Mapping[str, npt.NDArray[Any]], rows: int) -> None:
+        """Takes a person's inputs, and makes room for a history of `rows`."""
+        ...
+
+    def run(self, number: int, *, row: int | None = None, cleared: bool = False) -> None:
+        """Runs one of the graphs."""
+        ...
+
+    def rows(self, start: int, end: int) -> npt.NDArray[np.float32]:
+        """Rows of the history."""
+        ...
+
+
 class AdaptationSteps:
     """Engines of the start and of steps, run by a schedule; it returns what one graph would."""
 
     def __init__(
         self,
-        engines: StepEngines,
+        engines: Steps,
         schedule: Schedule,
         keypoint_set: KeypointSet,
         *,
@@ -105,7 +128,13 @@ class AdaptationSteps:
         )
 
 
-def open_adaptation_steps(bundle: Bundle, device: str, options: EngineOptions) -> AdaptationSteps:
+def open_adaptation_steps(
+    bundle: Bundle,
+    device: str,
+    options: EngineOptions,
+    *,
+    open_engines: Callable[..., tuple[Steps, str]] = open_step_engines,
+) -> AdaptationSteps:
     """A bundle's graphs in TensorRT; builds the engines where they are not built yet.
 
     Raises FileNotFoundError for a bundle without the graphs, ValueError for damaged ones,
@@ -121,7 +150,7 @@ def open_adaptation_steps(bundle: Bundle, device: str, options: EngineOptions) -
     for path in paths:
         check_onnx(path)
     schedule, keypoint_set = _read_facts(bundle, paths)
-    engines, runs_on = open_step_engines(paths, device=device, options=options)
+    engines, runs_on = open_engines(paths, device=device, options=options)
     return AdaptationSteps(engines, schedule, keypoint_set, path=paths[0], runs_on=runs_on)
 
 
