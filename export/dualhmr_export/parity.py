@@ -17,13 +17,13 @@ from dualhmr.engines import EngineOptions, FrozenNetworks
 from dualhmr.engines.torch_networks import as_tensor
 from dualhmr.example import example
 from dualhmr.files import markdown_table
-from dualhmr.keypoints import Keypoints, network_keypoints
+from dualhmr.keypoints import Keypoints
 from dualhmr.person import (
     AdaptedPerson,
     FloatArray,
     ObservedPerson,
-    network_inputs,
     observe_person,
+    person_inputs,
     place_bodies,
     run_frozen_networks,
 )
@@ -44,10 +44,9 @@ def inputs_of(
     people: Iterable[tuple[Image, ObservedPerson]], manifest: Manifest
 ) -> dict[str, npt.NDArray[Any]]:
     """The networks' inputs by name for at least one person."""
-    target = network_keypoints(manifest.keypoint_set).set
     reads = {*manifest.main.reads, *manifest.auxiliary.reads}
     persons = [
-        network_inputs(image, observed, target=target, reads=reads) for image, observed in people
+        person_inputs(image, observed, manifest, reads=reads).arrays for image, observed in people
     ]
     return {name: np.concatenate([each[name] for each in persons]) for name in persons[0]}
 

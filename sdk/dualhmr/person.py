@@ -181,32 +181,6 @@ def _distance(observed: ObservedPerson, keypoints_2d: FloatArray) -> float:
     return float(np.linalg.norm(keypoints_2d - observed.xy[0], axis=-1)[counted].mean())
 
 
-def network_inputs(
-    image: npt.NDArray[np.uint8],
-    observed: ObservedPerson,
-    *,
-    target: KeypointSet,
-    reads: Collection[str],
-) -> dict[str, npt.NDArray[Any]]:
-    """The inputs named in `reads` for one person of `image` (H, W, 3), by name.
-
-    `keypoints` are in the order of the set `target`, which the networks were trained with.
-    `box_info` is always included because heads read it.
-    """
-    view = observed.view
-    inputs: dict[str, npt.NDArray[Any]] = {"box_info": box_info(view)}
-    if "keypoints" in reads:
-        inputs["keypoints"] = keypoints_input(
-            observed.crop_keypoints,
-            observed.confidence,
-            source=observed.keypoint_set,
-            target=target,
-        )
-    if "image" in reads:
-        inputs["image"] = person_crop(image, observed)[None]
-    return inputs
-
-
 def person_crop(image: npt.NDArray[np.uint8], observed: ObservedPerson) -> npt.NDArray[np.uint8]:
     """The user's crop, or that of the person's box in `image`: (256, 192, 3) for most networks."""
     if observed.ready_crop is not None:
@@ -240,55 +214,76 @@ def keypoints_input(
     return library.concatenate([labelled, absent], 1)[:, order]
 
 
+class PersonInputs(NamedTuple):
+    """One person, and all that the frozen networks read of them: the image is no longer needed."""
+
+    observed: ObservedPerson
+    arrays: dict[str, npt.NDArray[Any]]
+    """By name, with a person axis of 1."""
+    pseudo_mesh: SMPLParameters | None = None
+    """Takes the place of what the auxiliary network says, which is not run then."""
+
+
+def person_inputs(
+    image: npt.NDArray[np.uint8],
+    observed: ObservedPerson,
+    manifest: Manifest,
+    *,
+    reads: Collection[str],
+    pseudo_mesh: SMPLParameters | None = None,
+) -> PersonInputs:
+    """What networks that `manifest` describes read of one person of `image` (H, W, 3).
+
+    It is what `reads` names, keypoints in the order of the set that the networks were trained with;
+    and `box_info`, because heads read it.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {"box_info": box_info(observed.view)}
+    if "keypoints" in reads:
+        arrays["keypoints"] = keypoints_input(
+            observed.crop_keypoints,
+            observed.confidence,
+            source=observed.keypoint_set,
+            target=network_keypoints(manifest.keypoint_set).set,
+        )
+    if "image" in reads:
+        arrays["image"] = person_crop(image, observed)[None]
+    return PersonInputs(observed, arrays, pseudo_mesh)
+
+
 def run_frozen_networks(
     image: npt.NDArray[np.uint8],
     observed: ObservedPerson,
     networks: FrozenNetworks,
     manifest: Manifest,
-    *,
-    pseudo_mesh: SMPLParameters | None = None,
 ) -> PersonEvidence:
-    """Runs both frozen networks, which `manifest` describes, on one person of `image` (H, W, 3).
-
-    With a `pseudo_mesh` the auxiliary network is not run.
-    """
-    (evidence,) = run_networks_on_people(image, [observed], networks, manifest, [pseudo_mesh])
+    """Runs both frozen networks, which `manifest` describes, on one person of `image` (H, W, 3)."""
+    person = person_inputs(image, observed, manifest, reads=networks.reads)
+    (evidence,) = run_networks_on_people([person], networks)
     return evidence
 
 
 def run_networks_on_people(
-    image: npt.NDArray[np.uint8],
-    people: Sequence[ObservedPerson],
-    networks: FrozenNetworks,
-    manifest: Manifest,
-    pseudo_meshes: Sequence[SMPLParameters | None],
+    people: Sequence[PersonInputs], networks: FrozenNetworks
 ) -> list[PersonEvidence]:
-    """As `run_frozen_networks` for each person, in batches of the sizes that `networks` names."""
-    keypoints = network_keypoints(manifest.keypoint_set).set
-    backbone, auxiliary = networks.backbone.reads, networks.auxiliary.reads
-    inputs = [
-        network_inputs(
-            image, each, target=keypoints, reads={*backbone, *(() if mesh else auxiliary)}
-        )
-        for each, mesh in zip(people, pseudo_meshes, strict=True)
-    ]
+    """Both frozen networks on each person, in batches of the sizes that `networks` names."""
+    inputs = [dict(person.arrays) for person in people]
     features = _in_batches(networks.backbone, inputs, networks.batch_sizes)
-    unknown = [person for person, mesh in enumerate(pseudo_meshes) if mesh is None]
-    if "features" in auxiliary:
-        for person in unknown:
-            inputs[person]["features"] = to_numpy(features[person]["features"])
-    bodies = _in_batches(
-        networks.auxiliary, [inputs[person] for person in unknown], networks.batch_sizes
+    unknown = [index for index, person in enumerate(people) if person.pseudo_mesh is None]
+    if "features" in networks.auxiliary.reads:
+        for index in unknown:
+            inputs[index]["features"] = to_numpy(features[index]["features"])
+    predicted = _in_batches(
+        networks.auxiliary, [inputs[index] for index in unknown], networks.batch_sizes
     )
-    predicted = dict(zip(unknown, bodies, strict=True))
+    bodies = dict(zip(unknown, predicted, strict=True))
     evidence = []
-    for person, mesh in enumerate(pseudo_meshes):
+    for index, (observed, _, mesh) in enumerate(people):
         if mesh is not None:
             body: Arrays = {"rotations": mesh.rotations[None], "betas": mesh.betas[None]}
         else:
-            body = predicted[person]
-        parts = (features[person]["features"], body["rotations"], body["betas"])
-        evidence.append(PersonEvidence(people[person], inputs[person], *parts))
+            body = bodies[index]
+        parts = (features[index]["features"], body["rotations"], body["betas"])
+        evidence.append(PersonEvidence(observed, inputs[index], *parts))
     return evidence
 
 

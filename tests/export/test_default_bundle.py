@@ -36,7 +36,7 @@ def test_bundle_holds_what_was_trained(trained: Path, tmp_path: Path) -> None:
     )
     assert manifest.schedule.adam_rate == 3e-4
     assert json.loads(manifest.provenance["training"])["commit"] == "abc"
-    adapted = dict(Recoverer(out, adaptation="torch")._fitter._network.named_parameters())
+    adapted = dict(Recoverer(out, adaptation="torch")._pipeline.fitter._network.named_parameters())
     expected = upright(SPEC, 0).head.fc2.weight.half().float()
     torch.testing.assert_close(adapted["fc2.weight"], expected, atol=0, rtol=0)
 

@@ -201,7 +201,7 @@ def test_a_body_that_is_not_finite_is_a_skipped_person(
     keypoints: Keypoints, photo: Photo, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     recoverer = Recoverer()
-    adapt = recoverer._fitter.adapt
+    adapt = recoverer._pipeline.fitter.adapt
     calls = []
 
     def damaged(*arguments: Any) -> AdaptedPerson:
@@ -213,7 +213,7 @@ def test_a_body_that_is_not_finite_is_a_skipped_person(
         body = adapt(*arguments)
         return body._replace(keypoints_2d=np.full_like(body.keypoints_2d, np.inf))
 
-    monkeypatch.setattr(recoverer._fitter, "adapt", damaged)
+    monkeypatch.setattr(recoverer._pipeline.fitter, "adapt", damaged)
     pair = Keypoints(
         COCO_17, np.repeat(keypoints.xy, 2, axis=0), np.repeat(keypoints.confidence, 2, axis=0)
     )

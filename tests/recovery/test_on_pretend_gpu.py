@@ -153,7 +153,7 @@ def test_threads_may_share_a_recoverer_and_graphs_are_bounded(
         for found in pool.map(recover, (1, 4)):
             assert_same(found, expected)
         assert not counts.illegal
-        fitter = recoverer._fitter
+        fitter = recoverer._pipeline.fitter
         assert isinstance(fitter, TorchFitter)
         assert fitter._groups is not None
         assert len(fitter._groups._captured) == 1
@@ -163,7 +163,7 @@ def test_a_person_who_fails_does_not_fail_the_others(
     expected: Recovery, on_gpu: tuple[Recoverer, Counts], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recoverer = on_gpu[0]
-    networks = recoverer._networks
+    networks = recoverer._pipeline.networks
 
     class Breaks:
         reads, runs_on = networks.backbone.reads, networks.runs_on
@@ -173,7 +173,8 @@ def test_a_person_who_fails_does_not_fail_the_others(
             features[2, 5] = torch.nan
             return {"features": features}
 
-    monkeypatch.setattr(recoverer, "_networks", replace(networks, backbone=Breaks()))
+    broken = replace(networks, backbone=Breaks())
+    monkeypatch.setattr(recoverer, "_pipeline", replace(recoverer._pipeline, networks=broken))
     found = recoverer.recover(example()[0], people(4))
     assert found.persons.tolist() == [0, 1, 3]
     assert "before the first step" in found.skipped[0].reason

@@ -124,8 +124,9 @@ def test_the_bundles_own_network_is_not_run(
     np.testing.assert_array_equal(by_function.vertices, by_mesh.vertices)
     recoverer = Recoverer(image_bundle)
 
-    failing = replace(recoverer._networks, auxiliary=_Failing())
-    monkeypatch.setattr(recoverer, "_networks", failing)
+    pipeline = recoverer._pipeline
+    failing = replace(pipeline.networks, auxiliary=_Failing())
+    monkeypatch.setattr(recoverer, "_pipeline", replace(pipeline, networks=failing))
     recoverer.recover(IMAGE, person.keypoints, pseudo_mesh=some_body, max_steps=0)
 
 

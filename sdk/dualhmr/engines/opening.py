@@ -45,6 +45,11 @@ class FrozenNetworks:
         """The engine and the device in use, for people to read."""
         return self.backbone.runs_on
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """Names of what either network reads."""
+        return frozenset((*self.backbone.reads, *self.auxiliary.reads))
+
     def pseudo_mesh(self, inputs: Mapping[str, npt.NDArray[Any]], features: DLPackArray) -> Arrays:
         """What the auxiliary network gives for inputs by name; it may read the main's features."""
         if "features" in self.auxiliary.reads:

@@ -19,9 +19,38 @@ class FoundPerson(NamedTuple):
     adapted: AdaptedPerson
 
 
+class PlacedBodies(NamedTuple):
+    """Bodies in the camera frame, metres, and their parameters."""
+
+    rotations: FloatArray
+    """(P, 24, 3, 3)."""
+    betas: FloatArray
+    """(P, B)."""
+    translation: FloatArray
+    """(P, 3)."""
+    vertices: FloatArray
+    """(P, V, 3)."""
+    joints: FloatArray
+    """(P, 24, 3)."""
+
+    def of(self, people: slice) -> "PlacedBodies":
+        """Some of them, as copies: no result keeps the meshes of other photographs."""
+        return PlacedBodies(*(part[people].copy() for part in self))
+
+
+def place_people(people: list[AdaptedPerson], body: BodyArrays) -> PlacedBodies:
+    """The adapted bodies of P persons, posed together."""
+    rotations = _stacked([person.rotations for person in people], (24, 3, 3))
+    betas = _stacked([person.betas for person in people], (body.beta_count,))
+    translation = _stacked([person.translation for person in people], (3,))
+    placed = place_bodies(body, rotations, betas, translation)
+    return PlacedBodies(rotations, betas, translation, *placed)
+
+
 def collect_recovery(
     plausible: PlausibleKeypoints,
     found: list[FoundPerson],
+    placed: PlacedBodies,
     *,
     body: BodyArrays,
     bundle: str,
@@ -29,23 +58,22 @@ def collect_recovery(
     engine: str,
     adaptation: str,
 ) -> Recovery:
-    """The result. Raises ValueError, naming the bundle, for vertices that are not finite."""
+    """The result; `placed` are the bodies of those who were `found`.
+
+    Raises ValueError, naming the bundle, for vertices that are not finite.
+    """
     persons = [person.number for person in found]
     adapted = [person.adapted for person in found]
-    rotations = _stacked([person.rotations for person in adapted], (24, 3, 3))
-    shapes = _stacked([person.betas for person in adapted], (body.beta_count,))
-    translation = _stacked([person.translation for person in adapted], (3,))
-    vertices, joints = place_bodies(body, rotations, shapes, translation)
-    if not np.isfinite(vertices).all():
+    if not np.isfinite(placed.vertices).all():
         raise ValueError(f"bundle {bundle} gives a body that is not finite; is it damaged?")
     keypoints = plausible.keypoints.select(persons)
     warnings = [warning for warning in plausible.warnings if warning.person in persons]
     for row, person in enumerate(found):
         warnings += body_warnings(
             person.number,
-            vertices=vertices[row],
+            vertices=placed.vertices[row],
             body=body,
-            betas=shapes[row],
+            betas=placed.betas[row],
             reprojection_px=person.adapted.reprojection_px,
             box_height=float(person.observed.view.box_height[0]),
         )
@@ -53,13 +81,13 @@ def collect_recovery(
         persons=np.array(persons, np.int64),
         skipped=tuple(sorted(plausible.skipped)),
         warnings=tuple(sorted(warnings, key=lambda warning: warning.person)),
-        vertices=vertices,
-        joints=joints,
+        vertices=placed.vertices,
+        joints=placed.joints,
         keypoints_2d=_stacked([p.keypoints_2d for p in adapted], (len(keypoints.set), 2)),
-        global_orient=rotations[:, 0],
-        body_pose=rotations[:, 1:],
-        betas=shapes,
-        translation=translation,
+        global_orient=placed.rotations[:, 0],
+        body_pose=placed.rotations[:, 1:],
+        betas=placed.betas,
+        translation=placed.translation,
         focal_length=np.array([person.focal_length for person in adapted], np.float32),
         principal_point=_stacked([person.principal_point for person in adapted], (2,)),
         faces=body.faces,

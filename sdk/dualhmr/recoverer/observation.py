@@ -1,7 +1,6 @@
 """What is known of the people in a photograph before a network runs: keypoints, boxes, crops."""
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +9,7 @@ from dualhmr.boxes import Box, as_boxes
 from dualhmr.camera import CropSize, image_camera
 from dualhmr.crop import CropConvention
 from dualhmr.images import LoadedImage, upright_by_keypoints
-from dualhmr.keypoints import MIN_CONFIDENCE, Keypoints, KeypointSet, as_keypoints
+from dualhmr.keypoints import Keypoints, KeypointSet, as_keypoints
 from dualhmr.person import ObservedPerson, observe_person
 from dualhmr.plausibility import (
     MIN_EXTENT_PX,
@@ -21,6 +20,7 @@ from dualhmr.plausibility import (
     plausible_keypoints,
 )
 from dualhmr.recoverer.arguments import as_crops, one_for_each
+from dualhmr.recoverer.photo import Photo
 
 _MOST_OUTSIDE_BOX = 0.5
 """With a larger share of the keypoints outside of the person's box there is a warning."""
@@ -36,31 +36,16 @@ class Observation(NamedTuple):
     """In the order of `plausible.persons`, which has their numbers."""
 
 
-@dataclass(frozen=True)
-class Given:
-    """What a user passes beside the photograph; see `dualhmr.recover` for all of it."""
-
-    keypoints: Any = None
-    boxes: Any = None
-    crops: Any = None
-    scores: Any = None
-    score_scale: float = 1.0
-    min_confidence: float = MIN_CONFIDENCE
-    keypoint_set: str | KeypointSet | None = None
-    focal_length: float | None = None
-    principal_point: tuple[float, float] | None = None
-
-
 def observe(
-    photo: LoadedImage,
-    given: Given,
+    image: LoadedImage,
+    photo: Photo,
     *,
     known: frozenset[str],
     without_keypoints: KeypointSet,
     crop: CropConvention,
     default_focal_length: str,
 ) -> Observation:
-    """Checks everything that was passed with the photograph.
+    """Checks everything that was passed with a photograph, whose pixels are `image`.
 
     `known` are the names of the keypoints that the body has. Where no keypoints were passed,
     everybody who has a box has none of the set `without_keypoints`. `crop` is the convention of the
@@ -69,18 +54,18 @@ def observe(
     Raises what `dualhmr.recover` does.
     """
     boxes = (
-        None if given.boxes is None else as_boxes(given.boxes, margin=crop.margin, size=crop.size)
+        None if photo.boxes is None else as_boxes(photo.boxes, margin=crop.margin, size=crop.size)
     )
-    everybody = _keypoints(given, boxes, without_keypoints)
+    everybody = _keypoints(photo, boxes, without_keypoints)
     check_keypoint_names(everybody.set, known)
     boxes = list(one_for_each("boxes", boxes, len(everybody)))
-    crops = _crops(given, boxes, crop.size)
-    pixels, doubt = upright_by_keypoints(photo, everybody.xy, everybody.confidence)
+    crops = _crops(photo, boxes, crop.size)
+    pixels, doubt = upright_by_keypoints(image, everybody.xy, everybody.confidence)
     height, width = pixels.shape[:2]
     camera = image_camera(
-        width, height, given.focal_length, given.principal_point, default=default_focal_length
+        width, height, photo.focal_length, photo.principal_point, default=default_focal_length
     )
-    if given.keypoints is None:
+    if photo.keypoints is None:
         numbers = list(range(len(everybody)))
         plausible = PlausibleKeypoints(everybody, everybody, numbers, [], [])
     else:
@@ -105,15 +90,15 @@ def observe(
 
 
 def _keypoints(
-    given: Given, boxes: list[Box | None] | None, without_keypoints: KeypointSet
+    photo: Photo, boxes: list[Box | None] | None, without_keypoints: KeypointSet
 ) -> Keypoints:
-    if given.keypoints is not None:
+    if photo.keypoints is not None:
         return as_keypoints(
-            given.keypoints,
-            scores=given.scores,
-            score_scale=given.score_scale,
-            min_confidence=given.min_confidence,
-            keypoint_set=given.keypoint_set,
+            photo.keypoints,
+            scores=photo.scores,
+            score_scale=photo.score_scale,
+            min_confidence=photo.min_confidence,
+            keypoint_set=photo.keypoint_set,
         )
     if boxes is None:
         raise ValueError("neither keypoints nor boxes came; pass at least one of them")
@@ -128,9 +113,9 @@ def _keypoints(
 
 
 def _crops(
-    given: Given, boxes: list[Box | None], size: CropSize
+    photo: Photo, boxes: list[Box | None], size: CropSize
 ) -> list[npt.NDArray[np.uint8] | None]:
-    crops = None if given.crops is None else as_crops(given.crops, size)
+    crops = None if photo.crops is None else as_crops(photo.crops, size)
     crops = list(one_for_each("crops", crops, len(boxes)))
     for person, (crop, box) in enumerate(zip(crops, boxes, strict=True)):
         if crop is not None and box is None:

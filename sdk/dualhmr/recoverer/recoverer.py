@@ -5,52 +5,34 @@ result does not depend on who else is in the photograph.
 """
 
 import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from dualhmr.adaptation.schedule import NonFiniteError, Schedule
+from dualhmr.adaptation.schedule import Schedule
 from dualhmr.arguments import check_type
-from dualhmr.body.arrays import BodyArrays, body_keypoints
+from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.files import ExtraJoints, matching_arrays
 from dualhmr.body.parameters import SMPLParameters
 from dualhmr.bundle import Bundle, open_bundle
-from dualhmr.crop import crop_convention
 from dualhmr.detection import AnyDetector, Detections
 from dualhmr.engines import (
     AUTO,
     Auxiliary,
     EngineOptions,
-    open_auxiliary,
-    open_networks,
 )
-from dualhmr.images import LoadedImage, read_image
-from dualhmr.keypoints import MIN_CONFIDENCE, KeypointSet, network_keypoints
-from dualhmr.person import (
-    AdaptedPerson,
-    person_crop,
-    run_frozen_networks,
-    run_networks_on_people,
-)
-from dualhmr.person_fitting import choose_adaptation, open_person_fitter
-from dualhmr.plausibility import SkippedPerson
+from dualhmr.images import read_image
+from dualhmr.keypoints import MIN_CONFIDENCE, KeypointSet
+from dualhmr.person_fitting import choose_adaptation
 from dualhmr.recoverer.arguments import (
     as_body_arrays,
-    as_pseudo_meshes,
     backend_for_all,
-    check_uses_pseudo_mesh,
     chosen_schedule,
     device_name,
 )
-from dualhmr.recoverer.collecting import FoundPerson, collect_recovery
-from dualhmr.recoverer.finding import PeopleFinder
-from dualhmr.recoverer.observation import Given, Observation, observe
-from dualhmr.recoverer.prediction import Prediction, describe_prediction
+from dualhmr.recoverer.photo import Photo
+from dualhmr.recoverer.pipeline import open_pipeline
+from dualhmr.recoverer.prediction import Prediction
 from dualhmr.recovery import Recovery
 
 if TYPE_CHECKING:
@@ -136,22 +118,19 @@ class Recoverer:
         )
         if scope == "all":
             backend = backend_for_all(backend)
-        self._networks = open_networks(self.bundle, backend, device=device, options=options)
-        self._people = PeopleFinder(detector, threads=options.threads)
-        self.backend, self.engine = self._networks.backend, self._networks.runs_on
-        self._own_auxiliary = auxiliary is not None
-        if auxiliary is not None:
-            own = open_auxiliary(
-                auxiliary,
-                self.bundle,
-                beta_count=self.body.beta_count,
-                device=device,
-                options=options,
-            )
-            self._networks = replace(self._networks, auxiliary=own)
-        self._fitter = open_person_fitter(
-            self.adaptation, self.bundle, self.body, device=device, scope=scope, options=options
+        self._pipeline = open_pipeline(
+            self.bundle,
+            self.body,
+            backend=backend,
+            adaptation=self.adaptation,
+            device=device,
+            scope=scope,
+            options=options,
+            auxiliary=auxiliary,
+            detector=detector,
         )
+        networks = self._pipeline.networks
+        self.backend, self.engine = networks.backend, networks.runs_on
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles as its arguments: a process that is handed one opens bundle and body anew."""
@@ -177,67 +156,23 @@ class Recoverer:
         principal_point: tuple[float, float] | None = None,
     ) -> Recovery:
         """Recovers the persons in one photograph; see `dualhmr.recover` for the arguments."""
-        timings: dict[str, float] = {}
-        with _timed(timings, "prepare"):
-            photo = read_image(image)
-            given = Given(
-                keypoints=keypoints,
-                boxes=boxes,
-                crops=crops,
-                scores=scores,
-                score_scale=score_scale,
-                min_confidence=min_confidence,
-                keypoint_set=keypoint_set,
-                focal_length=focal_length,
-                principal_point=principal_point,
-            )
-            chosen = chosen_schedule(self.bundle, schedule, max_steps, iterate)
-        alone = keypoints is None and boxes is None
-        if alone and pseudo_mesh is not None:
-            raise ValueError(
-                "pseudo_mesh came without keypoints and boxes, so nothing says whose it is; pass "
-                "keypoints of the same people, as those of Recoverer.detect(image).to_keypoints()"
-            )
-        with _timed(timings, "detection" if alone else "prepare"):
-            given = self._people.with_people(photo, given, detector)
-        with _timed(timings, "prepare"):
-            seen = self._observe(photo, given)
-            meshes = as_pseudo_meshes(
-                pseudo_mesh,
-                len(seen.plausible.keypoints),
-                beta_count=self.body.beta_count,
-            )
-            if self._own_auxiliary or any(mesh is not None for mesh in meshes):
-                check_uses_pseudo_mesh(chosen)
-        plausible = seen.plausible
-        with _timed(timings, "networks"):
-            evidence = run_networks_on_people(
-                seen.pixels,
-                seen.persons,
-                self._networks,
-                self.bundle.manifest,
-                [meshes[number] for number in plausible.persons],
-            )
-        found = []
-        with _timed(timings, "adaptation"):
-            results = map(_projectable, self._fitter.adapt_all(evidence, chosen))
-            for number, person, result in zip(
-                plausible.persons, seen.persons, results, strict=True
-            ):
-                if isinstance(result, NonFiniteError):
-                    plausible.skipped.append(SkippedPerson(number, str(result)))
-                else:
-                    found.append(FoundPerson(number, person, result))
-        with _timed(timings, "mesh"):
-            return collect_recovery(
-                plausible,
-                found,
-                body=self.body,
-                bundle=str(self.bundle.folder),
-                timings=timings,
-                engine=self.engine,
-                adaptation=self._fitter.runs_on,
-            )
+        photo = Photo(
+            image,
+            keypoints,
+            boxes=boxes,
+            crops=crops,
+            pseudo_mesh=pseudo_mesh,
+            scores=scores,
+            score_scale=score_scale,
+            min_confidence=min_confidence,
+            keypoint_set=keypoint_set,
+            focal_length=focal_length,
+            principal_point=principal_point,
+        )
+        chosen = chosen_schedule(self.bundle, schedule, max_steps, iterate)
+        prepared = self._pipeline.prepare(photo, chosen, detector)
+        (recovery,) = self._pipeline.fit([prepared], chosen)
+        return recovery
 
     def predict(
         self,
@@ -267,8 +202,9 @@ class Recoverer:
             FileNotFoundError, TypeError, ValueError: An argument cannot be used.
             RuntimeError: An engine fails.
         """
-        given = Given(
-            keypoints=keypoints,
+        photo = Photo(
+            image,
+            keypoints,
             boxes=boxes,
             crops=crops,
             scores=scores,
@@ -278,26 +214,7 @@ class Recoverer:
             focal_length=focal_length,
             principal_point=principal_point,
         )
-        if keypoints is None and boxes is not None and "keypoints" in self._reads:
-            raise ValueError(
-                f"the networks of bundle {self.bundle.folder} read keypoints: pass them, also "
-                "where there are boxes"
-            )
-        photo = read_image(image)
-        seen = self._observe(photo, self._people.with_people(photo, given, detector))
-        predictions = []
-        for number, person in zip(seen.plausible.persons, seen.persons, strict=True):
-            evidence = run_frozen_networks(
-                seen.pixels, person, self._networks, self.bundle.manifest
-            )
-            crop = person_crop(seen.pixels, person)
-            guess = self._fitter.first_guess(evidence)
-            predictions.append(describe_prediction(number, person, crop, evidence, guess))
-        return tuple(predictions)
-
-    @property
-    def _reads(self) -> set[str]:
-        return {*self._networks.backbone.reads, *self._networks.auxiliary.reads}
+        return self._pipeline.predict(photo, detector)
 
     def detect(
         self,
@@ -313,36 +230,5 @@ class Recoverer:
                 result.
             ImportError, RuntimeError: The detector is not available, or fails.
         """
-        return self._people.open(detector, keypoint_set)(read_image(image).pixels)
-
-    def _observe(self, photo: LoadedImage, given: Given) -> Observation:
-        if given.crops is not None and "image" not in self._reads:
-            raise ValueError(
-                f"crops came, but the networks of bundle {self.bundle.folder} do not read the "
-                "image; leave crops out"
-            )
-        return observe(
-            photo,
-            given,
-            known=body_keypoints(self.body),
-            without_keypoints=network_keypoints(self.bundle.manifest.keypoint_set).set,
-            crop=crop_convention(self.bundle.manifest.crop),
-            default_focal_length=self.bundle.manifest.focal_length,
-        )
-
-
-def _projectable(result: AdaptedPerson | NonFiniteError) -> AdaptedPerson | NonFiniteError:
-    if isinstance(result, NonFiniteError):
-        return result
-    # NaN are the points that the body does not have; a point in the camera's plane is infinite.
-    if np.isinf(result.keypoints_2d).any() or not np.isfinite(result.reprojection_px).all():
-        return NonFiniteError("the body cannot be projected into the image")
-    return result
-
-
-@contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    """Adds the milliseconds that the block takes to those of its stage."""
-    start = time.perf_counter()
-    yield
-    timings[stage] = timings.get(stage, 0.0) + 1000 * (time.perf_counter() - start)
+        finder = self._pipeline.finder
+        return finder.open(detector, keypoint_set)(read_image(image).pixels)
