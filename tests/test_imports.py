@@ -34,7 +34,7 @@ LAYERS = (
         "images",
         "keypoints",
     },
-    {"body", "adaptation", "rendering", "weights", "torch_threads"},
+    {"body", "adaptation", "motion", "rendering", "weights", "torch_threads"},
     {"networks"},
     {"objective"},
     {"bundle", "engines", "person", "plausibility", "detection"},

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from dualhmr.images import read_image, upright_by_keypoints
 from dualhmr.keypoints import Keypoints
 from dualhmr.person import FloatArray, StepTrace, place_bodies
 from dualhmr.plausibility import PersonWarning, SkippedPerson
+
+if TYPE_CHECKING:
+    from dualhmr.motion import Motion
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -157,6 +160,30 @@ class Recovery:
             raise ValueError(f"cannot save {path}: its suffix must be one of {suffixes}")
         write_mesh(path, self.vertices, self.faces, numbers=self.persons.tolist())
 
+    def motion(self, person: int | None = None) -> Motion:
+        """One person as a motion of one frame, which saves a skeleton: `.npz`, `.bvh` and others.
+
+        `person` counts the recovered ones; None is the only one. `Motion.of` joins recoveries of
+        a video's frames. Raises ValueError if None is of several persons, or where the body was
+        left out of a pickle.
+        """
+        if person is None and len(self) != 1:
+            raise ValueError(f"this recovery is of {len(self)} persons: say which, motion(0)")
+        if self.body is None:
+            raise ValueError(f"{_NO_BODY}; make the motion where it was made")
+        from dualhmr.motion import Motion
+
+        one = self[person or 0]
+        return Motion(
+            rotations=np.concatenate([one.global_orient[:, None], one.body_pose], axis=1),
+            betas=one.betas[0],
+            translation=one.translation,
+            body=self.body,
+            focal_length=one.focal_length,
+            principal_point=one.principal_point,
+            confidence=one.keypoints.confidence.mean(1),
+        )
+
     def overlay(self, image: Any, *, keypoints: bool = False) -> npt.NDArray[np.uint8]:
         """The photograph with the bodies drawn over it, and a side view of them, as RGB.
 
@@ -204,10 +231,7 @@ class Recovery:
 
     def _posed(self, person: int, steps: list[int]) -> FloatArray:
         if self.body is None:
-            raise ValueError(
-                "this recovery was unpickled without its body, which is not the free one; draw the "
-                "steps where it was made"
-            )
+            raise ValueError(f"{_NO_BODY}; draw the steps where it was made")
         trace = self.traces[person]
         vertices, _ = place_bodies(
             self.body, trace.rotations[steps], trace.betas[steps], trace.translation[steps]
@@ -243,6 +267,7 @@ def _free_body() -> BodyArrays:
     return read_body()
 
 
+_NO_BODY = "this recovery was unpickled without its body, which is not the free one"
 _WITHOUT_PERSON_AXIS = {
     "warnings",
     "skipped",

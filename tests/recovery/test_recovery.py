@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import dualhmr.recovery as recovery_module
-from dualhmr import Recoverer, Recovery, rendering
+from dualhmr import Motion, Recoverer, Recovery, rendering
 from dualhmr.cli.outputs import OUTPUTS, write_outputs
 from dualhmr.keypoints import Keypoints
 from dualhmr.rendering import meshes
@@ -47,6 +47,15 @@ def test_indexing_keeps_the_person_axis(recovery: Recovery) -> None:
     assert [person.persons.tolist() for person in recovery] == [[0], [1]]
     with pytest.raises(IndexError):
         recovery[2]
+
+
+def test_a_person_is_a_motion_of_one_frame(recovery: Recovery) -> None:
+    motion = recovery.motion(1)
+    np.testing.assert_allclose(motion.joints, recovery.joints[1:], atol=2e-6)
+    np.testing.assert_allclose(motion.vertices(), recovery.vertices[1:], atol=2e-6)
+    assert len(Motion.of(list(recovery))) == 2
+    with pytest.raises(ValueError, match=r"of 2 persons: say which"):
+        recovery.motion()
 
 
 def test_npz_holds_everything_without_pickle(recovery: Recovery, tmp_path: Path) -> None:

@@ -1,0 +1,4 @@
+"""One person over time: the motion itself, smoothing, feet on the ground, and motion files."""
+
+from dualhmr.motion.motion import MOTION_SUFFIXES as MOTION_SUFFIXES
+from dualhmr.motion.motion import Motion as Motion
