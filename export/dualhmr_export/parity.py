@@ -14,7 +14,7 @@ from dualhmr.body.model import Body, skin
 from dualhmr.bundle import ADAPTATION_GRAPH, ADAPTATION_START, Bundle, Manifest
 from dualhmr.camera import image_camera
 from dualhmr.engines import EngineOptions, FrozenNetworks
-from dualhmr.engines.torch_networks import as_tensor
+from dualhmr.engines.device_inputs import as_tensor
 from dualhmr.example import example
 from dualhmr.files import markdown_table
 from dualhmr.keypoints import Keypoints

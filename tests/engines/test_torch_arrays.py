@@ -1,9 +1,20 @@
+"""Arrays of other libraries in PyTorch, on the CPU and on a pretend GPU."""
+
 from typing import Any
 
 import numpy as np
 import torch
+from helpers.pretend_cuda import pretend_cuda
 
-from dualhmr.engines.torch_networks import as_tensor
+from dualhmr.engines.device_inputs import DeviceInputs, as_tensor
+from dualhmr.engines.frozen_network import TensorSpec
+from dualhmr.engines.torch_networks import _MOST_GRAPHS, NetworkGraphs, TorchNetwork
+
+SPECS = (
+    TensorSpec("image", np.dtype(np.uint8), (5, 3)),
+    TensorSpec("features", np.dtype(np.float32), (7,)),
+    TensorSpec("height", np.dtype(np.float32), ()),
+)
 
 
 class OnlyDLPack:
@@ -38,3 +49,58 @@ def test_what_must_not_be_written_is_copied() -> None:
     array.flags.writeable = False
     as_tensor(array, "cpu").add_(1)
     assert (array == 0).all()
+
+
+def person(number: int) -> dict[str, Any]:
+    rng = np.random.default_rng(number)
+    return {
+        "image": rng.integers(0, 256, (1, 5, 3), np.uint8),
+        "features": rng.random((1, 7), np.float32),
+        "height": np.array([number], np.float64),
+        "not read": None,
+    }
+
+
+def test_one_copy_brings_all_that_is_on_the_host() -> None:
+    people = [person(number) for number in range(2)]
+    with pretend_cuda() as counts:
+        inputs = DeviceInputs(4, SPECS, torch.device("cuda", 0))
+        for from_device in (0, 1, 2):
+            for each in people[:from_device]:
+                each["features"] = torch.from_numpy(np.asarray(each["features"])).to("cuda:0")
+            counts.reset()
+            inputs.fill(people)
+            mixed = from_device == 1  # one person's features are on the device, the other's not
+            assert counts.to_device == (2 if mixed else 1)
+            assert bool(counts.waits) == mixed
+            for spec in SPECS:
+                rows = [person(number)[spec.name] for number in (0, 1, 0, 0)]
+                found = inputs.tensors[spec.name].cpu().numpy()
+                np.testing.assert_array_equal(found, np.concatenate(rows))
+            for row in range(from_device):
+                people[row] = person(row)
+
+
+class Doubled(torch.nn.Module):
+    def forward(self, features: torch.Tensor, height: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return 2 * features, features.sum(1) + height
+
+
+def test_a_network_replays_a_graph_for_every_number_of_persons() -> None:
+    with pretend_cuda() as counts:
+        graphs = NetworkGraphs(torch.device("cuda", 0))
+        network = TorchNetwork(Doubled(), SPECS[1:], ("a", "b"), device="cuda:0", graphs=graphs)
+        kept = []
+        for persons in range(1, _MOST_GRAPHS + 3):
+            people = [person(number) for number in range(persons)]
+            whole = {
+                spec.name: np.concatenate([each[spec.name] for each in people]).astype(spec.dtype)
+                for spec in SPECS
+            }
+            kept.append((whole, network(whole)))
+        assert counts.nodes == [5] * _MOST_GRAPHS
+        # A result stays as it is when the network is called again.
+        for whole, results in kept:
+            expected = Doubled()(*(torch.from_numpy(whole[name]) for name in network.reads))
+            for found, array in zip(results.values(), expected, strict=True):
+                torch.testing.assert_close(torch.from_numpy(as_tensor(found, "cpu").numpy()), array)

@@ -237,6 +237,14 @@ class _Stream:
         counts.wait("synchronize")
 
 
+class _Event:
+    """A host that waits for an event here waits for work that is done already."""
+
+    def record(self) -> None: ...
+
+    def synchronize(self) -> None: ...
+
+
 class _RawKernel:
     """`cupy.RawKernel`: the kernel compiled as C++."""
 
@@ -305,6 +313,7 @@ def pretend_cuda() -> Iterator[Counts]:
         "current_device": lambda: 0,
         "current_stream": _Stream,
         "Stream": _Stream,
+        "Event": _Event,
         "stream": lambda _: nullcontext(),
         "device": lambda _: nullcontext(),
         "graph_pool_handle": lambda: (0, 1),

@@ -23,9 +23,9 @@ from dualhmr.person_fitting.torch_fitter import TorchFitter
 from dualhmr.recoverer import Recoverer
 
 MOST_NODES = {"prepare": 140, "step": 60, "last": 20, "describe": 70}
-MOST_LAUNCHES, MOST_WAITS = 340, 20
-"""Of a photograph, most of them by the networks, which the engines here run one operation at a
-time. The head's own waits are one per four steps, and one for the result."""
+MOST_LAUNCHES, MOST_WAITS = 30, 8
+"""Of a photograph. Half of the launches, and three of the waits, check that the networks' results
+are finite; the other waits are one per four steps, and one for the result."""
 BODY_WITHIN_M = 1e-4
 
 
@@ -100,8 +100,8 @@ def test_what_fails_on_opening_is_left_out_with_one_warning(
         assert_same(recoverer.recover(image, people(1)), expected)
         monkeypatch.setattr(torch.cuda, "graph", broken)
         assert_same(recoverer.recover(image, people(4)), expected)
-        assert len(caplog.records) == 2
-        assert "without CUDA graphs" in caplog.text
+        kinds = [record.getMessage().partition(",")[0] for record in caplog.records[1:]]
+        assert kinds == ["networks run without CUDA graphs", "steps run without CUDA graphs"]
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_what_a_photograph_asks_of_the_device(
     expected: Recovery, on_gpu: tuple[Recoverer, Counts]
 ) -> None:
     image, (recoverer, counts) = example()[0], on_gpu
-    prepare, descent, adam, last, describe = counts.nodes
+    _backbone, _auxiliary, prepare, descent, adam, last, describe = counts.nodes
     print(f"kernels of the graphs: {counts.nodes}")
     assert prepare <= MOST_NODES["prepare"]
     assert max(descent, adam) <= MOST_NODES["step"]
@@ -131,12 +131,13 @@ def test_what_a_photograph_asks_of_the_device(
         asked[count] = counts.launches, counts.graphs, counts.waits.total()
         assert not counts.nodes
         assert not counts.illegal
-    # A step each, the work before and after; and four persons as one.
-    assert asked[1][1] == asked[4][1] == expected.steps[0] + 3
+    # A step each, the work before and after, two networks; and four persons as one.
+    assert asked[1][1] == asked[4][1] == expected.steps[0] + 5
     for launches, _, waits in (asked[1], asked[4]):
         assert launches <= MOST_LAUNCHES
         assert waits <= MOST_WAITS
-    assert asked[5][1] == 2 * asked[1][1]
+    # Five are adapted as four and one; the networks run once, on eight.
+    assert asked[5][1] == 2 * asked[1][1] - 2
 
 
 def test_threads_may_share_a_recoverer_and_graphs_are_bounded(

@@ -75,12 +75,11 @@ class EngineOptions:
     max_batch: int | None = None
     """Largest batch of a TensorRT engine; larger ones are split. None: what the bundle says."""
     cuda_graph: bool | None = None
-    """Whether frozen networks in TensorRT, and steps on a GPU, are replayed as CUDA graphs.
-
-    None: the steps are, the networks are not.
+    """Whether what runs on a GPU is replayed as CUDA graphs: steps, and the frozen networks in
+    PyTorch and TensorRT. None: all but the networks in TensorRT.
     """
     tf32: bool = False
-    """Whether frozen networks in float32 may use TF32 on a GPU, in TensorRT and ONNX Runtime.
+    """Whether frozen networks in float32 may use TF32 on a GPU.
 
     It rounds the factors of products to 10 bits of mantissa, 3 decimal digits, and sums in float32:
     faster, about as exact as `--precision fp16`. Adaptation never uses it.
@@ -89,8 +88,8 @@ class EngineOptions:
     """Folder for built TensorRT engines; None: the user's cache folder."""
 
     @property
-    def graphs_steps(self) -> bool:
-        """Whether steps on a GPU, in PyTorch or TensorRT, are replayed as CUDA graphs."""
+    def captures_graphs(self) -> bool:
+        """Whether steps, and the frozen networks in PyTorch, are replayed as CUDA graphs."""
         return self.cuda_graph is not False
 
     def __post_init__(self) -> None:

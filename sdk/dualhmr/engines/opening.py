@@ -99,11 +99,11 @@ def check_tensorrt_precision(precision: str) -> None:
         )
 
 
-def _open_torch(bundle: Bundle, device: str, _options: EngineOptions) -> _Pair:
+def _open_torch(bundle: Bundle, device: str, options: EngineOptions) -> _Pair:
     check_torch("backend 'torch'")
     from dualhmr.engines.torch_networks import frozen_torch_networks
 
-    return frozen_torch_networks(bundle, device=device)
+    return frozen_torch_networks(bundle, device=device, options=options)
 
 
 _OPENERS: dict[str, Callable[[Bundle, str, EngineOptions], _Pair]] = {

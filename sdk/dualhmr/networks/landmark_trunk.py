@@ -38,9 +38,11 @@ LANDMARK_NAMES = tuple(name for name in BODY_23.names if name in _LANDMARKS)
 """The 21 points, in the order of `BODY_23`."""
 LANDMARK_KEYPOINTS = tuple(BODY_23.index(name) for name in LANDMARK_NAMES)
 """Their rows in `BODY_23`."""
-_NUMBERS = [_LANDMARKS[name] for name in LANDMARK_NAMES]
+_NUMBERS = tuple(_LANDMARKS[name] for name in LANDMARK_NAMES)
+# Left and right are neighbours in `BODY_23`, and slices need no list of indices on a GPU.
 _HIPS, _SHOULDERS = (
-    [LANDMARK_NAMES.index(f"{side}_{part}") for side in _SIDES] for part in ("hip", "shoulder")
+    slice(LANDMARK_NAMES.index(f"left_{part}"), LANDMARK_NAMES.index(f"right_{part}") + 1)
+    for part in ("hip", "shoulder")
 )
 
 _SHARE = 0.75
@@ -66,10 +68,16 @@ class LandmarkEye(nn.Module):
 
     mean: Tensor
     std: Tensor
+    numbers: Tensor
+    """(21,): the landmark network's numbers of the points. A list would be copied to a GPU at every
+    call, and the host would wait."""
 
     def __init__(self) -> None:
         super().__init__()
         self.network = LandmarkNetwork()
+        self.register_buffer(
+            "numbers", torch.zeros(len(_NUMBERS), dtype=torch.int64), persistent=False
+        )
         for name in ("mean", "std"):
             self.register_buffer(name, torch.zeros(3, 1, 1), persistent=False)
         self.fill_constants()
@@ -79,6 +87,7 @@ class LandmarkEye(nn.Module):
         if not self.mean.is_meta:
             self.mean.copy_(torch.tensor(IMAGE_MEAN).reshape(3, 1, 1))
             self.std.copy_(torch.tensor(IMAGE_STD).reshape(3, 1, 1))
+            self.numbers.copy_(torch.tensor(_NUMBERS))
             read_landmark_weights(self.network)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -89,12 +98,15 @@ class LandmarkEye(nn.Module):
         around = (INPUT_SIZE - width) // 2, (INPUT_SIZE - height) // 2
         padded = F.pad(small, (around[0], around[0], around[1], around[1]))
         prediction = self.network(padded)
-        x, y = (prediction.points[:, _NUMBERS, :2] - INPUT_SIZE / 2).unbind(-1)
+        points, world = (
+            each.index_select(1, self.numbers) for each in (prediction.points, prediction.world)
+        )
+        x, y = (points[..., :2] - INPUT_SIZE / 2).unbind(-1)
         points = torch.stack([x / (width / 2), y / (height / 2)], dim=-1)
         spread = (image.amax((2, 3)) - image.amin((2, 3))).amax(1)
         weight = prediction.present * (spread > _ONE_COLOUR).to(image.dtype)
         weights = weight[:, None, None].expand(-1, len(_NUMBERS), 1)
-        return torch.cat([points, prediction.world[:, _NUMBERS], weights], dim=2)
+        return torch.cat([points, world, weights], dim=2)
 
 
 class LandmarkTrunk(Backbone):
@@ -106,11 +118,14 @@ class LandmarkTrunk(Backbone):
     """
 
     reads = ("image", "keypoints", "box_info")
+    rows: Tensor
+    """(21,): `LANDMARK_KEYPOINTS`."""
 
     def __init__(self, *, feature_count: int = 512, blocks: int = 3) -> None:
         super().__init__()
         self.feature_count = feature_count
         self.eye = LandmarkEye()
+        self.register_buffer("rows", torch.tensor(LANDMARK_KEYPOINTS), persistent=False)
         # Of each landmark: in the crop, away from its keypoint, in space.
         landmark_inputs = len(_NUMBERS) * (2 + 2 + 3)
         self.embed = nn.Linear(len(BODY_23) * 3 + 3, feature_count)
@@ -123,8 +138,10 @@ class LandmarkTrunk(Backbone):
         self.norm = nn.LayerNorm(feature_count)
 
     def fill_constants(self) -> None:
-        """As of `Backbone`: of the landmark network."""
+        """As of `Backbone`: of the landmark network, and the rows."""
         self.eye.fill_constants()
+        if not self.rows.is_meta:
+            self.rows.copy_(torch.tensor(LANDMARK_KEYPOINTS))
 
     def forward(self, image: Tensor, keypoints: Tensor, box_info: Tensor) -> Tensor:
         """Raises ValueError for another number of keypoints."""
@@ -141,14 +158,14 @@ class LandmarkTrunk(Backbone):
         given = torch.cat([keypoints[..., :2] * known, confidence], dim=-1).flatten(1)
         features = self.embed(torch.cat([given, box_info * BOX_INFO_SCALE], dim=1))
         points, weight = landmarks[..., :2], landmarks[:, 0, 5:]
-        rows = list(LANDMARK_KEYPOINTS)
-        apart = (points - keypoints[:, rows, :2]) * known[:, rows]
+        keypoints, known = (each.index_select(1, self.rows) for each in (keypoints, known))
+        apart = (points - keypoints[..., :2]) * known
         seen = [
             points.clamp(-_OFF_CROP, _OFF_CROP),
             (_APART * apart).clamp(-_APART, _APART),
             in_trunk_lengths(landmarks[..., 2:5]).clamp(-_FARTHEST, _FARTHEST),
         ]
-        weight = weight * _trust(apart, known[:, rows])
+        weight = weight * _trust(apart, known)
         features = features + weight * self.look(torch.cat(seen, dim=2).flatten(1))
         made: Tensor = F.relu(self.norm(self.blocks(features)))
         return made

@@ -1,8 +1,7 @@
 """Fitting N persons at once on a GPU: one copy in, graphs, one copy out."""
 
-import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,8 @@ from dualhmr.adaptation.fast_head.head_step import Evaluate
 from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.camera import View, project
-from dualhmr.engines.torch_networks import as_tensor
+from dualhmr.engines.device_inputs import DeviceInputs
+from dualhmr.engines.frozen_network import TensorSpec
 from dualhmr.networks import RegressorHead, as_output
 from dualhmr.objective.gradient import ObjectiveGradient
 from dualhmr.objective.gradient.cuda_objective import CudaObjective
@@ -46,22 +46,20 @@ class CapturedPeople:
         self._network, self._objective, self._persons = network, objective, persons
         self._keypoints = len(objective.available)
         self._has_keypoint = objective.available.cpu().numpy()
-        self._inputs = _Inputs(
-            persons,
-            {
-                "features": (network.feature_count,),
-                "rotations": (24, 3, 3),
-                "betas": (objective.body.beta_count,),
-                "keypoints": (self._keypoints, 2),
-                "confidence": (self._keypoints,),
-                "box_info": (3,),
-                "box_center": (2,),
-                "box_height": (),
-                "focal_length": (),
-                "principal_point": (2,),
-            },
-            head.start.device,
-        )
+        shapes = {
+            "features": (network.feature_count,),
+            "rotations": (24, 3, 3),
+            "betas": (objective.body.beta_count,),
+            "keypoints": (self._keypoints, 2),
+            "confidence": (self._keypoints,),
+            "box_info": (3,),
+            "box_center": (2,),
+            "box_height": (),
+            "focal_length": (),
+            "principal_point": (2,),
+        }
+        specs = [TensorSpec(name, np.dtype(np.float32), shape) for name, shape in shapes.items()]
+        self._inputs = DeviceInputs(persons, specs, head.start.device)
         with torch.no_grad(), without_tf32():
             self._gradient = ObjectiveGradient(objective, self._evidence(None))
             self._evaluate: ObjectiveGradient | CudaObjective = self._gradient
@@ -150,60 +148,3 @@ def _values(person: PersonEvidence) -> dict[str, Any]:
         "box_info": person.inputs["box_info"],
         **observed.view._asdict(),
     }
-
-
-class _Field(NamedTuple):
-    """Where a person's numbers of a name are."""
-
-    columns: slice
-    shape: tuple[int, ...]
-
-
-class _Inputs:
-    """Memory on the device, by name, that is filled by one copy from the host."""
-
-    def __init__(
-        self, persons: int, shapes: dict[str, tuple[int, ...]], device: torch.device
-    ) -> None:
-        """Zeros of `persons` persons, with these shapes."""
-        self._fields: dict[str, _Field] = {}
-        width = 0
-        for name, shape in shapes.items():
-            size = math.prod(shape)
-            self._fields[name] = _Field(slice(width, width + size), shape)
-            width += size
-        self._host = torch.zeros(persons, width)
-        if device.type == "cuda":
-            self._host = self._host.pin_memory()
-        self._device = torch.zeros(persons, width, device=device)
-        self.tensors = {
-            name: self._device[:, field.columns].unflatten(1, field.shape)
-            if field.shape
-            else self._device[:, field.columns.start]
-            for name, field in self._fields.items()
-        }
-
-    def fill(self, people: Sequence[dict[str, Any]]) -> None:
-        """Writes the persons' arrays; further places hold the first person again.
-
-        What is on the device already, as a network left it there, is copied there.
-        """
-        numbers = self._host.numpy()
-        on_device = []
-        for row in range(len(numbers)):
-            values = people[row if row < len(people) else 0]
-            for name, value in values.items():
-                columns = self._fields[name].columns
-                if isinstance(value, np.ndarray) or _on_host(value):
-                    numbers[row, columns] = np.asarray(value).reshape(-1)
-                else:
-                    on_device.append((row, columns, value))
-        self._device.copy_(self._host, non_blocking=True)
-        for row, columns, value in on_device:
-            tensor = as_tensor(value, str(self._device.device))
-            self._device[row, columns].copy_(tensor.flatten())
-
-
-def _on_host(value: Any) -> bool:
-    """Whether a DLPack array is in the host's memory."""
-    return isinstance(value, Tensor) and value.device.type == "cpu"

@@ -121,7 +121,7 @@ def open_person_fitter(
         from dualhmr.person_fitting.torch_fitter import TorchFitter
 
         return TorchFitter(
-            bundle, body, device=device, scope=scope, cuda_graph=options.graphs_steps
+            bundle, body, device=device, scope=scope, cuda_graph=options.captures_graphs
         )
     if adaptation == "tensorrt":
         from dualhmr.person_fitting.tensorrt_fitter import TensorRTFitter

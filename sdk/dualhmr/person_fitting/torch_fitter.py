@@ -23,7 +23,8 @@ from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.bundle import Bundle
 from dualhmr.camera import View, project
 from dualhmr.crop import crop_convention
-from dualhmr.engines.torch_networks import as_tensor, torch_head, torch_main_network
+from dualhmr.engines.device_inputs import as_tensor
+from dualhmr.engines.torch_networks import torch_head, torch_main_network
 from dualhmr.keypoints import KeypointSet, network_keypoints
 from dualhmr.networks import HeadOutput, RegressorHead, affine_head, as_output
 from dualhmr.objective.gradient import ObjectiveGradient

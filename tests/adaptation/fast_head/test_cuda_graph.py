@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -60,33 +61,36 @@ def test_graphs_are_of_their_own_device(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @contextmanager
-def precision(name: str, value: object) -> Iterator[None]:
-    before = getattr(torch.backends.cuda.matmul, name)
-    setattr(torch.backends.cuda.matmul, name, value)
+def precision(owner: object, name: str, value: object) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     yield
-    setattr(torch.backends.cuda.matmul, name, before)
+    setattr(owner, name, before)
 
 
 @pytest.mark.parametrize("before", [False, True])
-def test_without_tf32(before: bool) -> None:
-    matmul = torch.backends.cuda.matmul
-    with precision("allow_tf32", before):
+@pytest.mark.parametrize("owner", [torch.backends.cuda.matmul, torch.backends.cudnn])
+def test_without_tf32(owner: Any, before: bool) -> None:
+    with precision(owner, "allow_tf32", before):
         with without_tf32():
-            assert matmul.allow_tf32 is False
-        assert matmul.allow_tf32 is before
+            assert owner.allow_tf32 is False
+        assert owner.allow_tf32 is before
         with pytest.raises(ZeroDivisionError), without_tf32():
             1 / 0  # noqa: B018
-        assert matmul.allow_tf32 is before
+        assert owner.allow_tf32 is before
 
 
 def test_without_tf32_where_it_was_set_the_newer_way() -> None:
-    matmul = torch.backends.cuda.matmul
-    try:
-        before = matmul.fp32_precision
-    except AttributeError:
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
         pytest.skip("an older PyTorch")
-    with precision("fp32_precision", "tf32"):
+    cudnn = torch.backends.cudnn
+    with (
+        precision(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
+        precision(cudnn.conv, "fp32_precision", "tf32"),
+        precision(cudnn.rnn, "fp32_precision", "ieee"),  # then there is no answer of the older way
+    ):
         with without_tf32():
-            assert matmul.fp32_precision == "ieee"
-        assert matmul.fp32_precision == "tf32"
-    assert matmul.fp32_precision == before
+            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+            assert cudnn.conv.fp32_precision == "ieee"
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+        assert cudnn.conv.fp32_precision == "tf32"

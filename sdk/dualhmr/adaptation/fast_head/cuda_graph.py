@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -80,17 +80,28 @@ def replay_for(device: torch.device) -> Replay:
 
 @contextmanager
 def without_tf32() -> Iterator[None]:
-    """Products of float32 in float32: TF32 changes the losses by 3e-4 to 1e-3, relatively."""
-    matmul = torch.backends.cuda.matmul
-    name: str
-    value: object
+    """Products and convolutions of float32 in float32, on a GPU.
+
+    TF32, PyTorch's default for convolutions, changes the losses by 3e-4 to 1e-3, relatively.
+    """
+    cudnn = torch.backends.cudnn
+    with _in_float32(torch.backends.cuda.matmul), _in_float32(cudnn, getattr(cudnn, "conv", None)):
+        yield
+
+
+@contextmanager
+def _in_float32(older: Any, newer: Any = None) -> Iterator[None]:
+    """Sets the flag of `older`, or where the program has used PyTorch's newer setting, which
+    cannot be mixed with it, that of `newer`."""
+    owner, name = older, "allow_tf32"
+    value: object = False
     try:
-        name, value, before = "allow_tf32", False, matmul.allow_tf32
+        before = older.allow_tf32
     except RuntimeError:
-        # The program has used PyTorch's newer setting, which cannot be mixed with the older one.
-        name, value, before = "fp32_precision", "ieee", matmul.fp32_precision
-    setattr(matmul, name, value)
+        owner, name, value = newer or older, "fp32_precision", "ieee"
+        before = owner.fp32_precision
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        setattr(matmul, name, before)
+        setattr(owner, name, before)

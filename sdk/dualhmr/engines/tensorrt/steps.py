@@ -161,7 +161,7 @@ def open_step_engines(
             load_engine(path, library=library, gpu=gpu, max_batch=1, options=options)
             for path in paths
         ]
-    engines = StepEngines(library.module, loaded, memory, cuda_graph=options.graphs_steps)
+    engines = StepEngines(library.module, loaded, memory, cuda_graph=options.captures_graphs)
     return engines, f"{library} {gpu.name} ({gpu.capability})"
 
 
