@@ -41,7 +41,9 @@ def place_bodies(
     `rotations` (N, 24, 3, 3), `betas` (N, B), `translation` (N, 3) metres.
     """
     vertices, joints = pose_arrays(body, rotations, betas)
-    return vertices + translation[:, None], joints + translation[:, None]
+    vertices += translation[:, None]
+    joints += translation[:, None]
+    return vertices, joints
 
 
 class ObservedPerson(NamedTuple):

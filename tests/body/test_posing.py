@@ -10,6 +10,7 @@ from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.files import read_body
 from dualhmr.body.model import Body, load_body, skin
 from dualhmr.body.posing import pose_arrays
+from dualhmr.person import place_bodies
 from dualhmr.rotations import rotvec_to_rotmat
 
 
@@ -40,6 +41,16 @@ def test_a_body_does_not_depend_on_the_others(count: int) -> None:
         alone = pose_arrays(body, rotations[one], betas[one])
         np.testing.assert_array_equal(vertices[one], alone[0])
         np.testing.assert_array_equal(joints[one], alone[1])
+
+
+def test_bodies_are_moved_to_their_places() -> None:
+    body = read_body()
+    rotations = np.tile(np.eye(3, dtype=np.float32), (2, 24, 1, 1))
+    betas, translation = np.zeros((2, 10), np.float32), np.float32([[0, 0, 0], [1, -2, 5]])
+    vertices, joints = place_bodies(body, rotations, betas, translation)
+    np.testing.assert_allclose(vertices[0], body.v_template, rtol=0, atol=1e-6)
+    for points in (vertices, joints):
+        np.testing.assert_allclose(points[1] - points[0], points[0] * 0 + [1, -2, 5], atol=1e-6)
 
 
 def test_there_and_back() -> None:

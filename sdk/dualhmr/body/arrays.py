@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -142,3 +143,15 @@ def body_keypoints(body: BodyArrays) -> frozenset[str]:
         return frozenset((*SMPL_KEYPOINT_VERTICES, *SMPL_KEYPOINT_JOINTS, *extra))
     own = frozenset((*body.keypoint_names, *extra))
     return own | {name for name, parts in KEYPOINT_MIDPOINTS.items() if own.issuperset(parts)}
+
+
+@lru_cache(maxsize=8)
+def ancestor_rounds(parents: tuple[int, ...]) -> tuple[list[int], ...]:
+    """The ancestor 1, 2, 4, ... steps above each joint; J, one past the last, above the root."""
+    above = [parent if parent >= 0 else len(parents) for parent in parents]
+    rounds = []
+    while any(ancestor < len(parents) for ancestor in above):
+        rounds.append(above)
+        extended = [*above, len(parents)]
+        above = [extended[ancestor] for ancestor in above]
+    return tuple(rounds)

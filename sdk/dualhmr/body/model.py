@@ -8,7 +8,7 @@ by the global orientation, before translation.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dualhmr.body.arrays import JOINT_COUNT, BodyArrays, BodyParts
+from dualhmr.body.arrays import JOINT_COUNT, BodyArrays, BodyParts, ancestor_rounds
 from dualhmr.body.files import ExtraJoints, check_matching, matching_arrays, read_body
 from dualhmr.torch_threads import one_thread
 
@@ -198,18 +198,6 @@ def _chain(local: Tensor, parents: tuple[int, ...]) -> Tensor:
     # Not len(local), which a tracer records as a constant.
     identity = identity.expand(local.shape[0], 1, 4, 4)
     world = local
-    for ancestors in _ancestor_rounds(parents):
+    for ancestors in ancestor_rounds(parents):
         world = torch.cat([world, identity], dim=1)[:, ancestors] @ world
     return world
-
-
-@lru_cache(maxsize=8)
-def _ancestor_rounds(parents: tuple[int, ...]) -> tuple[list[int], ...]:
-    """The ancestor 1, 2, 4, ... steps above each joint; J, one past the last, above the root."""
-    above = [parent if parent >= 0 else len(parents) for parent in parents]
-    rounds = []
-    while any(ancestor < len(parents) for ancestor in above):
-        rounds.append(above)
-        extended = [*above, len(parents)]
-        above = [extended[ancestor] for ancestor in above]
-    return tuple(rounds)

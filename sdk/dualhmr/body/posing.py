@@ -1,8 +1,12 @@
 """Linear blend skinning in NumPy, without gradients.
 
 The formulas and conventions are those of `dualhmr.body.model`; a test compares the two. What is
-constant for a body is computed once. Vertices lie in planes, one for each coordinate, so that
-memory is read in order.
+constant for a body is computed once.
+
+Vertices are sorted by the joints that correct them and cut into blocks, so that few joints correct
+a block: on the free body, whose pose corrections are local, 3 of 23. In a block coordinates lie in
+planes, so that memory is read in order. Blocks are also small enough that BLAS does not start
+threads, which wait for each other for milliseconds where cores are busy.
 """
 
 from functools import lru_cache
@@ -11,21 +15,21 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.body.arrays import JOINT_COUNT, POSE_FEATURE_COUNT, BodyArrays, FloatArray
+from dualhmr.body.arrays import JOINT_COUNT, BodyArrays, FloatArray, ancestor_rounds
 
-_SPARSE = 0.3
-"""Where fewer than this share of the pose corrections are not zero, they are stored joint by joint,
-for those coordinates alone that the joint moves. SMPL's are dense, the free body's are local."""
+_BLOCK = 256
+_FEATURES = 9
+"""Numbers of the pose feature for each joint below the root."""
 
 
-class _Corrections(NamedTuple):
-    """How far some of the 207 numbers of the pose feature displace the vertices."""
+class _Correction(NamedTuple):
+    """How the pose displaces the vertices of one block."""
 
-    features: slice
-    coordinates: npt.NDArray[np.int64] | slice
-    """Which of the 3 V coordinates they displace, plane after plane."""
+    block: int
+    joints: npt.NDArray[np.int64]
+    """Which of the 23 joints below the root do."""
     directions: FloatArray
-    """(features, coordinates)."""
+    """(9 len(joints), 3 _BLOCK)."""
 
 
 class BodyPoser:
@@ -33,65 +37,89 @@ class BodyPoser:
 
     def __init__(self, body: BodyArrays) -> None:
         """Computes what is constant."""
-        self._parents = body.parents
+        self._rounds = ancestor_rounds(body.parents)
+        self._parents = list(body.parents[1:])
         shapes = np.concatenate([body.v_template[..., None], body.shapedirs], axis=-1)
-        self._joint_basis = np.einsum("jv,vcb->bjc", body.joint_regressor, shapes)
-        """(1 + B, 24, 3): rest joints for 1 and each beta."""
-        self._shape_basis = shapes.transpose(2, 1, 0).reshape(shapes.shape[-1], -1)
-        """(1 + B, 3 V): rest vertices likewise."""
-        corrections = body.posedirs.transpose(2, 1, 0).reshape(POSE_FEATURE_COUNT, -1)
-        self._corrections = _corrections(corrections)
-        self._weights = np.ascontiguousarray(body.weights.T)
-        """(24, V)."""
+        basis = np.einsum("jv,vcb->bjc", body.joint_regressor, shapes)
+        self._joint_basis = basis.reshape(len(basis), -1)
+        """(1 + B, 24 * 3): rest joints for 1 and each beta."""
+        directions = body.posedirs.reshape(body.vertex_count, 3, -1, _FEATURES)
+        corrects = np.asarray(directions.any((1, 3)))
+        last = corrects.shape[1] - corrects[:, ::-1].argmax(1)
+        self._order = np.lexsort((corrects.argmax(1), last))
+        self._shape_basis = self._blocks(shapes).transpose(3, 0, 2, 1).reshape(shapes.shape[-1], -1)
+        """(1 + B, blocks * 3 * _BLOCK): rest vertices for 1 and each beta."""
+        block, row = np.divmod(np.argsort(self._order), _BLOCK)
+        places = (3 * block[:, None] + np.arange(3)) * _BLOCK + row[:, None]
+        self._places: npt.NDArray[np.intp] = places
+        """(V, 3) where a vertex's coordinates lie in (blocks, 3, _BLOCK)."""
+        self._weights = np.ascontiguousarray(self._blocks(body.weights).transpose(0, 2, 1))
+        """(blocks, 24, _BLOCK)."""
+        self._corrections = [
+            _Correction(
+                block,
+                joints,
+                np.ascontiguousarray(
+                    moved[:, :, joints].transpose(2, 3, 1, 0).reshape(-1, 3 * _BLOCK)
+                ),
+            )
+            for block, moved in enumerate(self._blocks(directions))
+            if (joints := moved.any((0, 1, 3)).nonzero()[0]).size
+        ]
+
+    def _blocks(self, of_vertices: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """(V, ...) to (blocks, _BLOCK, ...), sorted, and filled up with zeros."""
+        count = -(-len(of_vertices) // _BLOCK)
+        filled = np.zeros((count * _BLOCK, *of_vertices.shape[1:]), np.float32)
+        filled[: len(of_vertices)] = of_vertices[self._order]
+        return filled.reshape(count, _BLOCK, *of_vertices.shape[1:])
 
     def __call__(self, rotations: FloatArray, betas: FloatArray) -> tuple[FloatArray, FloatArray]:
         """See `pose_arrays`."""
-        posed = np.empty((len(rotations), self._weights.shape[1], 3), rotations.dtype)
-        joints = np.empty((len(rotations), JOINT_COUNT, 3), rotations.dtype)
-        # One after the other: products of larger matrices would round a body's numbers otherwise
-        # if there are others.
-        for person in range(len(rotations)):
-            posed[person], joints[person] = self._pose(rotations[person], betas[person])
+        # All products are of stacks with an item for each person, and never of a matrix of persons,
+        # which would round a body's numbers otherwise if there are others.
+        weights = np.concatenate([np.ones_like(betas[:, :1]), betas], axis=1)[:, None]
+        transforms, joints = self._skeletons(rotations, weights)
+        posed = np.empty((len(rotations), *self._places.shape), rotations.dtype)
+        for person, at_rest in enumerate(self._at_rest(rotations, weights)):
+            moved = self._moved(transforms[person], at_rest)
+            # NumPy's faster way of taking items: all are in range.
+            np.take(moved, self._places, out=posed[person], mode="clip")
         return posed, joints
 
-    def _pose(self, rotations: FloatArray, betas: FloatArray) -> tuple[FloatArray, FloatArray]:
-        weights = np.concatenate([np.ones_like(betas[:1]), betas])
-        rest = np.tensordot(weights, self._joint_basis, axes=1)
-        world, joints = self._chain(rotations, rest)
-        # A vertex x moves with joint j to G_j (x - rest_j) + joint_j = G_j x + shift_j.
-        shift = joints - (world @ rest[..., None])[..., 0]
-        transforms = np.concatenate([world, shift[..., None]], axis=-1)
-        return self._moved(
-            transforms.reshape(JOINT_COUNT, 12), self._at_rest(rotations, weights)
-        ), joints
-
-    def _moved(self, transforms: FloatArray, at_rest: FloatArray) -> FloatArray:
-        """(24, 12) and (3, V) -> vertices (V, 3)."""
-        rows = (transforms.T @ self._weights).reshape(3, 4, -1)
-        turned = rows[:, 0] * at_rest[0]
-        turned += rows[:, 1] * at_rest[1]
-        turned += rows[:, 2] * at_rest[2]
-        turned += rows[:, 3]
-        return turned.T
+    def _skeletons(
+        self, rotations: FloatArray, weights: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """(N, 12, 24), by which a vertex moves with each joint, and posed joints (N, 24, 3)."""
+        people = len(rotations)
+        rest = (weights @ self._joint_basis).reshape(people, JOINT_COUNT, 3)
+        # Homogeneous, and one more for what is above the root.
+        world = np.tile(np.eye(4, dtype=rotations.dtype), (people, JOINT_COUNT + 1, 1, 1))
+        world[:, :-1, :3, :3] = rotations
+        world[:, 0, :3, 3] = rest[:, 0]
+        world[:, 1:-1, :3, 3] = rest[:, 1:] - rest[:, self._parents]
+        for ancestors in self._rounds:
+            world[:, :-1] = world[:, ancestors] @ world[:, :-1]
+        transforms, joints = world[:, :-1, :3].copy(), world[:, :-1, :3, 3].copy()
+        # A vertex x moves with joint j to G_j (x - rest_j) + joint_j.
+        transforms[..., 3] -= (transforms[..., :3] @ rest[..., None])[..., 0]
+        return transforms.reshape(people, JOINT_COUNT, 12).swapaxes(1, 2), joints
 
     def _at_rest(self, rotations: FloatArray, weights: FloatArray) -> FloatArray:
-        """(3, V): the shaped and corrected vertices before they are moved."""
-        rest = weights @ self._shape_basis
-        pose = (rotations[1:] - np.eye(3, dtype=rotations.dtype)).ravel()
-        for features, coordinates, directions in self._corrections:
-            rest[coordinates] += pose[features] @ directions
-        return rest.reshape(3, -1)
+        """(N, blocks, 3, _BLOCK): the shaped and corrected vertices before they are moved."""
+        people, blocks = len(rotations), len(self._weights)
+        rest = (weights @ self._shape_basis).reshape(people, blocks, 1, 3 * _BLOCK)
+        pose = rotations[:, 1:] - np.eye(3, dtype=rotations.dtype)
+        for block, joints, directions in self._corrections:
+            rest[:, block] += pose[:, joints].reshape(people, 1, len(directions)) @ directions
+        return rest.reshape(people, blocks, 3, _BLOCK)
 
-    def _chain(self, rotations: FloatArray, rest: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Rotations (24, 3, 3) in the body's frame, and posed joints (24, 3)."""
-        world, joints = np.empty_like(rotations), np.empty_like(rest)
-        for joint, parent in enumerate(self._parents):
-            if parent < 0:
-                world[joint], joints[joint] = rotations[joint], rest[joint]
-                continue
-            world[joint] = world[parent] @ rotations[joint]
-            joints[joint] = joints[parent] + world[parent] @ (rest[joint] - rest[parent])
-        return world, joints
+    def _moved(self, transforms: FloatArray, at_rest: FloatArray) -> FloatArray:
+        """(12, 24) and (blocks, 3, _BLOCK) -> vertices (blocks, 3, _BLOCK), sorted."""
+        rows = (transforms @ self._weights).reshape(-1, 3, 4, _BLOCK)
+        rows[:, :, :3] *= at_rest[:, None]
+        moved: FloatArray = rows.sum(2)
+        return moved
 
 
 def pose_arrays(
@@ -108,17 +136,3 @@ def pose_arrays(
 @lru_cache(maxsize=2)
 def _poser(body: BodyArrays) -> BodyPoser:
     return BodyPoser(body)
-
-
-def _corrections(directions: FloatArray) -> list[_Corrections]:
-    """From (207, 3 V)."""
-    if np.count_nonzero(directions) > _SPARSE * directions.size:
-        everything = slice(None)
-        return [_Corrections(everything, everything, np.ascontiguousarray(directions))]
-    corrections = []
-    for first in range(0, POSE_FEATURE_COUNT, 9):
-        features = slice(first, first + 9)
-        moved = directions[features].any(0).nonzero()[0]
-        some = np.ascontiguousarray(directions[features, moved])
-        corrections.append(_Corrections(features, moved, some))
-    return corrections
