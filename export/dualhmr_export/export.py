@@ -21,7 +21,7 @@ from dualhmr.bundle import (
 )
 from dualhmr.crop import crop_convention
 from dualhmr.engines.frozen_network import DEFAULT_MAX_BATCH
-from dualhmr.engines.opening import check_one_file, check_tensorrt_precision
+from dualhmr.engines.opening import check_tensorrt_precision
 from dualhmr.engines.tensorrt.library import Library, load_library
 from dualhmr.files import sha256
 from dualhmr_export.checkpoints import Imported
@@ -127,7 +127,6 @@ def export(
         if not reports[0].holds:
             raise OutOfBoundsError(f"the export is out of bounds, nothing was kept\n{reports[0]}")
         if engines is not None:
-            check_one_file({path.name for path in staging.iterdir()})
             _build_engines(staging, manifest.max_batch or DEFAULT_MAX_BATCH, engines, progress)
 
     calibrated_on: dict[str, npt.NDArray[Any]] | None = None

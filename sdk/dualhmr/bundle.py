@@ -44,10 +44,9 @@ ADAPTATION_START = "adaptation_start.onnx"
 ADAPTATION_STEPS = ("adaptation_step_1.onnx", "adaptation_step_2.onnx")
 """Of the phases of a schedule."""
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-DATA_FILES = tuple(f"{graph}.data" for graph in FROZEN_GRAPHS)
 BUNDLE_FILES = (
     *FROZEN_GRAPHS,
-    *DATA_FILES,
+    *(f"{graph}.data" for graph in FROZEN_GRAPHS),
     HEAD_WEIGHTS,
     *FROZEN_WEIGHTS,
     ADAPTATION_GRAPH,
@@ -279,10 +278,10 @@ def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
         folder = Path(str(resources.files("dualhmr"))) / "assets" / "default_bundle"
     folder = Path(folder)
     manifest = read_manifest(folder)
-    for file in DATA_FILES:
-        if file not in manifest.files and (folder / file).exists():
-            raise ValueError(f"{folder / file} is not one of the bundle's files; remove it")
     for file, expected in manifest.files.items():
+        # Graphs may refer to it, and it has no hash.
+        if (data := f"{file}.data") not in manifest.files and (folder / data).exists():
+            raise ValueError(f"{folder / data} is not one of the bundle's files; remove it")
         if not (folder / file).is_file():
             raise FileNotFoundError(f"bundle {folder} lacks {file}; copy the whole folder again")
         found = sha256(folder / file)

@@ -11,10 +11,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from helpers.tensorrt_graphs import graph
+from helpers.tensorrt_graphs import graph, write_with_weights_beside
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dualhmr.engines.onnx_check import check_onnx
 from dualhmr.engines.tensorrt import cache
 from dualhmr.engines.tensorrt.build import BuiltEngine
 from dualhmr.engines.tensorrt.cache import (
@@ -118,6 +119,24 @@ def test_an_engine_is_built_once(onnx_path: Path) -> None:
     assert path.parent == onnx_path.parents[1] / "cache"
     assert path.name.startswith("backbone.sm86.")
     assert f'"onnx_sha256":"{hashlib.sha256(graph()).hexdigest()}"'.encode() in engine
+
+
+def test_weights_beside_the_graph_are_built_in(
+    onnx_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_with_weights_beside(onnx_path)
+    check_onnx(onnx_path)
+    monkeypatch.chdir(onnx_path.parent)
+    engine, path = found(Path(onnx_path.name), tmp_path)
+    assert len(engine) > (onnx_path.parent / "backbone.onnx.data").stat().st_size > 1e5
+    assert found(onnx_path, tmp_path) == (engine, path)
+    write_with_weights_beside(onnx_path, scale=2)  # the graph is the same
+    other, other_path = found(onnx_path, tmp_path)
+    assert other != engine
+    assert other_path != path
+    (onnx_path.parent / "backbone.onnx.data").unlink()
+    with pytest.raises(ValueError, match="weights"):
+        found(onnx_path, tmp_path)
 
 
 def test_its_facts_lie_beside_it_and_an_empty_lock(onnx_path: Path) -> None:

@@ -1,10 +1,19 @@
 """Tiny ONNX graphs with what our networks have: 8-bit crops, a convolution, a linear layer."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, checker, helper
+from onnx import (
+    ModelProto,
+    TensorProto,
+    checker,
+    helper,
+    load_from_string,
+    numpy_helper,
+    save,
+)
 
 FLOAT, HALF, BFLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
 
@@ -45,6 +54,18 @@ def graph(
         ],
         [weights("w", features, 3, 3, 3), weights("v", features, 5), weights("b", 5)],
     ).SerializeToString()
+
+
+def write_with_weights_beside(path: Path, *, scale: float = 1.0) -> Path:
+    """`graph` with its weights, times `scale`, in the file that bundles have for them."""
+    model = load_from_string(graph(features=1000))
+    for weights in model.graph.initializer:
+        array = numpy_helper.to_array(weights) * np.float32(scale)
+        weights.CopyFrom(numpy_helper.from_array(array, weights.name))
+    data = path.with_name(f"{path.name}.data")
+    data.unlink(missing_ok=True)
+    save(model, path, save_as_external_data=True, location=data.name, size_threshold=0)
+    return path
 
 
 def crops(persons: int, *, seed: int = 0) -> np.ndarray:

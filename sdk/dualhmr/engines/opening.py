@@ -1,14 +1,14 @@
 """Opens a bundle's frozen networks in the engine that is asked for, or in the fastest."""
 
 import logging
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy.typing as npt
 
 from dualhmr.arrays import check_torch, to_numpy
-from dualhmr.bundle import DATA_FILES, FROZEN_GRAPHS, Bundle
+from dualhmr.bundle import FROZEN_GRAPHS, Bundle
 from dualhmr.engines.checked_network import checked_pair
 from dualhmr.engines.frozen_network import (
     DEFAULT_MAX_BATCH,
@@ -70,7 +70,6 @@ def _open_onnxruntime(bundle: Bundle, device: str, options: EngineOptions) -> _P
 def _open_tensorrt(bundle: Bundle, device: str, options: EngineOptions) -> _Pair:
     from dualhmr.engines.tensorrt.run import TensorRTNetwork
 
-    check_one_file(bundle.manifest.files)
     check_tensorrt_precision(bundle.manifest.precision)
     for file in FROZEN_GRAPHS:
         check_onnx(bundle.path(file))
@@ -79,15 +78,6 @@ def _open_tensorrt(bundle: Bundle, device: str, options: EngineOptions) -> _Pair
         TensorRTNetwork(bundle.path(file), device=device, options=options) for file in FROZEN_GRAPHS
     )
     return backbone, auxiliary
-
-
-def check_one_file(files: Container[str]) -> None:
-    """Raises RuntimeError for a bundle whose graphs TensorRT's parser does not take."""
-    if any(file in files for file in DATA_FILES):
-        raise RuntimeError(
-            "TensorRT takes graphs of at most 2 GB, weights included; export the bundle again with "
-            '--precision fp16, or use backend="onnxruntime" or "torch"'
-        )
 
 
 def check_tensorrt_precision(precision: str) -> None:

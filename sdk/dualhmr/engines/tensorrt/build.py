@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from dualhmr.engines.tensorrt.library import Library, Messages, listening, logger_of
@@ -46,6 +47,7 @@ def build_engine(
     *,
     max_batch: int,
     library: Library,
+    path: Path | None = None,
     target: str | None = None,
     timing_cache: bytes | None = None,
     metadata: Mapping[str, object] | None = None,
@@ -53,11 +55,12 @@ def build_engine(
 ) -> BuiltEngine:
     """Builds an engine for 1 to `max_batch` persons, by `batch_profiles`. Ctrl-C ends the build.
 
-    `onnx`: the content of an ONNX file, weights included; the first dimension of an input is fixed
-    or the number of persons, and all others are fixed. `target`: the compute capability to build
-    for, as "sm86", which needs no GPU; None: the current GPU. `timing_cache`: of an earlier build.
-    `metadata`: becomes the engine's name (`ICudaEngine.name`), as compact JSON. `tf32`: see
-    `EngineOptions`.
+    `onnx`: the content of an ONNX file; the first dimension of an input is fixed or the number of
+    persons, and all others are fixed. `path`: the file's, whose folder has weights that are not in
+    it; TensorRT follows what the graph says, so `check_onnx` comes first. `target`: the compute
+    capability to build for, as "sm86", which needs no GPU; None: the current GPU. `timing_cache`:
+    of an earlier build. `metadata`: becomes the engine's name (`ICudaEngine.name`), as compact
+    JSON. `tf32`: see `EngineOptions`.
 
     Raises ValueError for a graph that is damaged, has other open dimensions or that TensorRT cannot
     run, and for a `max_batch` or `target` out of range; RuntimeError, with TensorRT's messages,
@@ -81,7 +84,7 @@ def build_engine(
         flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
         network = builder.create_network(0 if flag is None else 1 << int(flag))
         network.name = name
-        _parse(onnx, network, library)
+        _parse(onnx, path, network, library)
         config = builder.create_builder_config()
         if (flag := getattr(trt.BuilderFlag, "TF32", None)) is not None:
             (config.set_flag if tf32 else config.clear_flag)(flag)
@@ -115,10 +118,10 @@ def check_target(library: Library, target: str | None) -> None:
     raise ValueError(f"{library} builds for {', '.join(library.targets)}, not for {target!r}")
 
 
-def _parse(onnx: bytes, network: Any, library: Library) -> None:
+def _parse(onnx: bytes, path: Path | None, network: Any, library: Library) -> None:
     """Adds the content of an ONNX file to an empty network, or raises ValueError."""
     parser = library.module.OnnxParser(network, logger_of(library.module))
-    parsed = parser.parse(onnx)
+    parsed = parser.parse(onnx, str(path) if path else None)
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
     reasons = "; ".join(
         f"node {error.node_name()!r} ({operator}): {error.desc()}"

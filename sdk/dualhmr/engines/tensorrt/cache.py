@@ -35,6 +35,7 @@ from dualhmr.engines.tensorrt.checked_files import (
     write_file,
 )
 from dualhmr.engines.tensorrt.library import Library, find_gpu, load_library
+from dualhmr.files import sha256
 
 try:
     import platformdirs
@@ -58,14 +59,18 @@ def engine_facts(
     capability: str,
     gpu_name: str,
     tf32: bool = False,
+    weights: Path | None = None,
 ) -> dict[str, str]:
     """Everything that an engine depends on. Engines with equal facts are interchangeable.
+
+    `weights`: the file of those weights that are not in `onnx`.
 
     TensorRT tunes an engine for one model of GPU and one operating system; an engine of TensorRT
     for RTX runs on all machines with GPUs of that compute capability.
     """
     machine = f"{sys.platform} {platform.machine().lower()} {gpu_name}"
     return {
+        **({"weights_sha256": sha256(weights)} if weights else {}),
         "onnx_sha256": hashlib.sha256(onnx).hexdigest(),
         "profile": ",".join("-".join(map(str, sizes)) for sizes in batch_profiles(max_batch)),
         "tf32": "on" if tf32 else "off",
@@ -122,8 +127,15 @@ class _Engine:
     def of(
         cls, onnx_path: Path, *, library: Library, max_batch: int, tf32: bool = False, **gpu: str
     ) -> "_Engine":
-        onnx = onnx_path.read_bytes()
-        facts = engine_facts(onnx, library=library, max_batch=max_batch, tf32=tf32, **gpu)
+        onnx, weights = onnx_path.read_bytes(), onnx_path.with_name(f"{onnx_path.name}.data")
+        facts = engine_facts(
+            onnx,
+            library=library,
+            max_batch=max_batch,
+            tf32=tf32,
+            weights=weights if weights.is_file() else None,
+            **gpu,
+        )
         return cls(onnx_path, onnx, library, max_batch, tf32, facts)
 
     @property
@@ -136,6 +148,7 @@ class _Engine:
             self.onnx,
             max_batch=self.max_batch,
             library=self.library,
+            path=self.onnx_path.absolute(),
             target=self.facts["capability"] if self.library.builds_for_others else None,
             timing_cache=timing_cache,
             metadata={"file": self.onnx_path.name, **self.facts},
@@ -205,7 +218,7 @@ def cached_engine(
 
 def _build_and_keep(needed: _Engine, path: Path) -> tuple[bytes, Path | None]:
     # Timings of kernels do not depend on the graph: other engines for the same GPU reuse them.
-    own = {"onnx_sha256", "profile"}
+    own = {"onnx_sha256", "weights_sha256", "profile"}
     shared = {name: value for name, value in needed.facts.items() if name not in own}
     timings = path.with_name(f"timings.{shared['capability']}.{key_of(shared)}")
     times_kernels = needed.library.times_kernels
