@@ -140,11 +140,13 @@ class Recovery:
         return (self[person] for person in range(len(self)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes all arrays to `.npz`, or the meshes to `.glb`, `.obj` or `.ply`.
+        """Writes all arrays to `.npz`, the meshes to `.glb`, `.obj` or `.ply`, or one skeleton.
 
-        An `.npz` holds the arrays of this class under their names; mesh files are y-up. The file is
-        written completely or not at all. Raises ValueError for another suffix, FileNotFoundError
-        for a missing folder, and PermissionError.
+        An `.npz` holds the arrays of this class under their names; mesh files are y-up. `.bvh`,
+        `.trc` and `.smpl` are the skeleton of the only person, as `motion().save(path)` writes it;
+        `motion(person).save("p.glb")` is a mesh with its skeleton. The file is written completely
+        or not at all. Raises ValueError for another suffix or a skeleton of several persons,
+        FileNotFoundError for a missing folder, and PermissionError.
         """
         path = Path(path)
         suffix = path.suffix.lower()
@@ -153,10 +155,14 @@ class Recovery:
             with atomic_path(path) as temporary, temporary.open("wb") as file:
                 np.savez_compressed(file, **self._arrays())  # type: ignore[arg-type]
             return
+        from dualhmr.motion import MOTION_SUFFIXES
         from dualhmr.rendering import MESH_SUFFIXES, write_mesh
 
+        if suffix not in MESH_SUFFIXES and suffix in MOTION_SUFFIXES:
+            self.motion().save(path)
+            return
         if suffix not in MESH_SUFFIXES:
-            suffixes = ", ".join((".npz", *MESH_SUFFIXES))
+            suffixes = ", ".join(dict.fromkeys((".npz", *MESH_SUFFIXES, *MOTION_SUFFIXES)))
             raise ValueError(f"cannot save {path}: its suffix must be one of {suffixes}")
         write_mesh(path, self.vertices, self.faces, numbers=self.persons.tolist())
 

@@ -49,13 +49,15 @@ def test_indexing_keeps_the_person_axis(recovery: Recovery) -> None:
         recovery[2]
 
 
-def test_a_person_is_a_motion_of_one_frame(recovery: Recovery) -> None:
+def test_a_person_is_a_motion_of_one_frame(recovery: Recovery, tmp_path: Path) -> None:
     motion = recovery.motion(1)
     np.testing.assert_allclose(motion.joints, recovery.joints[1:], atol=2e-6)
     np.testing.assert_allclose(motion.vertices(), recovery.vertices[1:], atol=2e-6)
     assert len(Motion.of(list(recovery))) == 2
     with pytest.raises(ValueError, match=r"of 2 persons: say which"):
-        recovery.motion()
+        recovery.save(tmp_path / "both.bvh")
+    recovery[0].save(tmp_path / "one.bvh")
+    assert [path.name for path in tmp_path.iterdir()] == ["one.bvh"]
 
 
 def test_npz_holds_everything_without_pickle(recovery: Recovery, tmp_path: Path) -> None:

@@ -27,8 +27,19 @@ _CAMERA = ("frames", "focal_length", "principal_point", "confidence")
 _LARGEST_BYTES = 1 << 30
 
 
-def amass_poses(rotations: npt.ArrayLike, layout: Layout) -> npt.NDArray[np.float64]:
-    """Rotations (T, 24, 3, 3) -> axis-angle (T, 72), or (T, 156) with straight fingers.
+def amass_arrays(
+    rotations: npt.ArrayLike,
+    translation: npt.NDArray[Any],
+    betas: npt.NDArray[Any],
+    *,
+    fps: float,
+    body: str,
+    layout: Layout,
+) -> Arrays:
+    """Of rotations (T, 24, 3, 3) and translations (T, 3) in a z-up world, and betas (B,).
+
+    `poses` are axis-angle (T, 72), or (T, 156) with straight fingers; `body` names the body that
+    the betas are of.
 
     Raises ValueError for another layout.
     """
@@ -38,7 +49,45 @@ def amass_poses(rotations: npt.ArrayLike, layout: Layout) -> npt.NDArray[np.floa
     poses = np.zeros((len(rotvecs), _JOINTS[layout], 3))
     kept = JOINT_COUNT if layout == "smpl" else _BODY_JOINTS
     poses[:, :kept] = rotvecs[:, :kept]
-    return poses.reshape(len(poses), -1)
+    return {
+        "poses": poses.reshape(len(poses), -1),
+        "trans": translation.astype(np.float64),
+        "betas": betas.astype(np.float64),
+        "mocap_framerate": np.array(float(fps)),
+        "gender": np.array("neutral"),
+        "surface_model_type": np.array(layout),
+        "body": np.array(body),
+    }
+
+
+def smpl_codec_arrays(
+    rotations: npt.ArrayLike,
+    translation: npt.NDArray[Any],
+    betas: npt.NDArray[Any],
+    *,
+    fps: float,
+    body: str,
+) -> Arrays:
+    """Version 2 of the codec, an `.npz` inside: as `amass_arrays`, but y-up.
+
+    Raises ValueError for the free body: the format says that betas are SMPL's.
+    """
+    if body == FREE_BODY:
+        raise ValueError(
+            ".smpl means SMPL's betas, and this motion is of the free body: save .npz, .glb or "
+            ".bvh, or recover with SMPL's body and networks"
+        )
+    poses = matrix_to_rotvec(rotations).astype(np.float32)
+    return {
+        "codecVersion": np.array(2),
+        "smplVersion": np.array(0),
+        "gender": np.array(0),
+        "shapeParameters": betas,
+        "frameCount": np.array(len(poses)),
+        "frameRate": np.array(float(fps)),
+        "bodyTranslation": translation,
+        "bodyPose": poses,
+    }
 
 
 def read_amass(path: str | os.PathLike[str], *, beta_count: int, free_body: bool) -> Arrays:

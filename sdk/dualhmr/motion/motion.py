@@ -13,19 +13,39 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.body.arrays import JOINT_COUNT, BodyArrays, FloatArray
+from dualhmr.body.arrays import (
+    JOINT_COUNT,
+    JOINT_NAMES,
+    SMPL_KEYPOINT_VERTICES,
+    BodyArrays,
+    FloatArray,
+)
 from dualhmr.body.files import FREE_BODY, read_body
 from dualhmr.body.parameters import rotvec_to_matrix
 from dualhmr.body.posing import pose_arrays
 from dualhmr.files import atomic_path
-from dualhmr.motion.amass import CAMERA_TO_Z_UP, Arrays, Layout, amass_poses, read_amass
+from dualhmr.keypoints import KeypointSet
+from dualhmr.motion.amass import (
+    CAMERA_TO_Z_UP,
+    Arrays,
+    Layout,
+    amass_arrays,
+    read_amass,
+    smpl_codec_arrays,
+)
+from dualhmr.motion.bvh import bvh_text
+from dualhmr.motion.kinematics import posed_joints, rest_joints, skin_points, world_rotations
 from dualhmr.motion.quaternions import matrix_to_rotvec
+from dualhmr.motion.skeleton import SkeletonMotion
+from dualhmr.motion.trc import trc_text
 from dualhmr.untrusted import one_value_error
 
 DEFAULT_FPS = 30.0
-MOTION_SUFFIXES = (".npz", ".smpl")
+MOTION_SUFFIXES = (".glb", ".bvh", ".npz", ".trc", ".smpl")
 CAMERA_TO_Y_UP = np.diag([1.0, -1.0, -1.0])
 """From the camera's frame to that of viewers: x right, y up, z towards the camera."""
+_CAMERA = ("frames", "focal_length", "principal_point", "confidence")
+_SKIN_MARKERS = KeypointSet("skin", tuple(SMPL_KEYPOINT_VERTICES))
 _PER_FRAME = ("rotations", "translation", "focal_length", "principal_point", "confidence")
 
 
@@ -170,31 +190,33 @@ class Motion:
     @cached_property
     def rest_joints(self) -> FloatArray:
         """(24, 3), or (T, 24, 3) with a shape a frame: the skeleton at rest, body's frame."""
-        regressor = self.body.joint_regressor
-        joint_template = regressor @ self.body.v_template
-        directions = np.einsum("jv,vcb->jcb", regressor, self.body.shapedirs)
-        return joint_template + np.einsum("jcb,...b->...jc", directions, self.betas)
+        return rest_joints(self.body, self.betas)
 
     @cached_property
     def world_rotations(self) -> FloatArray:
         """(T, 24, 3, 3) each joint's frame to the camera's."""
-        world = self.rotations.copy()
-        for joint, parent in enumerate(self.body.parents):
-            if parent >= 0:
-                world[:, joint] = world[:, parent] @ world[:, joint]
-        return world
+        return world_rotations(self.rotations, self.body.parents)
 
     @cached_property
     def joints(self) -> FloatArray:
         """(T, 24, 3) SMPL's skeleton, camera frame."""
-        rest = np.broadcast_to(self.rest_joints, (len(self), JOINT_COUNT, 3))
-        joints = rest + self.translation[:, None]
-        for joint, parent in enumerate(self.body.parents):
-            if parent >= 0:
-                bone = (rest[:, joint] - rest[:, parent])[..., None]
-                moved = (self.world_rotations[:, parent] @ bone)[..., 0]
-                joints[:, joint] = joints[:, parent] + moved
-        return joints
+        posed = posed_joints(self.world_rotations, self.rest_joints, self.body.parents)
+        return posed + self.translation[:, None]
+
+    def points(self, keypoint_set: KeypointSet) -> FloatArray:
+        """(T, K, 3) points of the body by name, camera frame; 0 for names that it does not have.
+
+        Raises ValueError for a body without keypoints and without SMPL's topology.
+        """
+        return skin_points(
+            self.body,
+            keypoint_set,
+            rotations=self.rotations,
+            betas=self.each_betas,
+            world=self.world_rotations,
+            rest=self.rest_joints,
+            joints=self.joints,
+        )
 
     def vertices(self, frames: slice = slice(None)) -> FloatArray:
         """(T, V, 3) camera frame; of some frames, since all of a long motion take gigabytes."""
@@ -265,6 +287,9 @@ class Motion:
         A file has one shape and no missing frames: `filled` and `with_one_shape` come first. The
         camera stays at the origin.
 
+        - `.glb`: skeleton, skin and animation; y-up, metres.
+        - `.bvh`: skeleton and Euler angles; y-up, centimetres, as is usual.
+        - `.trc`: OpenSim's markers, 24 joints and 11 points of face and feet; y-up, millimetres.
         - `.npz`: AMASS-style; z-up, metres. A pose has 72 numbers, 156 with the layout `smplh`.
         - `.smpl`: Meshcapade's codec; y-up, metres. Not for the free body.
 
@@ -278,43 +303,48 @@ class Motion:
             raise ValueError(f"cannot save {path}: its suffix must be one of {suffixes}")
         if layout != "smpl" and suffix != ".npz":
             raise ValueError(f"the layout {layout!r} is of .npz files, not of {suffix}")
-        motion = self.filled().with_one_shape()
-        content = _npz(motion._amass(layout) if suffix == ".npz" else motion._smpl_codec())
+        even = self.filled().with_one_shape()
+        content = even._content(path, layout)
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
 
-    def _amass(self, layout: Layout) -> Arrays:
-        upright = self.turned(CAMERA_TO_Z_UP)
-        camera = ("frames", "focal_length", "principal_point", "confidence")
-        return {
-            "poses": amass_poses(upright.rotations, layout),
-            "trans": upright.translation.astype(np.float64),
-            "betas": self.betas.astype(np.float64),
-            "mocap_framerate": np.array(float(self.fps)),
-            "gender": np.array("neutral"),
-            "surface_model_type": np.array(layout),
-            "body": np.array(self.body.name),
-            **{name: getattr(self, name) for name in camera},
-        }
+    def _content(self, path: Path, layout: Layout) -> bytes:
+        suffix = path.suffix.lower()
+        z_up = suffix == ".npz"
+        upright = self.turned(CAMERA_TO_Z_UP if z_up else CAMERA_TO_Y_UP)
+        parameters = (upright.rotations, upright.translation, self.betas)
+        own: dict[str, Any] = {"fps": self.fps, "body": self.body.name}
+        if z_up:
+            camera = {name: getattr(self, name) for name in _CAMERA}
+            return _npz(amass_arrays(*parameters, layout=layout, **own) | camera)
+        if suffix == ".smpl":
+            return _npz(smpl_codec_arrays(*parameters, **own))
+        if suffix == ".trc":
+            names, markers = upright._markers()
+            first = int(self.frames[0]) + 1
+            return trc_text(path.name, names, markers, fps=self.fps, first_frame=first).encode()
+        skeleton = SkeletonMotion(
+            names=JOINT_NAMES,
+            parents=self.body.parents,
+            rest=self.rest_joints.astype(np.float64),
+            rotations=upright.rotations.astype(np.float64),
+            root=upright.joints[:, 0].astype(np.float64),
+            fps=self.fps,
+        )
+        if suffix == ".bvh":
+            return bvh_text(skeleton).encode()
+        # It draws on `rendering`, which loads numba where there is one.
+        from dualhmr.motion.glb import skin_at_rest, skinned_glb
 
-    def _smpl_codec(self) -> Arrays:
-        """Version 2 of the codec: y-up, metres, an `.npz` inside."""
-        if self.body.name == FREE_BODY:
-            raise ValueError(
-                ".smpl means SMPL's betas, and this motion is of the free body: save .npz, .glb or "
-                ".bvh, or recover with SMPL's body and networks"
-            )
-        upright = self.turned(CAMERA_TO_Y_UP)
-        return {
-            "codecVersion": np.array(2),
-            "smplVersion": np.array(0),
-            "gender": np.array(0),
-            "shapeParameters": self.betas,
-            "frameCount": np.array(len(self)),
-            "frameRate": np.array(float(self.fps)),
-            "bodyTranslation": upright.translation,
-            "bodyPose": matrix_to_rotvec(upright.rotations).astype(np.float32),
-        }
+        return skinned_glb(skeleton, skin_at_rest(self.body, self.betas, self.rotations))
+
+    def _markers(self) -> tuple[tuple[str, ...], FloatArray]:
+        try:
+            skin = self.points(_SKIN_MARKERS)
+        except ValueError:  # a body whose skin has no names
+            return JOINT_NAMES, self.joints
+        names = (*JOINT_NAMES, *_SKIN_MARKERS.names)
+        return names, np.concatenate([self.joints, skin], axis=1)
 
 
 def _npz(arrays: Arrays) -> bytes:
