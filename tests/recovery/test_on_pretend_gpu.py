@@ -22,7 +22,7 @@ from dualhmr.keypoints import Keypoints, network_keypoints
 from dualhmr.person_fitting.torch_fitter import TorchFitter
 from dualhmr.recoverer import Recoverer
 
-MOST_NODES = {"prepare": 140, "step": 60, "last": 20, "describe": 70}
+MOST_NODES = {"prepare": 140, "step": 32, "last": 20, "describe": 70}
 MOST_LAUNCHES, MOST_WAITS = 30, 8
 """Of a photograph. Half of the launches, and three of the waits, check that the networks' results
 are finite; the other waits are one per four steps, and one for the result."""

@@ -10,10 +10,22 @@ from dualhmr.adaptation.fast_head import TorchArithmetic
 from dualhmr.adaptation.fast_head.affine_head import ON_INPUT
 from dualhmr.adaptation.fast_head.cuda_arithmetic import CudaArithmetic, CudaMatrix, CudaOutput
 from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels, Kernel, KernelVariant
-from dualhmr.adaptation.fast_head.head_gradients import OuterProducts
+from dualhmr.adaptation.fast_head.head_gradients import (
+    ActivationGradients,
+    Activations,
+    OuterProducts,
+    matrix_gradients,
+    squared_norm,
+)
 from dualhmr.adaptation.fast_head.head_step import DenseMatrix
 from dualhmr.adaptation.fast_head.rank_one_output import GridQuadratureInput, RankOneOutput
-from dualhmr.adaptation.optimisers import Adam, AdamCoefficients, Moments
+from dualhmr.adaptation.optimisers import (
+    Adam,
+    AdamCoefficients,
+    GradientDescent,
+    Moments,
+    clip_scale,
+)
 
 WITHIN = {torch.float32: 1e-5, torch.float64: 1e-12}
 KERNELS = CudaKernels(cpp_kernel)
@@ -112,6 +124,34 @@ def test_iterations(iterations: int, dtype: torch.dtype) -> None:
         found.append((activations[:2], each.backward(matrices, activations, gradient)))
     within = WITHIN[dtype]
     torch.testing.assert_close(found[0], found[1], rtol=within, atol=within)
+
+
+@pytest.mark.parametrize(
+    ("terms", "dtype", "threads"),
+    [(3, torch.float32, THREADS), (10, torch.float64, 1)],
+)
+def test_the_rate_of_clipped_descent(terms: int, dtype: torch.dtype, threads: int) -> None:
+    """Of a gradient that is clipped, one that is not, one of zero and one that is not finite."""
+    scales = torch.tensor([1.0, 1e-4, 0.0, torch.nan], dtype=dtype)[:, None, None]
+
+    def vectors(size: int, seed: int) -> Tensor:
+        return normal(4, terms, size, seed=seed).to(dtype)
+
+    of_estimate, of_hidden1, of_hidden2 = (
+        scales * vectors(size, seed) for seed, size in enumerate((9, 40, 40))
+    )
+    head_input = GridQuadratureInput(normal(4, 30, seed=7).to(dtype))
+    activations = Activations(
+        normal(4, terms + 1, 9, seed=3).to(dtype), (vectors(40, 4), vectors(40, 5))
+    )
+    through_head = ActivationGradients(of_estimate, (of_hidden1, of_hidden2))
+    gradients = matrix_gradients(activations, through_head, head_input.values)
+    by = GradientDescent(0.1, max_norm=2.0)
+    expected = by.learning_rate * clip_scale(squared_norm(gradients), 2.0)
+    assert expected[0] < expected[1] == expected[2]
+    found = arithmetic(threads).clipped_rate(gradients, head_input.squared_norm, by)
+    within = WITHIN[dtype]
+    torch.testing.assert_close(found, expected, rtol=within, atol=0, equal_nan=True)
 
 
 def test_what_the_kernels_cannot_take() -> None:

@@ -24,7 +24,8 @@ IN_MEMORY = (*SIZES, ("PAIRS", 600), ("IN_SHARED", 0))
 # RTX 40 and L4, 90 H100.
 ALL = ["arch=compute_80,code=[sm_80,sm_87,sm_89]", "arch=compute_90,code=sm_90"]
 H100 = ALL[1:]
-REGISTERS = {"update_matrix": 255, "update_output": 64, "iterate": 64, "objective": 128}
+REGISTERS = {"update_matrix": 255, "update_output": 64, "iterate": 64, "clipped_rate": 64}
+REGISTERS |= {"objective": 128}
 """More would not fit as many threads as a block has."""
 
 

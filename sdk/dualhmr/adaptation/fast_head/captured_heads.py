@@ -41,12 +41,19 @@ from dualhmr.adaptation.fast_head.head_step import (
     Evaluate,
     Problem,
     adam_step,
+    descent_step,
     evaluate_head,
     evaluate_last,
     update_matrices,
 )
 from dualhmr.adaptation.fast_head.rank_one_output import GridQuadratureInput, RankOneOutput
-from dualhmr.adaptation.optimisers import Adam, AdamCoefficients, Moments, Optimiser
+from dualhmr.adaptation.optimisers import (
+    Adam,
+    AdamCoefficients,
+    GradientDescent,
+    Moments,
+    Optimiser,
+)
 from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import NonFiniteError, Phase, PlannedStep, Schedule, planned_steps
 
@@ -206,11 +213,23 @@ class CapturedHeads:
 
     def _update(self, optimiser: Optimiser, gradients: MatrixGradients) -> AdaptedMatrices:
         if not isinstance(optimiser, Adam):
-            return update_matrices(self._matrices, gradients, optimiser, updates=1)
+            return self._descend(optimiser, gradients)
         # Indexing with `[]` would wait for the device.
         numbers = self._coefficients.index_select(1, self._row).squeeze(1)
         coefficients = AdamCoefficients(optimiser.beta1, optimiser.beta2, *numbers.unbind())
         return adam_step(self._matrices, gradients, coefficients)
+
+    def _descend(self, optimiser: Optimiser, gradients: MatrixGradients) -> AdaptedMatrices:
+        if (
+            isinstance(self._arithmetic, CudaArithmetic)
+            and self._head.has_hidden_layers
+            and isinstance(optimiser, GradientDescent)
+            and optimiser.max_norm is not None
+        ):
+            norm = self._problem.head_input.squared_norm
+            rates = self._arithmetic.clipped_rate(gradients, norm, optimiser)
+            return descent_step(self._matrices, gradients, rates[:, None, None])
+        return update_matrices(self._matrices, gradients, optimiser, updates=1)
 
 
 def _kind(step: PlannedStep) -> Phase | None:

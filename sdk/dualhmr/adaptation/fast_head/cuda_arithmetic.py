@@ -22,14 +22,15 @@ from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels, KernelVariant
 from dualhmr.adaptation.fast_head.head_gradients import (
     ActivationGradients,
     Activations,
+    MatrixGradients,
     OuterProducts,
 )
 from dualhmr.adaptation.fast_head.head_step import DenseMatrix
 from dualhmr.adaptation.fast_head.rank_one_output import RankOneOutput
-from dualhmr.adaptation.optimisers import AdamCoefficients
+from dualhmr.adaptation.optimisers import AdamCoefficients, GradientDescent
 
 _FILE = ("dualhmr.adaptation.fast_head", "head.cu")
-_ROWS, _THREADS, _ITERATION_THREADS = 4, 128, 640
+_ROWS, _THREADS, _ITERATION_THREADS, _NORM_THREADS = 4, 128, 640, 896
 _WIDEST_BYTES = 16
 """The widest load and store of a GPU's thread."""
 _MOST_TERMS = 16
@@ -117,6 +118,28 @@ class CudaArithmetic(TorchArithmetic):
         state = (output.value, *output.moments, gradient.left.contiguous())
         arguments = (*state, points, masses, *numbers[:2], columns, points.shape[-1], *numbers[2:])
         self._kernels.launch(variant, (-(-columns // _THREADS), persons, 1), _THREADS, arguments)
+
+    def clipped_rate(
+        self, gradients: MatrixGradients, input_norm: Tensor, optimiser: GradientDescent
+    ) -> Tensor:
+        """(N,): the rate of `optimiser`, which has a `max_norm`, as `update_matrices` clips it.
+
+        The gradients are of a head with hidden layers; `input_norm` is the squared norm of its
+        inputs, N numbers.
+        """
+        (estimates, gradient1), (gradient2, hidden1), (gradient, hidden2) = (
+            gradients[name] for name in (FC1_ESTIMATE, FC2, DECODE)
+        )
+        estimates, size = _persons_contiguous(estimates), estimates.shape[2]
+        vectors = [each.contiguous() for each in (gradient1, hidden1, gradient2, hidden2, gradient)]
+        persons, terms, hidden = gradient1.shape
+        rates = gradient1.new_empty(persons)
+        sizes = (("TERMS", terms), ("ESTIMATE", size))
+        variant = KernelVariant(_FILE, "clipped_rate", gradient1.dtype, sizes)
+        numbers = (hidden, estimates.stride(0), optimiser.learning_rate, optimiser.max_norm)
+        arguments = (estimates, *vectors, input_norm.contiguous(), rates, *numbers)
+        self._kernels.launch(variant, (persons, 1, 1), _NORM_THREADS, arguments)
+        return rates
 
 
 @dataclass(frozen=True)

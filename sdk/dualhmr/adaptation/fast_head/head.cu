@@ -20,6 +20,8 @@
 #define ADAM 1
 #endif
 #define ITERATION_SPLIT 4
+#define GRAM (TERMS * (TERMS + 1) / 2)
+#define GRAM_SPLIT 16
 
 // x_{i+1} = x_i + x_i M + b, `count` times, for the person blockIdx.x. The iterates, rows of `out`,
 // go up from the first row (step 1), or down from the last (step -1). A pitch is how many numbers
@@ -57,6 +59,10 @@ static __device__ __forceinline__ void store(REAL* address, const Pack& pack) {
     *reinterpret_cast<Pack*>(address) = pack;
 }
 
+static __device__ __forceinline__ REAL smallest() {
+    return sizeof(REAL) == 4 ? REAL(1.17549435e-38) : REAL(2.2250738585072014e-308);
+}
+
 // Adam's moments m and v of a gradient g: updated, and the root of v. Rate and epsilon are read from
 // memory instead, so that a captured launch serves every step.
 struct Adam {
@@ -66,10 +72,9 @@ struct Adam {
         : new1(REAL(1 - beta1)), keep2(REAL(beta2)), new2(REAL(1 - beta2)) {}
 
     __device__ __forceinline__ REAL update(REAL g, REAL& m, REAL& v) const {
-        const REAL tiny = sizeof(REAL) == 4 ? REAL(1.17549435e-38) : REAL(2.2250738585072014e-308);
         m += new1 * (g - m);
         v = keep2 * v + new2 * g * g;
-        return sqrt(v > tiny ? v : tiny);
+        return sqrt(v > smallest() ? v : smallest());
     }
 };
 
@@ -158,5 +163,60 @@ extern "C" __global__ void __launch_bounds__(THREADS) update_output(
         } else {
             value[at] -= rate[person] * g * *points;
         }
+    }
+}
+
+static __device__ __forceinline__ REAL part_of_dot(const REAL* a, const REAL* b, Index count, int part) {
+    REAL sum = 0;
+    for (Index k = part; k < count; k += GRAM_SPLIT) sum += a[k] * b[k];
+    return sum;
+}
+
+// Each person's rate of gradient descent, so that all gradients together are at most `most` long:
+// rate min(1, most / |g|), where |g|^2 is the sum over matrices and terms i, j of
+// (left_i . left_j) (right_i . right_j). TERMS vectors of a person each: `estimates` and `gradient`
+// (ESTIMATE), the other four (`hidden`); `inputs` (N,) are squared norms of the head's inputs. A bias
+// reads a 1. Gram matrices are symmetric, so one triangle of them is computed.
+extern "C" __global__ void __launch_bounds__(1024) clipped_rate(
+    const REAL* __restrict__ estimates, const REAL* __restrict__ gradient1,
+    const REAL* __restrict__ hidden1, const REAL* __restrict__ gradient2,
+    const REAL* __restrict__ hidden2, const REAL* __restrict__ gradient,
+    const REAL* __restrict__ inputs, REAL* __restrict__ rates,
+    Index hidden, Index estimates_pitch, double rate, double most) {
+    __shared__ REAL left_parts[GRAM * GRAM_SPLIT], right_parts[GRAM * GRAM_SPLIT], totals[GRAM];
+    const Index person = blockIdx.x, wide = person * TERMS * hidden;
+    for (int matrix = 0; matrix < 3; ++matrix) {
+        const REAL* left = matrix == 0 ? gradient1 + wide : gradient2 + wide;
+        const REAL* right = matrix == 1 ? hidden1 + wide : hidden2 + wide;
+        if (matrix == 0) right = estimates + person * estimates_pitch;
+        if (matrix == 2) left = gradient + person * TERMS * ESTIMATE;
+        const Index width = matrix == 2 ? ESTIMATE : hidden, across = matrix == 0 ? ESTIMATE : hidden;
+        EACH(k, GRAM * GRAM_SPLIT) {
+            int i = 0, j = k / GRAM_SPLIT;
+            for (; j >= TERMS - i; ++i) j -= TERMS - i;
+            j += i;
+            const int part = k % GRAM_SPLIT;
+            left_parts[k] = part_of_dot(left + i * width, left + j * width, width, part);
+            right_parts[k] = part_of_dot(right + i * across, right + j * across, across, part);
+        }
+        __syncthreads();
+        EACH(k, GRAM) {
+            REAL by_left = 0, by_right = matrix == 0 ? inputs[person] : REAL(1);
+            for (int part = 0; part < GRAM_SPLIT; ++part) {
+                by_left += left_parts[k * GRAM_SPLIT + part];
+                by_right += right_parts[k * GRAM_SPLIT + part];
+            }
+            totals[k] = (matrix == 0 ? REAL(0) : totals[k]) + by_left * by_right;
+        }
+        __syncthreads();
+    }
+    EACH(k, 1) {
+        REAL squared = 0;
+        for (int i = 0, pair = 0; i < TERMS; ++i) {
+            for (int j = i; j < TERMS; ++j, ++pair) squared += (i == j ? 1 : 2) * totals[pair];
+        }
+        // Not a number stays one, as the loss then is none.
+        const REAL clipped = REAL(most) / sqrt(squared < smallest() ? smallest() : squared);
+        rates[person] = REAL(rate) * (clipped > 1 ? REAL(1) : clipped);
     }
 }

@@ -112,9 +112,7 @@ def update_matrices(
         rate: float | Tensor = optimiser.learning_rate
         if optimiser.max_norm is not None:
             rate = rate * clip_scale(squared_norm(gradients), optimiser.max_norm)[:, None, None]
-        return {
-            name: matrix.gradient_step(gradients[name], rate) for name, matrix in matrices.items()
-        }
+        return descent_step(matrices, gradients, rate)
     raise TypeError(f"a step of the fast head is by Adam or GradientDescent, got {optimiser!r}")
 
 
@@ -125,6 +123,13 @@ def adam_step(
     return {
         name: matrix.adam_step(gradients[name], coefficients) for name, matrix in matrices.items()
     }
+
+
+def descent_step(
+    matrices: AdaptedMatrices, gradients: MatrixGradients, rate: float | Tensor
+) -> AdaptedMatrices:
+    """All matrices after a step down the gradient; `rate` is a number, or (N, 1, 1)."""
+    return {name: matrix.gradient_step(gradients[name], rate) for name, matrix in matrices.items()}
 
 
 class Evaluate(Protocol):
