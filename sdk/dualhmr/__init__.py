@@ -24,6 +24,8 @@ from dualhmr.keypoints import Keypoints as Keypoints
 from dualhmr.keypoints import KeypointSet as KeypointSet
 from dualhmr.keypoints import read_keypoints as read_keypoints
 from dualhmr.motion import Motion as Motion
+from dualhmr.recoverer import FailedPhoto as FailedPhoto
+from dualhmr.recoverer import Photo as Photo
 from dualhmr.recoverer import Prediction as Prediction
 from dualhmr.recoverer import Recoverer as Recoverer
 from dualhmr.recoverer import recover as recover

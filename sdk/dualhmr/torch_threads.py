@@ -24,11 +24,11 @@ _locks: dict[int, threading.Lock] = {}
 @contextmanager
 def one_thread() -> Iterator[None]:
     """PyTorch computes on one thread in the block, in the calling thread only."""
-    own = _set_own_number(1)
+    own = set_own_threads(1)
     try:
         yield
     finally:
-        _set_own_number(own)
+        set_own_threads(own)
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def usable_threads() -> Iterator[None]:
         yield
 
 
-def _set_own_number(number: int) -> int:
+def set_own_threads(number: int) -> int:
     """`torch.set_num_threads` that leaves the default of other threads as it is.
 
     Returns the calling thread's number before.

@@ -34,8 +34,15 @@ _BOX_SCORE = 0.3
 class NamedDetector:
     """A detector whose results are checked, and whose errors name it."""
 
-    def __init__(self, name: str, detect: Callable[[npt.NDArray[np.uint8]], Detections]) -> None:
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        detect: Callable[[npt.NDArray[np.uint8]], Detections],
+        *,
+        shareable: bool = False,
+    ) -> None:
+        """`shareable`: whether several threads may call it at once."""
+        self.name, self.shareable = name, shareable
         self._detect = detect
 
     def __repr__(self) -> str:
@@ -81,12 +88,11 @@ def open_detector(
                 f"one of {_NAMES}"
             )
         if isinstance(name, MovenetDetector):
-            return NamedDetector(DEFAULT_DETECTOR, name)
+            return NamedDetector(DEFAULT_DETECTOR, name, shareable=True)
         return _of_callable(_name_of(name), name, keypoint_set, min_score)
     if name == DEFAULT_DETECTOR:
-        return NamedDetector(
-            name, MovenetDetector(MovenetOptions(min_score=min_score), engine=engine)
-        )
+        movenet = MovenetDetector(MovenetOptions(min_score=min_score), engine=engine)
+        return NamedDetector(name, movenet, shareable=True)
     library, _, model = name.partition(":")
     if library == "rtmlib" and model in _RTMLIB_CLASSES:
         found: Any = _imported("rtmlib")

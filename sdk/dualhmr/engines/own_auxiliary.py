@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,12 +23,13 @@ camera frame, with as many betas as the bundle's body has."""
 
 
 class CallableAuxiliary:
-    """A `FrozenNetwork` that calls a user's function, one person at a time."""
+    """A `FrozenNetwork` that calls a user's function, one person and one thread at a time."""
 
     reads = ("image",)
 
     def __init__(self, function: Auxiliary, *, beta_count: int) -> None:
         self._function, self._beta_count = function, beta_count
+        self._turn = Lock()
         self.runs_on = getattr(function, "__qualname__", type(function).__qualname__)
 
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
@@ -36,7 +38,8 @@ class CallableAuxiliary:
         Raises TypeError for another result than `SMPLParameters`, ValueError for another number of
         betas, and whatever the function raises.
         """
-        bodies = [self._function(crop.copy()) for crop in inputs["image"]]
+        with self._turn:
+            bodies = [self._function(crop.copy()) for crop in inputs["image"]]
         for body in bodies:
             check_pseudo_mesh(body, self._beta_count, name=f"auxiliary {self.runs_on}")
         return {

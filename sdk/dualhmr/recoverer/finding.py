@@ -1,5 +1,6 @@
 """Who finds the people of photographs that come without keypoints."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from threading import Lock
 
@@ -17,7 +18,7 @@ class PeopleFinder:
         self._default = default
         self._engine = EngineOptions(threads=threads)
         self._opened: dict[tuple[str | None, KeypointSet | None], NamedDetector] = {}
-        self._lock = Lock()
+        self._opening, self._turn = Lock(), Lock()
 
     def open(self, detector: AnyDetector | None, names: str | KeypointSet | None) -> NamedDetector:
         """The detector, or for None the default one; see `open_detector`.
@@ -29,7 +30,7 @@ class PeopleFinder:
         if chosen is not None and not isinstance(chosen, str):
             return open_detector(chosen, keypoint_set=known, engine=self._engine)
         key = (chosen, known)
-        with self._lock:
+        with self._opening:
             if key not in self._opened:
                 self._opened[key] = open_detector(chosen, keypoint_set=known, engine=self._engine)
             return self._opened[key]
@@ -52,5 +53,7 @@ class PeopleFinder:
                 "pseudo_mesh came without keypoints and boxes, so nothing says whose it is; pass "
                 "keypoints of the same people, as those of Recoverer.detect(image).to_keypoints()"
             )
-        found = self.open(detector, photo.keypoint_set)(image.pixels)
+        opened = self.open(detector, photo.keypoint_set)
+        with nullcontext() if opened.shareable else self._turn:
+            found = opened(image.pixels)
         return replace(photo, keypoints=found.to_keypoints(), keypoint_set=None)

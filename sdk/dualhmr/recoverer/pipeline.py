@@ -4,11 +4,10 @@ Every person is adapted alone, so a result does not depend on who else is in the
 which photographs are fitted together.
 """
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -21,11 +20,7 @@ from dualhmr.bundle import Bundle
 from dualhmr.crop import crop_convention
 from dualhmr.detection import AnyDetector
 from dualhmr.engines import (
-    Auxiliary,
-    EngineOptions,
     FrozenNetworks,
-    open_auxiliary,
-    open_networks,
 )
 from dualhmr.images import LoadedImage, read_image
 from dualhmr.keypoints import network_keypoints
@@ -39,7 +34,7 @@ from dualhmr.person import (
     run_frozen_networks,
     run_networks_on_people,
 )
-from dualhmr.person_fitting import PersonFitter, open_person_fitter
+from dualhmr.person_fitting import PersonFitter
 from dualhmr.plausibility import PlausibleKeypoints, SkippedPerson
 from dualhmr.recoverer.arguments import as_pseudo_meshes, check_uses_pseudo_mesh
 from dualhmr.recoverer.collecting import FoundPerson, collect_recovery, place_people
@@ -210,32 +205,6 @@ class Pipeline:
                 )
             )
         return recoveries
-
-
-def open_pipeline(
-    bundle: Bundle,
-    body: BodyArrays,
-    *,
-    backend: str,
-    adaptation: str,
-    device: str,
-    scope: str,
-    options: EngineOptions,
-    auxiliary: "str | os.PathLike[str] | Auxiliary | None",
-    detector: AnyDetector | None,
-) -> Pipeline:
-    """Opens all that `Recoverer` needs; see there for the arguments and the errors."""
-    networks = open_networks(bundle, backend, device=device, options=options)
-    if auxiliary is not None:
-        own = open_auxiliary(
-            auxiliary, bundle, beta_count=body.beta_count, device=device, options=options
-        )
-        networks = replace(networks, auxiliary=own)
-    fitter = open_person_fitter(
-        adaptation, bundle, body, device=device, scope=scope, options=options
-    )
-    finder = PeopleFinder(detector, threads=options.threads)
-    return Pipeline(bundle, body, networks, fitter, finder, own_auxiliary=auxiliary is not None)
 
 
 def _projectable(result: _Fitted) -> _Fitted:

@@ -42,7 +42,7 @@ def recover(
 ) -> Recovery:
     """Recovers the bodies of the persons whose 2D keypoints are passed, or are found.
 
-    To recover from many photographs, build a `Recoverer` once.
+    For many photographs, build a `Recoverer` once; see its `recover_batch` and `stream`.
 
     Args:
         image: A path, a PIL image or an (H, W, 3) uint8 RGB array. EXIF orientation is applied;
