@@ -5,8 +5,11 @@ import importlib
 import importlib.util
 import logging
 import os
+import threading
+import weakref
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 Kernel: TypeAlias = Callable[..., Any]
@@ -26,6 +29,78 @@ def usable_cpus() -> int:
     """How many CPUs this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on every system
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+class WorkerThreads:
+    """Threads that do pieces of work together with the one that asks for it.
+
+    They are made when first used. One work is shared at a time; whoever asks meanwhile does it
+    alone, so a program that already uses its cores is not slowed down. Nobody waits for a thread
+    that has not begun: a busy core costs nothing.
+    """
+
+    def __init__(self, count: int) -> None:
+        """`count` includes the thread that asks."""
+        self._count = count
+        self._lock = threading.Lock()
+        self._inbox: SimpleQueue[_SharedWork | None] | None = None
+        self._process = 0
+
+    def run(self, work: Callable[[int], object], parts: int) -> None:
+        """Calls `work` with 0, 1 ... `parts` - 1, each once; raises what one of them raises."""
+        if parts < 2 or self._count < 2 or not self._lock.acquire(blocking=False):
+            for part in range(parts):
+                work(part)
+            return
+        try:
+            shared = _SharedWork(work, parts)
+            inbox = self._open_inbox()
+            for _ in range(min(self._count, parts) - 1):
+                inbox.put(shared)
+            shared.do()
+            shared.wait()
+        finally:
+            self._lock.release()
+
+    def _open_inbox(self) -> "SimpleQueue[_SharedWork | None]":
+        # A forked process has a copy of this object, but not of its threads.
+        if self._inbox is None or self._process != os.getpid():
+            self._inbox, self._process = SimpleQueue(), os.getpid()
+            for _ in range(self._count - 1):
+                thread = threading.Thread(target=_serve, args=(self._inbox,), daemon=True)
+                thread.start()
+                weakref.finalize(self, self._inbox.put, None)
+        return self._inbox
+
+
+class _SharedWork:
+    """Pieces that several threads take from each other."""
+
+    def __init__(self, work: Callable[[int], object], parts: int) -> None:
+        self._work, self._missing = work, parts
+        self._parts = iter(range(parts))
+        self._ends: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def do(self) -> None:
+        for part in self._parts:
+            error: BaseException | None = None
+            try:
+                self._work(part)
+            except BaseException as raised:
+                error = raised
+            self._ends.put(error)
+
+    def wait(self) -> None:
+        errors = [self._ends.get() for _ in range(self._missing)]
+        for error in errors:
+            if error is not None:
+                raise error
+
+
+def _serve(inbox: "SimpleQueue[_SharedWork | None]") -> None:
+    while (shared := inbox.get()) is not None:
+        shared.do()
+        del shared  # it holds a person's arrays
 
 
 def load_numba() -> Any:

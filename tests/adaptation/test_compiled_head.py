@@ -24,6 +24,7 @@ from dualhmr.adaptation.schedule import (
     Phase,
     Schedule,
 )
+from dualhmr.compiling import WorkerThreads
 
 NAMES = ("keypoints_2d", "rotations", "camera")
 Array = NDArray[np.floating]
@@ -61,13 +62,24 @@ def head_of(problem: HeadProblem) -> CompiledHead:
     return CompiledHead.from_parameters(own, start=start, iterations=problem.head.iterations)
 
 
-def run(problem: HeadProblem, schedule: Schedule, losses: Losses | None = None) -> AdaptationResult:
+def run(
+    problem: HeadProblem,
+    schedule: Schedule,
+    losses: Losses | None = None,
+    head: CompiledHead | None = None,
+) -> AdaptationResult:
     head_input = problem.head_input[0].detach().numpy()
-    return head_of(problem).adapt(head_input, losses or Losses(problem), schedule)
+    return (head or head_of(problem)).adapt(head_input, losses or Losses(problem), schedule)
 
 
-def check(problem: HeadProblem, schedule: Schedule, *, within: float = 1e-6) -> AdaptationResult:
-    mine = run(problem, schedule)
+def check(
+    problem: HeadProblem,
+    schedule: Schedule,
+    *,
+    within: float = 1e-6,
+    head: CompiledHead | None = None,
+) -> AdaptationResult:
+    mine = run(problem, schedule, head=head)
     expected = adapt(problem.parameters, problem.loss_function, schedule)
     assert mine.stop_reason == expected.stop_reason
     assert mine.best_step == expected.best_step
@@ -85,6 +97,42 @@ def test_named_schedules(name: str, hidden: int) -> None:
         mine = check(problem, schedule_named(name))
         assert mine.steps == (15 if name == "release" else 14)
         assert mine.loss_history[mine.best_step] < 0.95 * mine.loss_history[0]
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 5, 8])
+@pytest.mark.parametrize("slope", ["own", "none", "wrong"])
+def test_iterations_at_once_whatever_the_slope(slope: str, iterations: int) -> None:
+    problem = HeadProblem.of(iterations=iterations, features=60)
+    with torch.no_grad():  # an iteration's change depends much on the estimate, as in trained heads
+        problem.head.decpose.weight *= 6
+    head = head_of(problem)
+    fc1, fc2, decode, _, _ = head.matrices
+    own = decode @ fc2 @ fc1.T
+    assert 0.1 < np.linalg.norm(own, 2) < 2
+    slopes = {"own": own, "none": 0 * own, "wrong": own[::-1].copy()}
+    at_once = replace(head, slope=(slopes[slope], slopes[slope].T.copy()))
+    for name in ("paper", "trained"):
+        check(problem, schedule_named(name), head=at_once)
+    values = replace(problem, features=problem.features * math.nan)
+    with pytest.raises(NonFiniteError, match="is nan before the first step"):
+        run(values, schedule_named("paper"), head=at_once)
+
+
+def test_a_large_head_does_not_depend_on_the_number_of_threads() -> None:
+    problem = HeadProblem.of(iterations=6, hidden=515, features=60, dtype=torch.float32)
+    head = head_of(problem)
+    assert head.slope is not None
+    head_input, schedule = problem.head_input[0].detach().numpy(), schedule_named("paper")
+    results = [
+        head.adapt(head_input, Losses(problem), schedule, workers=workers)
+        for workers in (None, WorkerThreads(2), WorkerThreads(5))
+    ]
+    exact = HeadProblem.of(iterations=6, hidden=515, features=60)
+    expected = run(exact, schedule, head=replace(head_of(exact), slope=None))
+    assert results[0].loss_history == pytest.approx(expected.loss_history, rel=1e-4)
+    for other in results[1:]:
+        assert other.loss_history == results[0].loss_history
+        np.testing.assert_array_equal(np.stack(other.outputs), np.stack(results[0].outputs))
 
 
 @pytest.mark.parametrize("max_norm", [None, 1e-3, 1e9])

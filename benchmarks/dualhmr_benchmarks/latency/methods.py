@@ -109,7 +109,7 @@ def methods(problem: ExampleProblem) -> Mapping[str, Method]:
         KEYPOINTS_ONLY: keypoints_only,
     }
     if device == "cpu" and numba_installed():
-        compiled = CompiledFitter(problem.bundle, read_body())
+        compiled = CompiledFitter(problem.bundle, read_body(), threads=torch.get_num_threads())
         found[COMPILED] = lambda steps: compiled.adapt_head(
             problem.evidence, schedule_of(steps, rate)
         )

@@ -13,19 +13,26 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.adaptation.compiled_loops import go_back, go_forward, take_step
+from dualhmr.adaptation.compiled_loops import take_step
+from dualhmr.adaptation.head_iterations import (
+    HeadIterations,
+    IterationsAtOnce,
+    Matrices,
+    row_pieces,
+)
 from dualhmr.adaptation.input_quadrature import InputOutput
 from dualhmr.adaptation.optimisers import Adam, GradientDescent, Optimiser
 from dualhmr.adaptation.recorder import AdaptationResult, Recorder
 from dualhmr.adaptation.schedule import PlannedStep, Schedule, planned_steps
+from dualhmr.compiling import WorkerThreads
 
 Array = npt.NDArray[Any]
-Matrices = tuple[Array, ...]
-"""fc1 on the estimate (E, H), fc2 (H, H), decode (E, H), the bias of fc2 (1, H), of decode (1, E);
-none for a head without hidden layers."""
-
 _PADDING = 80
 """Numbers between arrays, so that they do not compete for the same lines of the cache."""
+_LARGE = 512
+"""Hidden units from which on matrices leave a core's cache."""
+_MANY = 5
+"""Iterations from which on they are faster at once, in a large head."""
 
 
 class Evaluate(Protocol):
@@ -59,6 +66,8 @@ class CompiledHead:
     start: Array
     """(E,), the estimate before the first iteration."""
     iterations: int
+    slope: tuple[Array, Array] | None = None
+    """D W2 W1 (E, E) and its transpose, if the iterations are to be computed at once."""
     _spare: list[HeadMemory] = field(default_factory=list, repr=False, compare=False)
     """Memory that no person uses now; lists are safe to share among threads."""
 
@@ -91,7 +100,11 @@ class CompiledHead:
         )
         # Compiled loops do not take arrays that cannot be written.
         own = tuple(np.array(matrix, order="C") for matrix in matrices)
-        return CompiledHead(on_input, own, start, iterations)
+        slope = None
+        if len(fc1) >= _LARGE and iterations >= _MANY:
+            product = decode @ parameters["fc2.weight"] @ fc1[:, -len(start) :]
+            slope = (product, product.T.copy())
+        return CompiledHead(on_input, own, start, iterations, slope)
 
     def adapt(
         self,
@@ -101,19 +114,21 @@ class CompiledHead:
         *,
         output: Callable[[Array], object] = lambda estimate: estimate,
         in_place: bool = False,
+        workers: WorkerThreads | None = None,
     ) -> AdaptationResult:
         """The result of `adapt` on the head's parameters, for one person.
 
         `head_input` (G,) is features, and box info for CLIFF. `output` maps an estimate (E,) to
         what `AdaptationResult.outputs` keeps of it. With `in_place` this head, which must be a
-        `copy`, becomes that of the step `best_step`. Raises ValueError where `adapt` does, and for
-        an input that does not fit the head; TypeError for an optimiser other than Adam and
-        GradientDescent.
+        `copy`, becomes that of the step `best_step`. `workers` share the work on a large head; the
+        result does not depend on them. Raises ValueError where `adapt` does, and for an input that
+        does not fit the head; TypeError for an optimiser other than Adam and GradientDescent.
         """
-        values = self._values(head_input)
+        values, workers = self._values(head_input), workers or WorkerThreads(1)
         memory = self._spare.pop() if self._spare else self._memory()
         try:
-            return _Adaptation(self, values, memory, in_place).run(evaluate, schedule, output)
+            adaptation = _Adaptation(self, values, memory, workers, in_place=in_place)
+            return adaptation.run(evaluate, schedule, output)
         finally:
             self._spare.append(memory)
 
@@ -124,7 +139,8 @@ class CompiledHead:
 
     def first_estimate(self, head_input: Array) -> Array:
         """The head's output (E,) before any step."""
-        return _Adaptation(self, self._values(head_input), self._memory()).forward()
+        values, alone = self._values(head_input), WorkerThreads(1)
+        return _Adaptation(self, values, self._memory(), alone).forward()
 
     def _values(self, head_input: Array) -> Array:
         """(G + 1,): the input, and a 1 for the bias."""
@@ -147,20 +163,25 @@ class _Adaptation:
     """The state of one person's adaptation."""
 
     def __init__(
-        self, head: CompiledHead, values: Array, memory: HeadMemory, in_place: bool = False
+        self,
+        head: CompiledHead,
+        values: Array,
+        memory: HeadMemory,
+        workers: WorkerThreads,
+        *,
+        in_place: bool = False,
     ) -> None:
         """`values` (G + 1,) are the head's input, and a 1; `in_place`, `head` is changed."""
-        self._head, self._memory, self._in_place = head, memory, in_place
+        self._head, self._memory, self._workers = head, memory, workers
+        self._in_place = in_place
         self._matrices = head.matrices
         self._input = InputOutput(head.on_input, values)
-        n, hidden, real = head.iterations, len(head.on_input), head.start.dtype
-        self._estimates = np.empty((n + 1, len(head.start)), real)
-        self._estimates[0] = head.start
-        self._grad_estimates = np.empty((n, len(head.start)), real)
-        self._hidden1, self._hidden2, self._grad_hidden1, self._grad_hidden2 = np.empty(
-            (4, n, hidden if head.matrices else 0), real
+        n, hidden = head.iterations, len(head.on_input) if head.matrices else 0
+        self._iterations = (
+            IterationsAtOnce(head.start, n, hidden, head.slope, workers)
+            if head.slope
+            else HeadIterations(head.start, n, hidden)
         )
-        self._ones = np.ones((n, 1), real)
         self._gradient = np.empty(0)
 
     def run(
@@ -208,9 +229,7 @@ class _Adaptation:
     def forward(self) -> Array:
         """The estimate (E,), a copy."""
         if self._matrices:
-            own = (self._estimates, self._hidden1, self._hidden2)
-            go_forward(self._matrices, self._input.value, *own)
-            return self._estimates[-1].copy()
+            return self._iterations.forward(self._matrices, self._input.value)
         # Every iteration adds the same.
         return self._head.start + self._head.iterations * self._input.value
 
@@ -219,13 +238,10 @@ class _Adaptation:
         if not self._matrices:
             self._gradient = self._head.iterations * gradient
             return bool(np.isfinite(self._gradient.sum()))
-        self._grad_estimates[-1] = gradient
-        activations = (self._estimates, self._hidden1, self._hidden2)
-        gradients = (self._grad_estimates, self._grad_hidden1, self._grad_hidden2)
-        finite = go_back(self._matrices, *activations, *gradients)
+        finite = self._iterations.backward(self._matrices, gradient)
         # The input is the same in all iterations, so this is a single outer product with it.
-        self._gradient = self._grad_hidden1.sum(0)
-        return bool(finite)
+        self._gradient = self._iterations.grad_hidden1[:, : len(self._head.on_input)].sum(0)
+        return finite
 
     def _update(self, planned: PlannedStep, optimiser: Optimiser) -> None:
         fresh = planned.updates == 0
@@ -245,20 +261,29 @@ class _Adaptation:
             raise TypeError(f"a compiled step is by Adam or GradientDescent, got {optimiser!r}")
 
     def _take_step(self, *numbers: Any) -> None:
-        if self._matrices:
-            lefts, rights = zip(*self._outer_products(), strict=True)
-            copies = self._matrices is not self._memory.values
-            take_step(self._matrices, *self._memory, lefts, rights, *numbers, copies)
-            self._matrices = self._memory.values
+        if not self._matrices:
+            return
+        lefts, rights = zip(*self._outer_products(), strict=True)
+        copies = self._matrices is not self._memory.values
+        own = (self._matrices, *self._memory, lefts, rights, *numbers, copies)
+        # Rows of all matrices; those of fc2 come after those of fc1.
+        inner = row_pieces(len(self._matrices[1]))[1:-1] if self._head.slope else []
+        ends = [0, *(len(self._matrices[0]) + row for row in inner), sum(map(len, self._matrices))]
+        self._workers.run(lambda i: take_step(*own, ends[i], ends[i + 1]), len(ends) - 1)
+        self._matrices = self._memory.values
 
     def _outer_products(self) -> tuple[tuple[Array, Array], ...]:
         """left (n, R) and right (n, C) of each matrix, whose gradient is left^T right."""
+        estimates, hidden1, hidden2, grad_estimates, grad_hidden1, grad_hidden2 = (
+            self._iterations.all
+        )
+        ones = np.ones((len(grad_estimates), 1), estimates.dtype)
         return (
-            (self._estimates[:-1], self._grad_hidden1),
-            (self._grad_hidden2, self._hidden1),
-            (self._grad_estimates, self._hidden2),
-            (self._ones, self._grad_hidden2),
-            (self._ones, self._grad_estimates),
+            (estimates[:-1], grad_hidden1),
+            (grad_hidden2, hidden1),
+            (grad_estimates, hidden2),
+            (ones, grad_hidden2),
+            (ones, grad_estimates),
         )
 
     def _squared_norm(self) -> float:

@@ -1,7 +1,7 @@
 """The loops of a head's step, compiled: its iterations there and back, and updates of its matrices.
 
-The loops are bound by memory, so each passes over a matrix once. Their arrays are of one type,
-float32 or float64, contiguous, and must not overlap.
+A matrix is read once for each product and for its update. Arrays are of one type, float32 or
+float64, contiguous, and must not overlap.
 
 `matrices` are always (fc1 on the estimate (E, H), fc2 (H, H), decode (E, H), the bias of fc2
 (1, H), that of decode (1, E)), as in `dualhmr.adaptation.fast_head.affine_head`.
@@ -44,7 +44,7 @@ def _clear(out: Any) -> None:
 
 @compiled_part
 def _total(x: Any) -> Any:
-    total = 0 * x[0]
+    total = 0.0  # of products of these, in single precision, more would overflow
     for i in range(x.size):
         total += x[i]
     return total
@@ -83,6 +83,27 @@ def go_forward(matrices: Any, constant: Any, estimates: Any, hidden1: Any, hidde
 
 
 @compiled_loop
+def gradients_finite(
+    estimates: Any,
+    hidden1: Any,
+    hidden2: Any,
+    grad_estimates: Any,
+    grad_hidden1: Any,
+    grad_hidden2: Any,
+) -> bool:
+    """Whether those of all matrices are: outer products, row by row, of these arrays.
+
+    A sum is one pass over memory, and NaN and infinity survive it.
+    """
+    total = 0.0
+    for i in range(hidden1.shape[0]):
+        g1, g2, g3 = _total(grad_hidden1[i]), _total(grad_hidden2[i]), _total(grad_estimates[i])
+        total += g1 + g2 + g3
+        total += g1 * _total(estimates[i]) + g2 * _total(hidden1[i]) + g3 * _total(hidden2[i])
+    return bool(math.isfinite(total))
+
+
+@compiled_loop
 def go_back(
     matrices: Any,
     estimates: Any,
@@ -97,7 +118,6 @@ def go_back(
     Returns whether all gradients of the matrices are finite.
     """
     fc1, fc2, decode, _, _ = matrices
-    total = 0.0
     for i in range(hidden1.shape[0] - 1, -1, -1):
         _clear(grad_hidden2[i])
         _multiply_transposed(decode, grad_estimates[i], grad_hidden2[i])
@@ -106,11 +126,7 @@ def go_back(
         if i > 0:
             _copy(grad_estimates[i], grad_estimates[i - 1])
             _multiply(fc1, grad_hidden1[i], grad_estimates[i - 1])
-        # A sum is one pass over memory, and NaN and infinity survive it.
-        g1, g2, g3 = _total(grad_hidden1[i]), _total(grad_hidden2[i]), _total(grad_estimates[i])
-        total += g1 + g2 + g3
-        total += g1 * _total(estimates[i]) + g2 * _total(hidden1[i]) + g3 * _total(hidden2[i])
-    return bool(math.isfinite(total))
+    return gradients_finite(estimates, hidden1, hidden2, grad_estimates, grad_hidden1, grad_hidden2)
 
 
 @compiled_part
@@ -141,12 +157,15 @@ def take_step(
     descends: bool,
     fresh: bool,
     copies: bool,
+    start: int,
+    stop: int,
 ) -> None:
     """Update `values`, matrices (R, C); where it `copies`, they are those of `sources` before.
 
     Each argument is a tuple with an entry for each matrix, whose gradient is left^T right, (n, R)
     and (n, C). The update is Adam's, whose moments change in place and are zero before where
-    `fresh`; or, where it `descends`, `rate` times the gradient.
+    `fresh`; or, where it `descends`, `rate` times the gradient. Rows from `start` to `stop` are
+    updated, counted through all matrices.
 
     A gradient is built in a small buffer, for four rows at a time, from two outer products at a
     time: that is the most that stays in registers.
@@ -155,6 +174,7 @@ def take_step(
     tiny = real(np.finfo(values[0].dtype).tiny)
     keep = (real(beta1), real(1 - beta1), real(beta2), real(1 - beta2))
     numbers = (*keep, real(rate), real(epsilon), tiny)
+    before = 0
     for number in range(len(values)):
         source, value, mean, square = (
             sources[number],
@@ -169,8 +189,10 @@ def take_step(
         flat = np.empty(4 * pitch, value.dtype)
         g0, g1 = flat[:columns], flat[pitch : pitch + columns]
         g2, g3 = flat[2 * pitch : 2 * pitch + columns], flat[3 * pitch : 3 * pitch + columns]
-        for row in range(0, rows, 4):
-            count = min(4, rows - row)
+        begin, end = max(start - before, 0), min(stop - before, rows)
+        before += rows
+        for row in range(begin, end, 4):
+            count = min(4, end - row)
             r1, r2, r3 = row + min(1, count - 1), row + min(2, count - 1), row + count - 1
             flat[:] = 0
             for i in range(0, terms, 2):

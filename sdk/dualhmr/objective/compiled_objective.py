@@ -11,6 +11,7 @@ from dualhmr.arrays import to_numpy
 from dualhmr.body.arrays import JOINT_COUNT, BodyParts
 from dualhmr.body.point_regressors import ComparedPoints, point_pairs
 from dualhmr.camera import CAMERAS, CROP_SIZE, CropSize, View, crop_projection
+from dualhmr.compiling import WorkerThreads
 from dualhmr.objective.compiled import (
     LOSSES,
     BodyConstants,
@@ -144,13 +145,15 @@ class PersonObjective:
         view: View,
         rotations: _Array,
         betas: _Array,
+        workers: WorkerThreads | None = None,
     ) -> None:
-        """Evidence of one person, and the pseudo mesh.
+        """Evidence of one person, and the pseudo mesh; `workers` share the work on vertices.
 
         `keypoints` (K, 2) in normalised crop coordinates and `confidence` (K,), zero where one is
         missing; a `view` with a persons' axis of 1; `rotations` (24, 3, 3) and `betas` (B,).
         """
         self._objective, own = objective, objective._own
+        self._workers = workers or WorkerThreads(1)
         self._scratch = objective.scratch()
         counts = objective.available & (confidence > 0)
         weights = np.where(counts, objective.keypoint_weight * confidence, 0)
@@ -196,7 +199,7 @@ class PersonObjective:
         )
         skin, vertices = objective.skin, self._vertices
         if skin is not None and vertices is not None and (wanted[2] or minimised[2]):
-            losses[2] = skin.compare(vertices, scratch, minimised[2])
+            losses[2] = skin.compare(vertices, scratch, minimised[2], self._workers)
         go_back(objective.constants, scratch, gradient)
         return losses, gradient
 

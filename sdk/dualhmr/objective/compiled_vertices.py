@@ -13,10 +13,12 @@ import numpy.typing as npt
 
 from dualhmr.arrays import to_numpy
 from dualhmr.body.arrays import BodyParts
-from dualhmr.compiling import compiled_loop
+from dualhmr.compiling import WorkerThreads, compiled_loop
 
 _BLOCK = 64
 """S, vertices of a block: 218 rows of 3 x 64 numbers are 167 KB."""
+_PIECES = 4
+"""Pieces of work, of as many blocks each, for threads to share."""
 
 
 class SkinBlocks(NamedTuple):
@@ -47,21 +49,42 @@ class Skin:
     def place(self, scratch: Any) -> npt.NDArray[Any]:
         """The vertices (M, 3, S) of a posed skeleton, in blocks."""
         vertices = np.empty((len(self._blocks.ends) - 1, 3, _BLOCK), scratch.blend.dtype)
-        self._run(vertices, scratch, self._weight, True)
+        self._run(vertices, scratch, True, 0, WorkerThreads(1))
         return vertices
 
-    def compare(self, target: npt.NDArray[Any], scratch: Any, minimised: Any) -> Any:
+    def compare(
+        self, target: npt.NDArray[Any], scratch: Any, minimised: Any, workers: WorkerThreads
+    ) -> Any:
         """The loss against `target` (M, 3, S).
 
         If it is minimised, 1 and not 0, adds its gradient to those of transforms and blend weights.
         """
-        return self._run(target, scratch, self._weight, False, minimised)
+        return self._run(target, scratch, False, minimised, workers)
 
-    def _run(self, target: Any, scratch: Any, weight: Any, fills: bool, minimised: Any = 0) -> Any:
-        memory = [np.empty(size, target.dtype) for size in self._sizes]
-        posed = (scratch.blend, scratch.transforms, scratch.grad_blend, scratch.grad_transforms)
-        on = target.dtype.type(minimised)
-        return _compare_vertices(self._blocks, target, *posed, *memory, weight, on, fills)
+    def _run(
+        self, target: Any, scratch: Any, fills: bool, minimised: Any, workers: WorkerThreads
+    ) -> Any:
+        # The sums of each piece, added in this order however many threads there are.
+        blend, transforms = scratch.grad_blend, scratch.grad_transforms
+        grad_blend = np.zeros((_PIECES, len(blend)), target.dtype)
+        grad_transforms = np.zeros((_PIECES, len(transforms)), target.dtype)
+        posed, on = (scratch.blend, scratch.transforms), target.dtype.type(minimised)
+        ends = np.linspace(0, len(target), _PIECES + 1).astype(int).tolist()
+        losses = [0.0] * _PIECES
+
+        def one(piece: int) -> None:
+            gradients = (grad_blend[piece], grad_transforms[piece])
+            memory = [np.empty(size, target.dtype) for size in self._sizes]
+            part = (ends[piece], ends[piece + 1], self._weight, on, fills)
+            losses[piece] = _compare_vertices(
+                self._blocks, target, *posed, *gradients, *memory, *part
+            )
+
+        workers.run(one, _PIECES)
+        if minimised:
+            blend += grad_blend.sum(0)
+            transforms += grad_transforms.sum(0)
+        return sum(losses)
 
 
 def _skin_blocks(body: BodyParts[Any], dtype: Any) -> SkinBlocks:
@@ -110,17 +133,21 @@ def _compare_vertices(
     out: Any,
     grad_rest: Any,
     turned: Any,
+    first: int,
+    last: int,
     weight: Any,
     minimised: Any,
     fills: bool,
 ) -> Any:
-    """The loss of `Skin.compare`; where `fills`, the vertices are written into `target` instead.
+    """The loss of `Skin.compare` on the blocks from `first` to `last`.
+
+    Where `fills`, the vertices are written into `target` instead.
 
     Memory for a block: rest (3 S,), movers (12, S), out (3, S), grad_rest (3 S,) and turned (S,).
     """
-    size = target.shape[2]
+    size, zero = target.shape[2], weight - weight
     loss = 0.0
-    for block in range(target.shape[0]):
+    for block in range(first, last):
         rest[:] = 0
         for row in range(skin.ends[block, 0], skin.ends[block + 1, 0]):
             number, basis = blend[skin.blend[row]], skin.basis[row]
@@ -133,6 +160,7 @@ def _compare_vertices(
                 number = transforms[start + k]
                 for v in range(size):
                     movers[k, v] += number * weights[v]
+        away = zero
         for a in range(3):
             for v in range(size):
                 placed = movers[4 * a + 3, v]
@@ -141,18 +169,19 @@ def _compare_vertices(
                 if fills:
                     target[block, a, v] = placed
                 error = placed - target[block, a, v]
-                loss += weight * abs(error)
-                out[a, v] = minimised * (weight if error > 0 else -weight) * (error != 0)
+                away += abs(error)
+                out[a, v] = minimised * (weight if error > 0 else -weight if error < 0 else zero)
+        loss += weight * away
         if minimised == 0:
             continue
         for b in range(3):
             for v in range(size):
-                total = 0 * weight
+                total = zero
                 for a in range(3):
                     total += movers[4 * a + b, v] * out[a, v]
                 grad_rest[b * size + v] = total
         for row in range(skin.ends[block, 0], skin.ends[block + 1, 0]):
-            basis, total = skin.basis[row], 0 * weight
+            basis, total = skin.basis[row], zero
             for i in range(rest.size):
                 total += grad_rest[i] * basis[i]
             grad_blend[skin.blend[row]] += total
@@ -160,7 +189,7 @@ def _compare_vertices(
             for v in range(size):
                 turned[v] = out[k // 4, v] * (rest[k % 4 * size + v] if k % 4 < 3 else 1)
             for row in range(skin.ends[block, 1], skin.ends[block + 1, 1]):
-                weights, total = skin.weights[row], 0 * weight
+                weights, total = skin.weights[row], zero
                 for v in range(size):
                     total += turned[v] * weights[v]
                 grad_transforms[skin.joints[row] + k] += total

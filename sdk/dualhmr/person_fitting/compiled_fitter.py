@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.point_regressors import compared_points, keypoint_regressor
 from dualhmr.bundle import Bundle
 from dualhmr.camera import FullCamera, View, project
-from dualhmr.compiling import announce_compiling, numba_version, usable_cpus
+from dualhmr.compiling import WorkerThreads, announce_compiling, numba_version, usable_cpus
 from dualhmr.crop import crop_convention
 from dualhmr.keypoints import KeypointSet, network_keypoints
 from dualhmr.objective.compiled_objective import CompiledObjective, Iterate, PersonObjective
@@ -48,13 +48,15 @@ class CompiledFitter:
         threads: int | None = None,
         dtype: Any = np.float32,
     ) -> None:
-        """Reads the head; all numbers are of `dtype`. Persons share `threads`, None: all CPUs.
+        """Reads the head; all numbers are of `dtype`. `threads` (None: all CPUs) adapt
+        persons side by side, or one with a large head together.
 
         Raises FileNotFoundError or ValueError for weights that are missing or do not fit.
         """
         self._manifest, self._body, self._dtype = bundle.manifest, body, np.dtype(dtype)
         self._head = read_head(bundle, dtype)
         self._threads = threads or usable_cpus()
+        self._workers, self._no_workers = WorkerThreads(self._threads), WorkerThreads(1)
         self._objective = lru_cache(maxsize=8)(self._build_objective)
         announce_compiling(take_step, "the test-time step")
 
@@ -65,23 +67,19 @@ class CompiledFitter:
 
     def adapt(self, evidence: PersonEvidence, schedule: Schedule) -> AdaptedPerson:
         """Adapts the head to one person; see `dualhmr.adaptation.adapt`."""
-        result = self.adapt_head(evidence, schedule)
-        return best_of(self._describe(result, evidence), evidence.observed)
+        return self._adapt(evidence, schedule, self._workers)
 
     def adapt_all(
         self, people: Sequence[PersonEvidence], schedule: Schedule
     ) -> list[AdaptedPerson | NonFiniteError]:
         """Persons side by side, as compiled loops release the GIL; each gets what it gets alone."""
-
-        def one(person: PersonEvidence) -> AdaptedPerson | NonFiniteError:
-            (result,) = adapt_one_by_one(self.adapt, [person], schedule)
-            return result
-
         threads = min(len(people), self._threads)
         if threads <= 1:
             return adapt_one_by_one(self.adapt, people, schedule)
+        alone = partial(self._adapt, workers=self._no_workers)
         with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(one, people))
+            each = pool.map(lambda person: adapt_one_by_one(alone, [person], schedule), people)
+            return [result for (result,) in each]
 
     def adapt_from(
         self, evidence: PersonEvidence, schedule: Schedule, head: CompiledHead | None
@@ -96,12 +94,13 @@ class CompiledFitter:
     ) -> float:
         """See `WarmFitter`."""
         head = self._head if head is None else head
-        person, none = self._person(evidence), schedule.limited_to(0)
+        person = self._person(evidence, self._no_workers)
+        none = schedule.limited_to(0)
         return head.adapt(self._head_input(evidence), person, none).loss_history[0]
 
     def first_guess(self, evidence: PersonEvidence) -> FirstGuess:
         """The head's output before any step."""
-        person = self._person(evidence)
+        person = self._person(evidence, self._no_workers)
         estimate = self._head.first_estimate(self._head_input(evidence))
         everything = person.wanted(None)
         person(estimate, everything, everything)
@@ -117,17 +116,30 @@ class CompiledFitter:
         )
 
     def adapt_head(
-        self, evidence: PersonEvidence, schedule: Schedule, *, head: CompiledHead | None = None
+        self,
+        evidence: PersonEvidence,
+        schedule: Schedule,
+        *,
+        head: CompiledHead | None = None,
+        workers: WorkerThreads | None = None,
     ) -> AdaptationResult:
         """As `adapt`, without a body: outputs are `Iterate`s. A `head` is adapted in place."""
-        person = self._person(evidence)
+        workers = workers or self._workers
+        person = self._person(evidence, workers)
         return (head or self._head).adapt(
             self._head_input(evidence),
             person,
             schedule,
             output=person.iterate,
             in_place=head is not None,
+            workers=workers,
         )
+
+    def _adapt(
+        self, evidence: PersonEvidence, schedule: Schedule, workers: WorkerThreads
+    ) -> AdaptedPerson:
+        result = self.adapt_head(evidence, schedule, workers=workers)
+        return best_of(self._describe(result, evidence), evidence.observed)
 
     def _build_objective(self, names: KeypointSet) -> CompiledObjective:
         manifest = self._manifest
@@ -142,7 +154,7 @@ class CompiledFitter:
             dtype=self._dtype,
         )
 
-    def _person(self, evidence: PersonEvidence) -> PersonObjective:
+    def _person(self, evidence: PersonEvidence, workers: WorkerThreads) -> PersonObjective:
         observed = evidence.observed
         return PersonObjective(
             self._objective(observed.keypoint_set),
@@ -151,6 +163,7 @@ class CompiledFitter:
             view=observed.view,
             rotations=to_numpy(evidence.rotations)[0],
             betas=to_numpy(evidence.betas)[0],
+            workers=workers,
         )
 
     def _head_input(self, evidence: PersonEvidence) -> _Array:

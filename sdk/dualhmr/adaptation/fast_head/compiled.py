@@ -74,10 +74,11 @@ class CompiledArithmetic:
         coefficients: AdamCoefficients,
     ) -> tuple[Tensor, Moments]:
         """Writes into `matrix` and `moments`."""
-        numbers = (coefficients.beta1, coefficients.beta2, float(coefficients.rate))
+        adam = (coefficients.beta1, coefficients.beta2, float(coefficients.rate))
+        options = (float(coefficients.epsilon), False, False, False, 0, matrix.shape[1])
         for i in range(len(matrix)):
             own = ((_person(part, i),) for part in (matrix, matrix, *moments, *gradient))
-            take_step(*own, *numbers, float(coefficients.epsilon), False, False, False)
+            take_step(*own, *adam, *options)
         return matrix, moments
 
     def recycle(self, tensors: Iterable[Tensor]) -> None:
