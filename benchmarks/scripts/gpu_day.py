@@ -1,8 +1,9 @@
 """All that a GPU has to show, in at most eight minutes: correctness first, then time.
 
 `python benchmarks/scripts/gpu_day.py --out FOLDER` runs stage after stage, each in a process of its
-own, and writes each result at once. Run again, it does what is still missing. What is not installed
-is named in the results. `--device cpu --quick` shows in seconds that it runs.
+own, and writes each result at once. Run again, it does what is missing. Each stage has its seconds,
+and those that earlier ones have left over; one that no longer fits is left out, and the
+results say so. What is not installed is named, too. `--device cpu --quick` shows that it runs.
 """
 
 import argparse
@@ -24,7 +25,7 @@ def _take(day: Day, stage: str) -> Result:
     """A stage's result; an error becomes one, too."""
     start = time.perf_counter()
     try:
-        result = stages(day)[stage]()
+        result = stages(day)[stage].run()
     except (ImportError, FileNotFoundError) as error:
         result = {NOT_HERE: str(error)}
     except Exception as error:  # a device's errors are of many kinds, and the next stage may work
@@ -50,20 +51,33 @@ def _take_apart(day: Day, stage: str, seconds: float) -> Result:
 
 
 def take_all(day: Day, minutes: float) -> Iterator[tuple[str, Result]]:
-    """Stages and their results, those of earlier runs too; no stage begins after `minutes`."""
-    end = time.perf_counter() + 60 * minutes
-    for stage in stages(day):
-        path = day.out / f"{stage.replace(' ', '_')}.json"
-        known = json.loads(path.read_text()) if path.exists() else {"error": "it has not run"}
-        if not {"error", NOT_HERE} & known.keys():
-            yield stage, known
-            continue
-        if (left := end - time.perf_counter()) <= 0:
-            yield stage, {"left_out": "no time was left; run it again"}
-            continue
-        result = _take(day, stage) if day.quick else _take_apart(day, stage, left)
-        write_json(path, result)
+    """Stages and their results, those of earlier runs too; all that is done fits into `minutes`."""
+    end, planned = time.perf_counter() + 60 * minutes, stages(day)
+    results = {stage: _known(_path(day, stage)) for stage in planned}
+    missing = [stage for stage, result in results.items() if result is None]
+    for stage, result in results.items():
+        if result is None:
+            left, own = end - time.perf_counter(), planned[stage].seconds
+            missing.remove(stage)
+            if left < own:
+                said = f"it may take {own:.0f} s, and {max(left, 0):.0f} s are left; run it again"
+                yield stage, {"left_out": said}
+                continue
+            saved = left - own - sum(planned[later].seconds for later in missing)
+            seconds = own + max(saved, 0)
+            result = _take(day, stage) if day.quick else _take_apart(day, stage, seconds)
+            write_json(_path(day, stage), result)
         yield stage, result
+
+
+def _path(day: Day, stage: str) -> Path:
+    return day.out / f"{stage.replace(' ', '_')}.json"
+
+
+def _known(path: Path) -> Result | None:
+    """The result of an earlier run, if it is one."""
+    known: Result = json.loads(path.read_text()) if path.exists() else {"error": "it has not run"}
+    return None if {"error", NOT_HERE} & known.keys() else known
 
 
 def plot(results: Mapping[str, Result], path: Path) -> None:

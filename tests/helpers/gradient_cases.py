@@ -27,16 +27,20 @@ WEIGHTS = LossWeights(5.0, 4.0, 0.5, 1.5, 0.25, 2e6)
 
 
 @lru_cache(maxsize=6)
-def make_body(name: str, *, dtype: torch.dtype = torch.float64) -> Body:
+def make_body(name: str, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Body:
     builders = {"stick": stick_figure, "free": load_body, "smpl": fake_smpl_body}
-    return builders[name]().to(dtype=dtype)
+    return builders[name]().to(device=device, dtype=dtype)
 
 
 @lru_cache(maxsize=16)
 def make_objective(
-    body: str = "stick", camera: str = "cliff", *, dtype: torch.dtype = torch.float64
+    body: str = "stick",
+    camera: str = "cliff",
+    *,
+    dtype: torch.dtype = torch.float64,
+    device: str = "cpu",
 ) -> Objective:
-    made = make_body(body, dtype=dtype)
+    made = make_body(body, dtype=dtype, device=device)
     return Objective(
         made,
         keypoints=keypoint_regressor(made, COCO_17),

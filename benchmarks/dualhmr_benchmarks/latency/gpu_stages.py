@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -275,20 +275,37 @@ def _paper(day: Day, name: str) -> Result:
     }
 
 
-def stages(day: Day) -> dict[str, Callable[[], Result]]:
-    """By name, in order: what would make the rest worthless comes first."""
+class Stage(NamedTuple):
+    """Something to measure."""
+
+    run: Callable[[], Result]
+    seconds: float
+    """That it may take, also where nothing before it has left any over."""
+
+
+def stages(day: Day) -> dict[str, Stage]:
+    """By name, in order: what would make the rest worthless comes first.
+
+    Their seconds add up to at most eight minutes. The first with random weights exports them.
+    """
     name, quick = day.networks[-1], day.quick
-    found: dict[str, Callable[[], Result]] = {"machine": partial(_machine, day)}
+    found = {"machine": Stage(partial(_machine, day), 15)}
     ways = ("default", "onnx") if quick else tuple(WAYS)
-    checked = [(DEFAULT, way) for way in ways] + ([] if quick else [(name, "default")])
-    found |= {f"parity {each} {way}": partial(_parity, day, each, way) for each, way in checked}
-    found |= {f"steps {each}": partial(_steps, day, each, "default") for each in day.networks}
-    threads = (1,) if quick else (1, 4)
-    found |= {f"throughput {count}": partial(_throughput, day, count) for count in threads}
-    found |= {f"paper {each}": partial(_paper, day, each) for each in day.networks}
-    engines = ("onnxruntime", "onnxruntime-tensorrt", "tensorrt") if quick else ENGINES
-    found |= {f"engine {each}": partial(_engine, day, name, each) for each in engines}
-    found["adaptation in tensorrt"] = partial(_in_tensorrt, day)
+    checked = [(DEFAULT, way, 22) for way in ways] + ([] if quick else [(name, "default", 60)])
+    for each, way, seconds in checked:
+        found[f"parity {each} {way}"] = Stage(partial(_parity, day, each, way), seconds)
+    for each in day.networks:
+        found[f"steps {each}"] = Stage(partial(_steps, day, each, "default"), 40)
+    for count in (1,) if quick else (1, 4):
+        found[f"throughput {count}"] = Stage(partial(_throughput, day, count), 15)
+    for each in day.networks:
+        found[f"paper {each}"] = Stage(partial(_paper, day, each), 25)
+    engines = ("onnxruntime", "onnxruntime-tensorrt", "tensorrt") if quick else tuple(ENGINES)
+    for each in engines:
+        builds = each.endswith(("tensorrt", "rtx"))
+        found[f"engine {each}"] = Stage(partial(_engine, day, name, each), 22 if builds else 10)
+    found["adaptation in tensorrt"] = Stage(partial(_in_tensorrt, day), 35)
     if not quick:
-        found["steps without graphs"] = partial(_steps, day, DEFAULT, "without graphs")
+        again = partial(_steps, day, DEFAULT, "without graphs")
+        found["steps without graphs"] = Stage(again, 25)
     return found

@@ -1,13 +1,14 @@
-"""On a GPU: the kernel, captured graphs and precision. They have not run on hardware yet."""
+"""On a GPU: kernels, captured graphs and precision. They have not run on hardware yet.
+
+The same on a CPU, without kernels, shows that the tests themselves work.
+"""
 
 from collections.abc import Iterator, Sequence
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
+from helpers.head_and_body import HeadAndBody, head_and_body
+from torch import Tensor
 
 from dualhmr.adaptation.fast_head import (
     CapturedHeads,
@@ -15,24 +16,27 @@ from dualhmr.adaptation.fast_head import (
     TorchArithmetic,
     adapt_heads,
 )
+from dualhmr.adaptation.fast_head.choose_arithmetic import cuda_kernels
+from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels
+from dualhmr.adaptation.fast_head.head_step import Evaluate
 from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import SCHEDULE_NAMES, Schedule, named_schedule
+from dualhmr.networks import affine_head
+from dualhmr.objective.gradient import ObjectiveGradient
+from dualhmr.objective.gradient.cuda_objective import CudaObjective
 
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "scripts" / "gpu_step.py"
-CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+DEVICES = ["cpu", pytest.param("cuda", marks=needs_gpu)]
+CASES = [
+    pytest.param("cpu", "release", 4, torch.float32),
+    *(
+        pytest.param("cuda", name, persons, dtype, marks=needs_gpu)
+        for name in SCHEDULE_NAMES
+        for persons in (1, 4)
+        for dtype in (torch.float32, torch.float64)
+    ),
+]
 LOSS_WITHIN = {torch.float32: 1e-4, torch.float64: 1e-7}
-
-
-@pytest.fixture(scope="module")
-def benchmark_script() -> ModuleType:
-    spec = spec_from_file_location("gpu_step", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -50,6 +54,21 @@ def schedule_named(name: str) -> Schedule:
     )
 
 
+def captured(
+    case: HeadAndBody, schedule: Schedule, kernels: CudaKernels | None = None
+) -> CapturedHeads:
+    losses: ObjectiveGradient | CudaObjective = ObjectiveGradient(case.objective, case.evidence)
+    if kernels is not None:
+        losses = CudaObjective(case.objective, case.evidence, kernels)
+
+    def prepare() -> tuple[Tensor, Evaluate]:
+        head_input = case.head.head_input(case.features, case.box_info).detach()
+        return head_input, losses.with_evidence(case.evidence)
+
+    head = affine_head(case.head)
+    return CapturedHeads(head, prepare, schedule, len(case.features), kernels=kernels)
+
+
 def assert_alike(
     mine: Sequence[object], expected: Sequence[HeadAdaptation], *, within: float
 ) -> None:
@@ -59,54 +78,31 @@ def assert_alike(
         assert one.loss_history == pytest.approx(other.loss_history, rel=within)
 
 
-def test_the_benchmark_runs(benchmark_script: ModuleType, capsys: Any) -> None:
-    arguments = [
-        "--device",
-        "cpu",
-        "--batches",
-        "2",
-        "--features",
-        "8",
-        "--hidden",
-        "8",
-        "--iterations",
-        "2",
-    ]
-    benchmark_script.main([*arguments, "--steps", "2", "--repeats", "1"])
-    printed = capsys.readouterr().out
-    assert '"way": "captured"' in printed
-
-
-@needs_gpu
-@dtypes
-@pytest.mark.parametrize("persons", [1, 4])
-@pytest.mark.parametrize("name", SCHEDULE_NAMES)
-def test_captured_as_on_a_cpu(
-    benchmark_script: ModuleType, name: str, persons: int, dtype: torch.dtype
-) -> None:
+@pytest.mark.parametrize(("device", "name", "persons", "dtype"), CASES)
+def test_captured_as_on_a_cpu(device: str, name: str, persons: int, dtype: torch.dtype) -> None:
     """With the kernels too, where CuPy is installed; twice, as a graph is replayed."""
-    script, schedule, sizes = benchmark_script, schedule_named(name), (64, 32, 3)
-    on_cpu = script.random_problem(persons, script.Sizes(*sizes), CPU, dtype)
+    schedule = schedule_named(name)
+    on_cpu = head_and_body("free", "cliff", persons=persons, dtype=dtype)
+    head_input = on_cpu.head.head_input(on_cpu.features, on_cpu.box_info).detach()
+    evaluate = ObjectiveGradient(on_cpu.objective, on_cpu.evidence)
     expected = adapt_heads(
-        on_cpu.head, on_cpu.head_input, on_cpu.evaluate, schedule, arithmetic=TorchArithmetic()
+        affine_head(on_cpu.head), head_input, evaluate, schedule, arithmetic=TorchArithmetic()
     )
-    problem = script.random_problem(persons, script.Sizes(*sizes), CUDA, dtype)
-    for _, run, _ in script.methods(problem, schedule):
+    case = head_and_body("free", "cliff", persons=persons, dtype=dtype, device=device)
+    for kernels in {None, cuda_kernels() if device == "cuda" else None}:
+        heads = captured(case, schedule, kernels)
         for _ in range(2):
-            assert_alike(run(), expected, within=LOSS_WITHIN[dtype])
+            assert_alike(heads.adapt(), expected, within=LOSS_WITHIN[dtype])
 
 
-@needs_gpu
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.usefixtures("tf32_allowed")
-def test_tf32_is_off_where_it_would_count(benchmark_script: ModuleType) -> None:
-    script, schedule = benchmark_script, schedule_named("paper")
-    problem = script.random_problem(2, script.Sizes(512, 256, 10), CUDA, torch.float32)
+def test_tf32_is_off_where_it_would_count(device: str) -> None:
+    case = head_and_body("free", "cliff", persons=2, dtype=torch.float32, device=device)
     histories = []
     for allowed in (True, False):
         torch.backends.cuda.matmul.allow_tf32 = allowed
-        captured = CapturedHeads(
-            problem.head, lambda: (problem.head_input, problem.evaluate), schedule, 2
-        )
-        histories.append([one.loss_history for one in captured.adapt()])
+        heads = captured(case, schedule_named("paper"))
+        histories.append([one.loss_history for one in heads.adapt()])
         assert torch.backends.cuda.matmul.allow_tf32 is allowed
     assert histories[0] == histories[1]

@@ -1,76 +1,33 @@
 """The whole fast step - head, body, losses - against autograd, on bodies."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
-from helpers.gradient_cases import (
-    CAMERAS,
-    make_estimate,
-    make_evidence,
-    make_objective,
-    moved,
-    normal,
-)
+from helpers.gradient_cases import CAMERAS
+from helpers.head_and_body import HeadAndBody, head_and_body
 from torch import Tensor
 
 from dualhmr.adaptation.adapt import Adaptation, adapt
 from dualhmr.adaptation.fast_head import HeadAdaptation, adapt_head
 from dualhmr.adaptation.schedule import SCHEDULE_NAMES, Schedule, named_schedule
-from dualhmr.networks import RegressorHead, affine_head, as_output
+from dualhmr.networks import affine_head
 from dualhmr.objective.gradient import ObjectiveGradient
-from dualhmr.objective.objective import Evidence, Objective
-
-FEATURES, HIDDEN = 40, 32
 
 
-@dataclass(frozen=True)
-class Case:
-    head: RegressorHead
-    features: Tensor
-    box_info: Tensor | None
-    objective: Objective
-    evidence: Evidence
-
-
-def make_case(
-    body: str, camera: str, *, iterations: int = 3, dtype: torch.dtype = torch.float64
-) -> Case:
-    """One person with missing keypoints, and a head that starts upright before the camera."""
-    torch.manual_seed(1)
-    reads_box_info = camera == "cliff"
-    head = RegressorHead(
-        FEATURES, hidden=HIDDEN, iterations=iterations, reads_box_info=reads_box_info
-    )
-    for decoder in (head.decpose, head.decshape, head.deccam):
-        torch.nn.init.normal_(decoder.weight, std=0.01)
-    start = as_output(make_estimate(1, spread=0.05))
-    for buffer, part in zip((head.init_pose, head.init_shape, head.init_cam), start, strict=True):
-        buffer.copy_(part)
-    objective = make_objective(body, camera, dtype=dtype)
-    evidence = make_evidence(make_objective(body, camera), 1)
-    return Case(
-        head.to(dtype).eval(),
-        normal(1, FEATURES, seed=3).relu().to(dtype),
-        normal(1, 3, seed=4).to(dtype) if reads_box_info else None,
-        objective,
-        moved(evidence, lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor),
-    )
-
-
-def loss_of(case: Case, parameters: dict[str, Tensor], names: object = None) -> dict[str, Tensor]:
+def loss_of(
+    case: HeadAndBody, parameters: dict[str, Tensor], names: object = None
+) -> dict[str, Tensor]:
     inputs = (case.features, case.box_info)
     output = torch.func.functional_call(case.head, parameters, inputs)
     values = case.objective.losses(output, case.evidence, names)  # type: ignore[arg-type]
     return {name: value[0] for name, value in values.items()}
 
 
-def reference(case: Case, schedule: Schedule) -> Adaptation:
+def reference(case: HeadAndBody, schedule: Schedule) -> Adaptation:
     start = {name: each.detach() for name, each in case.head.named_parameters()}
     return adapt(start, lambda now, names: (loss_of(case, now, names), ()), schedule)
 
 
-def fast(case: Case, schedule: Schedule) -> HeadAdaptation:
+def fast(case: HeadAndBody, schedule: Schedule) -> HeadAdaptation:
     evaluate = ObjectiveGradient(case.objective, case.evidence)
     head_input = case.head.head_input(case.features, case.box_info)
     return adapt_head(affine_head(case.head), head_input, evaluate, schedule)
@@ -82,7 +39,7 @@ def schedule_of(name: str, *, tolerance: float = 0.0) -> Schedule:
     )
 
 
-def check(case: Case, schedule: Schedule, *, within: float) -> None:
+def check(case: HeadAndBody, schedule: Schedule, *, within: float) -> None:
     found, expected = fast(case, schedule), reference(case, schedule)
     assert (found.stop_reason, found.best_step) == (expected.stop_reason, expected.best_step)
     assert len(expected.loss_history) > 1
@@ -95,30 +52,30 @@ def check(case: Case, schedule: Schedule, *, within: float) -> None:
 @pytest.mark.parametrize("camera", CAMERAS)
 @pytest.mark.parametrize("name", SCHEDULE_NAMES)
 def test_fourteen_steps_of_every_schedule(body: str, camera: str, name: str) -> None:
-    check(make_case(body, camera), schedule_of(name), within=1e-6)
+    check(head_and_body(body, camera), schedule_of(name), within=1e-6)
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 5, 10])
 def test_any_number_of_iterations(iterations: int) -> None:
-    check(make_case("stick", "cliff", iterations=iterations), schedule_of("paper"), within=1e-6)
+    check(head_and_body("stick", "cliff", iterations=iterations), schedule_of("paper"), within=1e-6)
 
 
 @pytest.mark.parametrize("name", SCHEDULE_NAMES)
 def test_single_precision(name: str) -> None:
     # Fewer steps: where an absolute value's sign flips in rounding, Adam goes another way.
-    case = make_case("free", "cliff", dtype=torch.float32)
+    case = head_and_body("free", "cliff", dtype=torch.float32)
     check(case, schedule_of(name).limited_to(5), within=1e-4)
 
 
 def test_stops_at_the_same_step() -> None:
     schedule = schedule_of("paper", tolerance=0.02)
-    case = make_case("stick", "cliff")
+    case = head_and_body("stick", "cliff")
     check(case, schedule, within=1e-6)
     assert fast(case, schedule).steps < 14
 
 
 def test_torchs_own_adam() -> None:
-    case = make_case("stick", "cliff")
+    case = head_and_body("stick", "cliff")
     found = fast(case, schedule_of("paper"))
     optimiser = torch.optim.Adam(case.head.parameters(), lr=1e-3)
     history = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dualhmr_benchmarks.latency.gpu_stages import MOST_MM
+from dualhmr_benchmarks.latency.gpu_stages import MOST_MM, Stage, stages
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "scripts" / "gpu_day.py"
 
@@ -35,7 +35,9 @@ def given(monkeypatch: pytest.MonkeyPatch, script: ModuleType, **stages: Any) ->
     monkeypatch.setattr(
         script,
         "stages",
-        lambda _day: {name: lambda result=result: take(result) for name, result in stages.items()},
+        lambda _day: {
+            name: Stage(lambda result=result: take(result), 30) for name, result in stages.items()
+        },
     )
 
 
@@ -100,10 +102,39 @@ def test_time_that_is_up_leaves_the_rest_for_later(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given(monkeypatch, script, one={"ms": 1})
-    code, results = run(script, tmp_path, "--minutes", "0")
+    code, results = run(script, tmp_path, "--minutes", "0.4")
     assert code == 0
+    assert results["one"]["left_out"].startswith("it may take 30 s, and 2")
     assert "run it again" in results["one"]["left_out"]
     assert run(script, tmp_path)[1]["one"]["ms"] == 1
+
+
+def test_all_fits_into_eight_minutes_and_time_left_over_is_used(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 420 < sum(stage.seconds for stage in stages(script.Day(tmp_path)).values()) <= 480
+    given(monkeypatch, script, one={}, two={}, three={})
+    clock, allowed = [0.0], list[float]()
+    monkeypatch.setattr(script.time, "perf_counter", lambda: clock[0])
+
+    def taken(total: float, *takes: float) -> list[float]:
+        rest = iter(takes)
+
+        def take(_: Any, stage: str, seconds: float) -> dict[str, Any]:  # noqa: ARG001
+            allowed.append(seconds)
+            clock[0] += next(rest)
+            return {"error": "not done"}
+
+        allowed.clear()
+        monkeypatch.setattr(script, "_take_apart", take)
+        results = dict(script.take_all(script.Day(tmp_path), total / 60))
+        assert [name for name, result in results.items() if "left_out" in result] == (
+            ["three"] if len(takes) < 3 else []
+        )
+        return allowed
+
+    assert taken(90, 10, 40, 20) == [30, 50, 40]
+    assert taken(75, 30, 30) == [30, 30]
 
 
 def test_a_stage_that_hangs_or_dies_ends_alone(
