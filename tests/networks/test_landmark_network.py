@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import Tensor
 
+from dualhmr.bundle import open_bundle
 from dualhmr.networks.landmark_network import (
     INPUT_SIZE,
     LandmarkNetwork,
@@ -60,6 +62,33 @@ def test_every_picture_is_seen_alone() -> None:
     for index, each in enumerate(alone):
         for one, of_two in zip(each, together, strict=True):
             torch.testing.assert_close(one[0], of_two[index], rtol=1e-4, atol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(192, 144), (2, 256), (250, 8)])
+def test_pictures_in_the_middle_of_black_are_seen_as_the_whole(size: tuple[int, int]) -> None:
+    network = filled()
+    top, left = ((INPUT_SIZE - each) // 2 for each in size)
+    whole = torch.zeros(1, 3, INPUT_SIZE, INPUT_SIZE)
+    black = network.first_maps(whole)
+    whole[:, :, top : INPUT_SIZE - top, left : INPUT_SIZE - left] = waves(3)[
+        ..., : size[0], : size[1]
+    ]
+    picture = whole[:, :, top : INPUT_SIZE - top, left : INPUT_SIZE - left]
+    for one, other in zip(network.in_the_middle(picture, black), network(whole), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
+
+
+def test_the_default_graph_computes_nothing_that_nobody_reads() -> None:
+    """BlazePose also has branches for a mask and for heat maps."""
+    graph = onnx.load(open_bundle().folder / "auxiliary.onnx").graph
+    read = {output.name for output in graph.output}
+    for node in reversed(graph.node):
+        assert read.intersection(node.output), node.name
+        read.update(node.input)
+    assert read >= {weight.name for weight in graph.initializer}
+    convolutions = [layer for layer in LandmarkNetwork().modules() if hasattr(layer, "bounded")]
+    assert sum(node.op_type == "Conv" for node in graph.node) == len(convolutions)
 
 
 def test_weights_are_constants() -> None:

@@ -71,6 +71,8 @@ class LandmarkEye(nn.Module):
     numbers: Tensor
     """(21,): the landmark network's numbers of the points. A list would be copied to a GPU at every
     call, and the host would wait."""
+    black: Tensor
+    """(1, 24, 64, 64): the landmark network's first maps of a black picture."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,6 +82,7 @@ class LandmarkEye(nn.Module):
         )
         for name in ("mean", "std"):
             self.register_buffer(name, torch.zeros(3, 1, 1), persistent=False)
+        self.register_buffer("black", torch.zeros(1, 24, 64, 64), persistent=False)
         self.fill_constants()
 
     def fill_constants(self) -> None:
@@ -89,15 +92,16 @@ class LandmarkEye(nn.Module):
             self.std.copy_(torch.tensor(IMAGE_STD).reshape(3, 1, 1))
             self.numbers.copy_(torch.tensor(_NUMBERS))
             read_landmark_weights(self.network)
+            with torch.no_grad():
+                picture = torch.zeros(1, 3, INPUT_SIZE, INPUT_SIZE)
+                self.black.copy_(self.network.first_maps(picture.to(self.black)))
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""
         height = round(_SHARE * INPUT_SIZE)
         width = 2 * round(height * image.shape[3] / image.shape[2] / 2)
-        small = F.interpolate(image * self.std + self.mean, (height, width), mode="bilinear")
-        around = (INPUT_SIZE - width) // 2, (INPUT_SIZE - height) // 2
-        padded = F.pad(small, (around[0], around[0], around[1], around[1]))
-        prediction = self.network(padded)
+        small = F.interpolate(image, (height, width), mode="bilinear") * self.std + self.mean
+        prediction = self.network.in_the_middle(small, self.black)
         points, world = (
             each.index_select(1, self.numbers) for each in (prediction.points, prediction.world)
         )
