@@ -40,9 +40,10 @@ LAYERS = (
     {"bundle", "engines", "person", "plausibility", "detection"},
     {"person_fitting"},
     {"recovery", "recoverer", "example"},
+    {"video"},
     {"cli"},
 )
-NOT_LOADED = ("onnxruntime", "tensorrt", "cupy", "numba", "matplotlib", "trimesh", "skimage")
+NOT_LOADED = ("av", "onnxruntime", "tensorrt", "cupy", "numba", "matplotlib", "trimesh", "skimage")
 NOT_NEEDED_TO_PARSE = (*NOT_LOADED, "scipy", "accelerate", "dualhmr_training.data.annotations")
 
 # The folder that training leaves, and the rendered people that int8 is calibrated on.

@@ -154,3 +154,24 @@ def test_points_of_a_picture_return_to_where_they_are_in_the_photograph() -> Non
         edges = np.array([(weights * x).sum(), (weights * y).sum()]) / weights.sum() + 0.5
         back = picture.to_photograph(edges.astype(np.float32))
         np.testing.assert_allclose(back, (219.5, 119.5), atol=0.05)
+
+
+def test_following_somebody_looks_where_they_should_be(
+    cameraman: Pixels, found: Detections
+) -> None:
+    """Expected some pixels away and at home; and somebody where nobody is."""
+    shifts = np.array([[8, -5], [0, 0], [-400, 300]], np.float32)
+    expected = Detections(
+        COCO_17,
+        found.keypoints[0] + shifts[:, None],
+        np.repeat(found.scores, 3, 0),
+        found.boxes + np.tile(shifts, 2),
+        np.repeat(found.person_scores, 3),
+    )
+    followed, numbers = detector().follow(cameraman, expected)
+    assert numbers == [0, 1]
+    assert followed.score_range == found.score_range
+    for person in (0, 1):
+        assert distance(found, followed.keypoints[person]) < 0.03 * 512
+    nobody, numbers = detector().follow(np.zeros_like(cameraman), expected)
+    assert (len(nobody), numbers) == (0, [])

@@ -44,6 +44,9 @@ class NamedDetector:
         """`shareable`: whether several threads may call it at once."""
         self.name, self.shareable = name, shareable
         self._detect = detect
+        # MoveNet alone can look at a part of the image, and leave the others as they are.
+        self.follow = detect.follow if isinstance(detect, MovenetDetector) else None
+        """`MovenetDetector.follow`, or None for a detector that has no such thing."""
 
     def __repr__(self) -> str:
         return f"NamedDetector({self.name})"

@@ -98,15 +98,28 @@ class MovenetDetector:
         found = self._first_look(photograph)
         if self.options.second_look:
             found = self._without_doubles(self._second_look(photograph, found))
-        scale = np.array(shrunk, np.float32)
-        return Detections(
-            COCO_17,
-            (found.keypoints + np.float32(0.5)) * scale - np.float32(0.5),
-            found.scores,
-            found.boxes * np.tile(scale, 2),
-            found.person_scores,
-            MOVENET_SCORE_RANGE,
-        )
+        return _scaled(found, shrunk)
+
+    def follow(
+        self, image: npt.NDArray[np.uint8], expected: Detections
+    ) -> tuple[Detections, list[int]]:
+        """Looks for people in the next frame of a video where they are `expected`, and only there.
+
+        One run of the second look's network a person. Returns those who are found, and their
+        numbers among the expected; somebody is lost whose keypoints are elsewhere or unsure.
+        """
+        photograph, shrunk = bounded(Image.fromarray(image))
+        there = _scaled(expected, (1 / shrunk[0], 1 / shrunk[1]))
+        boxes = keypoint_boxes(there.keypoints, there.scores, min_score=self.options.min_score)
+        keypoints, scores, found = there.keypoints.copy(), there.scores.copy(), []
+        for person, box in enumerate(boxes):
+            again = self._look_at(photograph, box, there.keypoints[person], there.scores[person])
+            if again is not None and again[1].mean() >= self.options.min_score:
+                keypoints[person], scores[person] = again
+                found.append(person)
+        boxes = keypoint_boxes(keypoints, scores, min_score=self.options.min_score)
+        people = Detections(COCO_17, keypoints, scores, boxes, scores.mean(1))
+        return _scaled(people.select(found), shrunk), found
 
     def _first_look(self, photograph: Image.Image) -> Detections:
         everybody = [
@@ -136,16 +149,24 @@ class MovenetDetector:
         keypoints, scores = found.keypoints.copy(), found.scores.copy()
         boxes = keypoint_boxes(keypoints, scores, min_score=self.options.min_score)
         for person, box in enumerate(boxes):
-            region = square_around(box)
-            if region.width < 8:
-                continue  # nothing to see
-            picture = picture_of(photograph, region, _CROP_SIDE)
-            again, again_scores = person_in_maps(self._thunder(picture.pixels))
-            again = picture.to_photograph(again)
-            same = _similarity(again[None], keypoints[person], scores[person], box)
-            if same[0] >= _SAME_PERSON:
-                keypoints[person], scores[person] = again, again_scores.clip(0, 1)
+            again = self._look_at(photograph, box, keypoints[person], scores[person])
+            if again is not None:
+                keypoints[person], scores[person] = again
         return Detections(COCO_17, keypoints, scores, found.boxes, found.person_scores)
+
+    def _look_at(
+        self, photograph: Image.Image, box: FloatArray, keypoints: FloatArray, scores: FloatArray
+    ) -> tuple[FloatArray, FloatArray] | None:
+        """Keypoints (17, 2) and scores (17,) of a person with such ones; None for another one."""
+        region = square_around(box)
+        if region.width < 8:
+            return None  # nothing to see
+        picture = picture_of(photograph, region, _CROP_SIDE)
+        again, again_scores = person_in_maps(self._thunder(picture.pixels))
+        again = picture.to_photograph(again)
+        if _similarity(again[None], keypoints, scores, box)[0] < _SAME_PERSON:
+            return None
+        return again, again_scores.clip(0, 1)
 
     def _without_doubles(self, found: Detections) -> Detections:
         """Without people who are like somebody with a better score; best first."""
@@ -190,6 +211,19 @@ def _similarity(
     left, top, right, bottom = (float(each) for each in box)
     area = _AREA * (right - left) * (bottom - top)
     return keypoint_similarity(keypoints, reference, weights=scores, area=area)
+
+
+def _scaled(people: Detections, scale: tuple[float, float]) -> Detections:
+    """In a picture whose pixels along x and y are `scale` of those here."""
+    factor = np.array(scale, np.float32)
+    return Detections(
+        COCO_17,
+        (people.keypoints + np.float32(0.5)) * factor - np.float32(0.5),
+        people.scores,
+        people.boxes * np.tile(factor, 2),
+        people.person_scores,
+        MOVENET_SCORE_RANGE,
+    )
 
 
 def _joined(parts: list[Detections]) -> Detections:

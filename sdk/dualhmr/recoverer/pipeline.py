@@ -5,7 +5,7 @@ which photographs are fitted together.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -125,18 +125,25 @@ class Pipeline:
             default_focal_length=manifest.focal_length,
         )
 
-    def fit(self, photographs: Sequence[PreparedPhoto], schedule: Schedule) -> list[Recovery]:
+    def fit(
+        self,
+        photographs: Sequence[PreparedPhoto],
+        schedule: Schedule,
+        adapt: Callable[[list[PersonEvidence]], list[AdaptedPerson | NonFiniteError]] | None = None,
+    ) -> list[Recovery]:
         """The people of all photographs together: networks, adaptation, meshes.
 
-        A photograph's timings are its people's share of what all took. Raises RuntimeError where
-        an engine fails, ValueError for a damaged bundle.
+        `adapt` takes the place of the fitter's `adapt_all` by the schedule. A photograph's timings
+        are its people's share of what all took. Raises RuntimeError where an engine fails,
+        ValueError for a damaged bundle.
         """
         timings: dict[str, float] = {}
         everybody = [person for photo in photographs for person in photo.people]
         with _timed(timings, "networks"):
             evidence = run_networks_on_people(everybody, self.networks)
         with _timed(timings, "adaptation"):
-            fitted = [_projectable(each) for each in self._adapt(evidence, schedule)]
+            results = self._adapt(evidence, schedule) if adapt is None else adapt(evidence)
+            fitted = [_projectable(each) for each in results]
         with _timed(timings, "mesh"):
             recoveries = self._collect(photographs, fitted)
         for recovery, photo in zip(recoveries, photographs, strict=True):

@@ -1,0 +1,1 @@
+"""Videos: frames, tracks, and bodies that are adapted from frame to frame."""
