@@ -164,16 +164,14 @@ def test_an_interrupted_run_reports_what_was_done(
 ) -> None:
     for name in ("a", "b", "c"):
         photo(tmp_path / "photos" / f"{name}.png")
-    recover = Recoverer.recover
-    calls = []
+    save = Recovery.save
 
-    def interrupted(self: Recoverer, *arguments: Any, **options: Any) -> Recovery:
-        calls.append(1)
-        if len(calls) == 2:
+    def interrupted(self: Recovery, path: Path) -> None:
+        if path.parent.name == "b":
             raise KeyboardInterrupt
-        return recover(self, *arguments, **options)
+        save(self, path)
 
-    monkeypatch.setattr(Recoverer, "recover", interrupted)
+    monkeypatch.setattr(Recovery, "save", interrupted)
     file = keypoints(tmp_path / "k.json")
     status, printed, _ = run(tmp_path / "photos", "--keypoints", file, "--out", tmp_path, *SAVE)
     assert status == 130

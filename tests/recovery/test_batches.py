@@ -257,4 +257,4 @@ def test_an_endless_source_is_read_as_results_are_taken(
     for _, result in zip(range(5), results, strict=False):
         assert isinstance(result, Recovery)
     assert len(read) < 15
-    results.close()  # type: ignore[attr-defined]
+    results.close()

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from queue import SimpleQueue
 
 import pytest
@@ -29,7 +29,7 @@ def counted(count: int, seen: list[int]) -> Iterator[int]:
         yield item
 
 
-def squares(way: str, items: Iterable[int], *, ahead: int = 8) -> Iterator[int]:
+def squares(way: str, items: Iterable[int], *, ahead: int = 8) -> Generator[int, None, None]:
     if way == "order":
         return in_order(uneven, items, threads=THREADS)
     return in_groups(
@@ -68,7 +68,7 @@ def test_few_items_are_asked_for_ahead(way: str) -> None:
         time.sleep(0.005)
         # Ready, being worked on, one that waits; in groups a second row of results.
         assert len(seen) - taken <= 3 * THREADS + (2 * 8 + 4 if way == "groups" else 0)
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     asked = len(seen)
     time.sleep(0.02)
     assert len(seen) <= asked + 1
@@ -123,7 +123,7 @@ def test_an_abandoned_stream_ends_and_keeps_nothing() -> None:
         for _ in range(100):
             next(way)
             assert alive() < 20
-        way.close()  # type: ignore[attr-defined]
+        way.close()
     del way
     gc.collect()
     deadline = time.monotonic() + 5

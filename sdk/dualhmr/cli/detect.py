@@ -13,22 +13,29 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhmr.cli.photographs import (
+    Outcome,
     Photograph,
+    attempt,
     check_inputs_stay,
     check_writable,
     example_photograph,
-    for_each_photograph,
     photographs_in,
+    print_lines,
+    report_each,
 )
 from dualhmr.cli.recover import DEFAULT_OUT, DETECTOR_HELP
 from dualhmr.cli.report import printed_report
+from dualhmr.compiling import usable_cpus
 from dualhmr.detection import Detections, NamedDetector, open_detector, write_coco
 from dualhmr.engines import EngineOptions
 from dualhmr.keypoints import MIN_PERSON_SCORE
+from dualhmr.recoverer.ordered_work import in_order
 
 NAME = "detect"
 _FILE = "keypoints.json"
 _PICTURE = "keypoints.png"
+Found = tuple[tuple[int, int], Detections]
+"""Width and height of a photograph, and its people."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,23 +68,32 @@ def _run(options: argparse.Namespace, printed: dict[str, Any]) -> int:
     check_writable(options.out)
     results = [] if options.no_pictures else [each.out / _PICTURE for each in photographs]
     check_inputs_stay(photographs, results)
+    of_folder = options.image is not None and options.image.is_dir()
     detector = open_detector(
         options.detector,
         min_score=options.min_person_score,
-        engine=EngineOptions(threads=options.threads),
+        # Each photograph of a folder has a thread of its own.
+        engine=EngineOptions(threads=1 if of_folder else options.threads),
     )
-    found: dict[str, tuple[tuple[int, int], Detections]] = {}
+    found: dict[str, Found] = {}
 
-    def work(photograph: Photograph) -> dict[str, Any]:
+    def work(photograph: Photograph) -> Outcome:
         return _detect(detector, photograph, found, picture=not options.no_pictures)
 
     failed = 0
-    if options.image and options.image.is_dir():
+    if of_folder:
         reports: dict[str, dict[str, Any]] = {}
         printed["images"] = reports
-        failed = for_each_photograph(photographs, work, reports)
+        threads = (options.threads or usable_cpus()) if detector.shareable else 1
+        outcomes = in_order(
+            lambda photograph: attempt(lambda: work(photograph)), photographs, threads=threads
+        )
+        failed = report_each(photographs, outcomes, reports)
+        found = {each.name: found[each.name] for each in photographs if each.name in found}
     else:
-        printed |= work(photographs[0])
+        outcome = work(photographs[0])
+        print_lines(outcome)
+        printed |= outcome.report
     write_coco(options.out / _FILE, found)
     printed["file"] = str(options.out / _FILE)
     print(f"detector: {detector.name}; wrote {options.out / _FILE}", file=sys.stderr)
@@ -97,28 +113,27 @@ def _photographs(options: argparse.Namespace) -> list[Photograph]:
 def _detect(
     detector: NamedDetector,
     photograph: Photograph,
-    found: dict[str, tuple[tuple[int, int], Detections]],
+    found: dict[str, Found],
     *,
     picture: bool,
-) -> dict[str, Any]:
-    """Adds the detections to `found`; returns the report."""
+) -> Outcome:
+    """Adds the detections to `found`."""
     inputs = photograph.read()
     detections = detector(inputs.pixels)
     height, width = inputs.pixels.shape[:2]
-    found[photograph.name] = (width, height), detections
     if picture:
         write_picture(photograph.out, inputs.pixels, detections)
+    found[photograph.name] = (width, height), detections
     count = len(detections)
     people = "nobody" if count == 0 else "1 person" if count == 1 else f"{count} persons"
-    for line in (*(f"note: {note}" for note in inputs.notes), f"{people} found"):
-        print(f"  {line}", file=sys.stderr)
-    return {
+    report = {
         "persons": [
             {"person": i, "score": float(s)} for i, s in enumerate(detections.person_scores)
         ],
         "notes": list(inputs.notes),
         "detector": detector.name,
     }
+    return Outcome(report, [*(f"note: {note}" for note in inputs.notes), f"{people} found"])
 
 
 def write_picture(folder: Path, image: npt.NDArray[np.uint8], detections: Detections) -> None:

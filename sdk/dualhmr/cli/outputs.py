@@ -23,12 +23,13 @@ _PANEL_HEIGHTS = (64, 360)
 
 def write_outputs(
     recovery: Recovery,
-    image: npt.NDArray[np.uint8],
+    image: npt.NDArray[np.uint8] | None,
     folder: Path,
     outputs: Collection[str] = tuple(OUTPUTS),
 ) -> list[Path]:
     """Writes the chosen ones of `OUTPUTS` into `folder`; returns their paths.
 
+    `image` (H, W, 3) may be None where no picture is chosen.
     `steps.png` has a strip for every person, smaller ones for many persons. Every file is written
     completely or not at all. Raises OSError, naming the file, if one cannot be written.
     """
@@ -39,7 +40,7 @@ def write_outputs(
     for output, path in paths.items():
         if output == "overlay":
             write_png(path, recovery.overlay(image, keypoints=True))
-        elif output == "steps":
+        elif output == "steps" and image is not None:
             write_png(path, _all_strips(recovery, image))
         else:
             recovery.save(path)

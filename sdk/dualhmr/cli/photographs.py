@@ -7,7 +7,8 @@ import sys
 import traceback
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,30 +119,59 @@ def _paths_and_folders(place: Path, out: Path) -> list[tuple[Path, Path]]:
     return [(path, out / name) for path, name in zip(paths, names, strict=True)]
 
 
-def for_each_photograph(
+class Outcome(NamedTuple):
+    """What became of one photograph."""
+
+    report: dict[str, Any]
+    lines: Sequence[str]
+    """The same for people."""
+
+
+def attempt(work: Callable[[], Outcome]) -> Outcome | Exception:
+    """What `work` returns or raises: one photograph never costs the rest."""
+    try:
+        return work()
+    except Exception as error:
+        return error
+
+
+def report_each(
     photographs: Sequence[Photograph],
-    work: Callable[[Photograph], dict[str, Any]],
+    outcomes: Generator[Outcome | Exception, None, None],
     reports: dict[str, dict[str, Any]],
 ) -> int:
-    """Adds what `work` reports by name, and returns how many photographs could not be used.
+    """Prints and adds what became of each, and returns how many could not be used.
 
-    One that cannot be used does not stop the others: its report is the error.
+    The report of one that cannot be used is the error.
     """
-    for number, photograph in enumerate(photographs, start=1):
-        print(f"[{number}/{len(photographs)}] {photograph.name}", file=sys.stderr)
-        try:
-            reports[photograph.name] = work(photograph)
-        except Exception as error:  # of any kind: one photograph never costs the rest
-            message = str(error) or type(error).__name__
-            if not isinstance(error, EXPECTED_ERRORS):
-                message = f"{type(error).__name__}: {error}"
-                traceback.print_exc()
-            reports[photograph.name] = {"error": message}
-            print(f"  error: {message}", file=sys.stderr)
+    with closing(outcomes):  # also where one is interrupted
+        for number, photograph in enumerate(photographs, start=1):
+            outcome = next(outcomes)
+            print(f"[{number}/{len(photographs)}] {photograph.name}", file=sys.stderr)
+            reports[photograph.name] = _said(outcome)
     failed = sum("error" in each for each in reports.values())
     if failed:
         print(f"{failed} of {len(reports)} photographs could not be used", file=sys.stderr)
     return failed
+
+
+def _said(outcome: Outcome | Exception) -> dict[str, Any]:
+    """Prints it, and returns the report."""
+    if isinstance(outcome, Outcome):
+        print_lines(outcome)
+        return outcome.report
+    message = str(outcome) or type(outcome).__name__
+    if not isinstance(outcome, EXPECTED_ERRORS):
+        message = f"{type(outcome).__name__}: {outcome}"
+        traceback.print_exception(outcome)
+    print(f"  error: {message}", file=sys.stderr)
+    return {"error": message}
+
+
+def print_lines(outcome: Outcome) -> None:
+    """Those for people."""
+    for line in outcome.lines:
+        print(f"  {line}", file=sys.stderr)
 
 
 def check_writable(folder: Path) -> None:

@@ -11,20 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from dualhmr.adaptation.schedule import ITERATES, SCHEDULE_NAMES
-from dualhmr.body.files import FREE_BODY
-from dualhmr.cli.outputs import OUTPUTS, write_outputs
+from dualhmr.cli.outputs import OUTPUTS
 from dualhmr.cli.photographs import (
     BOXES,
     KeypointOptions,
     Photograph,
+    attempt,
     check_inputs_stay,
     check_writable,
     example_photograph,
     find_photographs,
-    for_each_photograph,
+    print_lines,
+    report_each,
 )
-from dualhmr.cli.pseudo_meshes import OTHER_BETAS, read_pseudo_meshes
-from dualhmr.cli.report import lines, printed_report, report
+from dualhmr.cli.recovering import Recovering, chosen_outputs, schedule_options
+from dualhmr.cli.report import printed_report
+from dualhmr.compiling import usable_cpus
 from dualhmr.detection import DEFAULT_DETECTOR, NamedDetector, open_detector
 from dualhmr.engines import AUTO, BACKENDS, PROVIDERS, EngineOptions
 from dualhmr.images import scan_folder
@@ -32,6 +34,7 @@ from dualhmr.keypoints import MIN_CONFIDENCE, MIN_PERSON_SCORE, NAMED_SETS
 from dualhmr.keypoints.frames import FRAMES
 from dualhmr.person_fitting import ADAPTATIONS
 from dualhmr.recoverer import Recoverer
+from dualhmr.recoverer.ordered_work import in_order
 
 NAME = "recover"
 DETECTOR_HELP = (
@@ -39,7 +42,6 @@ DETECTOR_HELP = (
     f"rtmlib:wholebody, or ultralytics:FILE ({DEFAULT_DETECTOR})"
 )
 DEFAULT_OUT = Path("dualhmr-out")
-PICTURES = ("overlay", "steps")
 _OF_KEYPOINT_FILES = {
     "keypoint_set": None,
     "points_frame": None,
@@ -178,14 +180,15 @@ def _run(options: argparse.Namespace, printed: dict[str, Any]) -> int:
     check_writable(options.out)
     check_inputs_stay(
         photographs,
-        [each.out / OUTPUTS[output] for each in photographs for output in _chosen(options)],
+        [each.out / OUTPUTS[output] for each in photographs for output in chosen_outputs(options)],
     )
+    of_folder = options.image is not None and options.image.is_dir()
     detector = None
     if options.keypoints is None:
+        # Each photograph of a folder has a thread of its own.
+        engine = EngineOptions(threads=1 if of_folder else options.threads)
         detector = open_detector(
-            options.detector,
-            min_score=options.min_person_score,
-            engine=EngineOptions(threads=options.threads),
+            options.detector, min_score=options.min_person_score, engine=engine
         )
     recoverer = Recoverer(
         options.bundle,
@@ -197,12 +200,11 @@ def _run(options: argparse.Namespace, printed: dict[str, Any]) -> int:
         options=EngineOptions(provider=options.provider, threads=options.threads),
         auxiliary=options.auxiliary,
     )
-
-    def work(photograph: Photograph) -> dict[str, Any]:
-        return _recover(recoverer, detector, photograph, options)
-
-    if not (options.image and options.image.is_dir()):
-        printed |= work(photographs[0])
+    work = [Recovering(photograph, recoverer, detector, options) for photograph in photographs]
+    if not of_folder:
+        outcome = work[0].alone()
+        print_lines(outcome)
+        printed |= outcome.report
         # Only now: the error of a photograph that cannot be used stays the only line.
         _print_engines(recoverer, detector)
         return 0
@@ -210,7 +212,16 @@ def _run(options: argparse.Namespace, printed: dict[str, Any]) -> int:
     reports: dict[str, dict[str, Any]] = {}
     unread = scan_folder(options.image).unread
     printed |= {"images": reports, "not_read": {path.name: what for path, what in unread.items()}}
-    failed = for_each_photograph(photographs, work, reports)
+    results = recoverer.stream(
+        [each.read for each in work], detector=detector, **schedule_options(options)
+    )
+    # Pictures take longer than bodies: threads write while others recover.
+    outcomes = in_order(
+        lambda pair: attempt(lambda: pair[0].write(pair[1])),
+        zip(work, results, strict=True),
+        threads=options.threads or usable_cpus(),
+    )
+    failed = report_each(photographs, outcomes, reports)
     for path, what in unread.items():
         print(f"not read: {path.name} is {what}", file=sys.stderr)
     return int(failed > 0)
@@ -234,40 +245,6 @@ def _photographs(options: argparse.Namespace) -> list[Photograph]:
     return find_photographs(
         options.image, options.keypoints, reading, max_pixels=options.max_pixels, out=options.out
     )
-
-
-def _chosen(options: argparse.Namespace) -> list[str]:
-    """The outputs to write."""
-    return [each for each in options.save if not (options.no_pictures and each in PICTURES)]
-
-
-def _recover(
-    recoverer: Recoverer,
-    detector: NamedDetector | None,
-    photograph: Photograph,
-    options: argparse.Namespace,
-) -> dict[str, Any]:
-    inputs = photograph.read()
-    meshes, notes = None, inputs.notes
-    if options.pseudo_mesh is not None:
-        meshes = read_pseudo_meshes(options.pseudo_mesh, photograph.path or Path(photograph.name))
-        notes += (OTHER_BETAS,) if recoverer.body.name == FREE_BODY else ()
-    recovery = recoverer.recover(
-        inputs.pixels,
-        inputs.keypoints,
-        detector=detector,
-        boxes=inputs.boxes,
-        pseudo_mesh=meshes,
-        schedule=options.schedule,
-        max_steps=options.max_steps,
-        iterate=options.iterate,
-        focal_length=options.focal_length,
-    )
-    written = write_outputs(recovery, inputs.pixels, photograph.out, _chosen(options))
-    name = None if detector is None else detector.name
-    for line in lines(recovery, notes, written, detector=name):
-        print(f"  {line}", file=sys.stderr)
-    return report(recovery, notes, written, detector=name)
 
 
 def _print_engines(recoverer: Recoverer, detector: NamedDetector | None) -> None:

@@ -1,7 +1,7 @@
 """Work on the items of an iterable in threads: results in the items' order, memory bounded."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Condition, Event, Semaphore, Thread
@@ -86,7 +86,7 @@ def in_order(
     *,
     threads: int,
     initializer: Callable[[], None] | None = None,
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """`work(item)` for each item, `threads` at a time, after `initializer()` in each thread.
 
     A few items are asked for ahead, by one more thread; at most 3 `threads` are held at a time.
@@ -106,7 +106,7 @@ def in_groups(
     threads: int,
     ahead: int,
     fits: Callable[[list[P]], bool],
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """`prepare(item)` for each item in threads, then `work` in one thread on groups of results.
 
     A group begins with one result, and takes those after it that are ready, up to `ahead` and as

@@ -4,7 +4,7 @@ Everything that a user passes is checked before a network runs.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,8 @@ from dualhmr.recoverer.photo import Item, Photo
 from dualhmr.recoverer.pipeline import Pipeline
 from dualhmr.recoverer.prediction import Prediction
 from dualhmr.recoverer.streaming import (
-    FailedPhoto,
     PhotoStream,
+    Results,
     all_recovered,
     check_iterable,
     photos_of,
@@ -202,7 +202,7 @@ class Recoverer:
         schedule: str | Schedule | None = None,
         max_steps: int | None = None,
         iterate: str | None = None,
-    ) -> Iterator[Recovery | FailedPhoto]:
+    ) -> Results:
         """Recovers from any number of photographs, also from a source that never ends.
 
         Threads read photographs, find people and crop them a few items ahead of the results, so

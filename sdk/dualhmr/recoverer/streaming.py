@@ -2,7 +2,7 @@
 
 import os
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ class FailedPhoto:
         return f"FailedPhoto({self.index}, {type(self.error).__name__}: {self.error})"
 
 
+Results = Generator[Recovery | FailedPhoto, None, None]
 _Prepared = tuple[int, PreparedPhoto | Exception]
 
 
@@ -52,7 +53,7 @@ class PhotoStream:
     The cores of a CPU take a photograph each: there, networks are no faster in batches.
     """
 
-    def recover(self, items: Iterable[Item]) -> Iterator[Recovery | FailedPhoto]:
+    def recover(self, items: Iterable[Item]) -> Results:
         """Results in the order of the items; see `Recoverer.stream`."""
         numbered = enumerate(items)
         if self.grouped:
@@ -146,12 +147,12 @@ def photos_of(
     ]
 
 
-def all_recovered(results: Iterator[Recovery | FailedPhoto]) -> list[Recovery]:
+def all_recovered(results: Results) -> list[Recovery]:
     """All of them. Raises the error of the first photograph that failed, and stops the others."""
     recoveries = []
     for result in results:
         if isinstance(result, FailedPhoto):
-            results.close()  # type: ignore[attr-defined]
+            results.close()
             raise result.error
         recoveries.append(result)
     return recoveries

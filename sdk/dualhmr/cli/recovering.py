@@ -1,0 +1,92 @@
+"""One photograph of `dualhmr recover`, from its files to the files of its results."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dualhmr.body.files import FREE_BODY
+from dualhmr.cli.outputs import write_outputs
+from dualhmr.cli.photographs import Outcome, Photograph
+from dualhmr.cli.pseudo_meshes import OTHER_BETAS, read_pseudo_meshes
+from dualhmr.cli.report import lines, report
+from dualhmr.detection import NamedDetector
+from dualhmr.recoverer import FailedPhoto, Photo, Recoverer
+from dualhmr.recovery import Recovery
+
+PICTURES = ("overlay", "steps")
+
+
+class Recovering:
+    """The work on one photograph, which threads take turns at."""
+
+    def __init__(
+        self,
+        photograph: Photograph,
+        recoverer: Recoverer,
+        detector: NamedDetector | None,
+        options: argparse.Namespace,
+    ) -> None:
+        self._photograph, self._recoverer = photograph, recoverer
+        self._detector, self._options = detector, options
+        self._notes: tuple[str, ...] = ()
+
+    def read(self) -> Photo:
+        """Its files."""
+        inputs, meshes = self._photograph.read(), None
+        self._notes = inputs.notes
+        if self._options.pseudo_mesh is not None:
+            name = self._photograph.path or Path(self._photograph.name)
+            meshes = read_pseudo_meshes(self._options.pseudo_mesh, name)
+            self._notes += (OTHER_BETAS,) if self._recoverer.body.name == FREE_BODY else ()
+        return Photo(
+            inputs.pixels,
+            inputs.keypoints,
+            boxes=inputs.boxes,
+            pseudo_mesh=meshes,
+            focal_length=self._options.focal_length,
+        )
+
+    def alone(self) -> Outcome:
+        """All of it, on all threads."""
+        photo = self.read()
+        recovery = self._recoverer.recover(
+            photo.image,
+            photo.keypoints,
+            detector=self._detector,
+            boxes=photo.boxes,
+            pseudo_mesh=photo.pseudo_mesh,
+            focal_length=photo.focal_length,
+            **schedule_options(self._options),
+        )
+        return self._write(recovery, photo.image)
+
+    def write(self, result: Recovery | FailedPhoto) -> Outcome:
+        """Writes and describes a result. Raises the error of a photograph that failed.
+
+        Pixels for pictures are read again: those of all photographs that wait would fill memory.
+        """
+        if isinstance(result, FailedPhoto):
+            raise result.error
+        drawn = any(each in PICTURES for each in chosen_outputs(self._options))
+        return self._write(result, self._photograph.read().pixels if drawn else None)
+
+    def _write(self, recovery: Recovery, pixels: npt.NDArray[np.uint8] | None) -> Outcome:
+        written = write_outputs(
+            recovery, pixels, self._photograph.out, chosen_outputs(self._options)
+        )
+        name = None if self._detector is None else self._detector.name
+        said = (recovery, self._notes, written)
+        return Outcome(report(*said, detector=name), [*lines(*said, detector=name)])
+
+
+def schedule_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Those of `Recoverer.recover`."""
+    return {name: getattr(options, name) for name in ("schedule", "max_steps", "iterate")}
+
+
+def chosen_outputs(options: argparse.Namespace) -> list[str]:
+    """Names of the files to write."""
+    return [each for each in options.save if not (options.no_pictures and each in PICTURES)]
