@@ -20,6 +20,11 @@ def library_of(array: Array) -> Any:
     return np if isinstance(array, np.ndarray) else sys.modules["torch"]
 
 
+def is_tensor(array: Array) -> bool:
+    """Whether it is PyTorch's. Does not import it."""
+    return "torch" in sys.modules and isinstance(array, sys.modules["torch"].Tensor)
+
+
 def to_numpy(array: Array) -> npt.NDArray[Any]:
     """An array of NumPy, PyTorch, CuPy or another DLPack library as a NumPy array on the CPU."""
     if isinstance(array, np.ndarray):

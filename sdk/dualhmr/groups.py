@@ -1,10 +1,10 @@
 """How persons are grouped on a GPU, where work is prepared for a few numbers of them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from dualhmr.arrays import Array, is_tensor, library_of, to_numpy
 
 GROUP_SIZES = (1, 4, 16, 64)
 """Numbers of persons that work is prepared for; smaller groups are filled up."""
@@ -27,6 +27,12 @@ def group_sizes(persons: int, sizes: Sequence[int] = GROUP_SIZES) -> list[tuple[
     return groups
 
 
-def filled_up(rows: Sequence[npt.NDArray[Any]], size: int) -> npt.NDArray[Any]:
-    """Arrays (1, ...) of persons as one (`size`, ...); the first person fills up what is left."""
-    return np.concatenate([*rows, *[rows[0]] * (size - len(rows))])
+def filled_up(rows: Sequence[Array], size: int) -> Array:
+    """Arrays (1, ...) of persons as one (`size`, ...); the first person fills up what is left.
+
+    Tensors of PyTorch stay on their device, other libraries' arrays become NumPy's.
+    """
+    rows = [*rows, *[rows[0]] * (size - len(rows))]
+    if is_tensor(rows[0]):
+        return library_of(rows[0]).cat(rows)
+    return np.concatenate([to_numpy(row) for row in rows])

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.arrays import Array, library_of, to_numpy
+from dualhmr.arrays import Array, library_of
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.parameters import SMPLParameters
 from dualhmr.body.posing import pose_arrays
@@ -268,12 +268,12 @@ def run_networks_on_people(
     people: Sequence[PersonInputs], networks: FrozenNetworks
 ) -> list[PersonEvidence]:
     """Both frozen networks on each person, in batches of the sizes that `networks` names."""
-    inputs = [dict(person.arrays) for person in people]
+    inputs: list[dict[str, Any]] = [dict(person.arrays) for person in people]
     features = _in_batches(networks.backbone, inputs, networks.batch_sizes)
     unknown = [index for index, person in enumerate(people) if person.pseudo_mesh is None]
     if "features" in networks.auxiliary.reads:
         for index in unknown:
-            inputs[index]["features"] = to_numpy(features[index]["features"])
+            inputs[index]["features"] = features[index]["features"]
     predicted = _in_batches(
         networks.auxiliary, [inputs[index] for index in unknown], networks.batch_sizes
     )

@@ -3,12 +3,15 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from helpers.pretend_cuda import pretend_cuda
 
+from dualhmr.engines import FrozenNetworks
 from dualhmr.engines.device_inputs import DeviceInputs, as_tensor
-from dualhmr.engines.frozen_network import TensorSpec
+from dualhmr.engines.frozen_network import TensorSpec, check_inputs
 from dualhmr.engines.torch_networks import _MOST_GRAPHS, NetworkGraphs, TorchNetwork
+from dualhmr.person import PersonInputs, run_networks_on_people
 
 SPECS = (
     TensorSpec("image", np.dtype(np.uint8), (5, 3)),
@@ -79,6 +82,42 @@ def test_one_copy_brings_all_that_is_on_the_host() -> None:
                 np.testing.assert_array_equal(found, np.concatenate(rows))
             for row in range(from_device):
                 people[row] = person(row)
+
+
+class Fake:
+    """A network whose results stay on the device, and which notes where its inputs are."""
+
+    def __init__(self, reads: str, gives: dict[str, int], *, on_host: bool) -> None:
+        self.reads, self._gives, self._on_host = (reads,), gives, on_host
+        self.runs_on, self.seen = "", list[str]()
+
+    def __call__(self, inputs: Any) -> Any:
+        (name,) = self.reads
+        array = inputs[name]
+        self.seen.append(str(getattr(array, "device", "cpu")))
+        if self._on_host:
+            specs = [TensorSpec(name, np.dtype(np.float32), tuple(array.shape[1:]))]
+            array = check_inputs(inputs, specs)[0][name]
+        first = as_tensor(array, "cuda:0")[:, :1]
+        return {each: first * torch.ones(width).to("cuda:0") for each, width in self._gives.items()}
+
+
+@pytest.mark.parametrize("on_host", [False, True])
+def test_features_stay_on_the_device_for_the_auxiliary_network(on_host: bool) -> None:
+    people = [
+        PersonInputs(None, {"keypoints": np.full((1, 3), number, np.float32)})  # type: ignore[arg-type]
+        for number in range(5)
+    ]
+    backbone = Fake("keypoints", {"features": 7}, on_host=False)
+    auxiliary = Fake("features", {"rotations": 2, "betas": 3}, on_host=on_host)
+    with pretend_cuda() as counts:
+        networks = FrozenNetworks(backbone, auxiliary, backend="torch", batch_sizes=(1, 4))
+        evidence = run_networks_on_people(people, networks)
+        assert auxiliary.seen == ["cuda:0", "cuda:0"]
+        assert counts.to_host == (2 if on_host else 0)  # once for a batch, not for a person
+        for number, each in enumerate(evidence):
+            found = as_tensor(each.betas, "cpu")
+            assert torch.equal(found, torch.full((1, 3), float(number)))
 
 
 class Doubled(torch.nn.Module):

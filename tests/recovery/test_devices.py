@@ -1,12 +1,15 @@
 """What `device` may be."""
 
 import pickle
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from dualhmr import Recoverer
+from dualhmr import Recoverer, open_bundle
+from dualhmr.bundle import ADAPTATION_START
+from dualhmr.person_fitting import choose_adaptation, person_fitter
 from dualhmr.recoverer.arguments import device_name
 
 
@@ -36,6 +39,33 @@ def test_auto_is_a_gpu_where_there_is_one(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
     assert device_name("auto") == name
+
+
+@pytest.mark.parametrize(
+    ("device", "steps", "tensorrt", "chosen"),
+    [
+        ("cuda", True, True, "tensorrt"),
+        ("cuda", True, False, "onnx"),
+        ("cuda", False, True, "onnx"),
+        ("cpu", True, True, "onnx"),
+    ],
+)
+def test_auto_without_pytorch_and_numba(
+    monkeypatch: pytest.MonkeyPatch, device: str, steps: bool, tensorrt: bool, chosen: str
+) -> None:
+    """TensorRT where it runs and the bundle has graphs of steps."""
+
+    def library_and_gpu(_: str) -> None:
+        if not tensorrt:
+            raise RuntimeError("no GPU")
+
+    monkeypatch.setattr(person_fitter, "numba_installed", lambda: False)
+    monkeypatch.setattr(person_fitter, "torch_installed", lambda: False)
+    monkeypatch.setattr("dualhmr.engines.tensorrt.library.library_and_gpu", library_and_gpu)
+    bundle = open_bundle()
+    files = {**bundle.manifest.files, **({ADAPTATION_START: "0"} if steps else {})}
+    bundle = replace(bundle, manifest=replace(bundle.manifest, files=files))
+    assert choose_adaptation("auto", bundle, device=device, scope="head") == chosen
 
 
 @pytest.mark.parametrize(

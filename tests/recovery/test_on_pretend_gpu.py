@@ -22,10 +22,10 @@ from dualhmr.keypoints import Keypoints, network_keypoints
 from dualhmr.person_fitting.torch_fitter import TorchFitter
 from dualhmr.recoverer import Recoverer
 
-MOST_NODES = {"prepare": 140, "step": 32, "last": 20, "describe": 70}
-MOST_LAUNCHES, MOST_WAITS = 30, 8
+MOST_NODES = {"prepare": 140, "step": 32, "last": 20, "describe": 70, "mesh": 30}
+MOST_LAUNCHES, MOST_WAITS = 30, 9
 """Of a photograph. Half of the launches, and three of the waits, check that the networks' results
-are finite; the other waits are one per four steps, and one for the result."""
+are finite; the other waits are one per four steps, and two for iterates and mesh."""
 BODY_WITHIN_M = 1e-4
 
 
@@ -115,12 +115,13 @@ def test_what_a_photograph_asks_of_the_device(
     expected: Recovery, on_gpu: tuple[Recoverer, Counts]
 ) -> None:
     image, (recoverer, counts) = example()[0], on_gpu
-    _backbone, _auxiliary, prepare, descent, adam, last, describe = counts.nodes
+    _backbone, _auxiliary, prepare, descent, adam, last, describe, mesh = counts.nodes
     print(f"kernels of the graphs: {counts.nodes}")
     assert prepare <= MOST_NODES["prepare"]
     assert max(descent, adam) <= MOST_NODES["step"]
     assert last <= MOST_NODES["last"]
     assert describe <= MOST_NODES["describe"]
+    assert mesh <= MOST_NODES["mesh"]
     asked = {}
     for count in (1, 4, 5):
         recoverer.recover(image, people(count))  # captures what this number needs
@@ -131,8 +132,8 @@ def test_what_a_photograph_asks_of_the_device(
         asked[count] = counts.launches, counts.graphs, counts.waits.total()
         assert not counts.nodes
         assert not counts.illegal
-    # A step each, the work before and after, two networks; and four persons as one.
-    assert asked[1][1] == asked[4][1] == expected.steps[0] + 5
+    # A step each, the work before and after, two networks, the mesh; and four persons as one.
+    assert asked[1][1] == asked[4][1] == expected.steps[0] + 6
     for launches, _, waits in (asked[1], asked[4]):
         assert launches <= MOST_LAUNCHES
         assert waits <= MOST_WAITS

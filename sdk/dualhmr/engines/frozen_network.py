@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from dualhmr.arrays import to_numpy
+
 
 class Provider(NamedTuple):
     """An execution provider of ONNX Runtime."""
@@ -171,9 +173,9 @@ class FrozenNetwork(Protocol):
 
 
 def check_inputs(
-    inputs: Mapping[str, npt.NDArray[Any]], specs: Sequence[TensorSpec]
+    inputs: Mapping[str, Any], specs: Sequence[TensorSpec]
 ) -> tuple[dict[str, npt.NDArray[Any]], int]:
-    """The inputs that a network reads, as contiguous arrays, and the number of persons.
+    """The inputs that a network reads, as contiguous arrays of the host, and how many persons.
 
     Raises TypeError for a wrong type, ValueError for a missing input or a wrong shape.
     """
@@ -181,7 +183,7 @@ def check_inputs(
     if missing:
         names = ", ".join(spec.name for spec in specs)
         raise ValueError(f"missing inputs {', '.join(missing)}; this network reads {names}")
-    arrays = {spec.name: np.ascontiguousarray(inputs[spec.name]) for spec in specs}
+    arrays = {spec.name: np.ascontiguousarray(to_numpy(inputs[spec.name])) for spec in specs}
     for spec, array in zip(specs, arrays.values(), strict=True):
         if array.dtype != spec.dtype:
             raise TypeError(f"input {spec.name} is {array.dtype}, expected {spec.dtype}")

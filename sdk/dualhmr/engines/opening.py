@@ -5,9 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy.typing as npt
-
-from dualhmr.arrays import check_torch, to_numpy
+from dualhmr.arrays import check_torch
 from dualhmr.bundle import FROZEN_GRAPHS, Bundle
 from dualhmr.engines.checked_network import checked_pair
 from dualhmr.engines.frozen_network import (
@@ -50,10 +48,10 @@ class FrozenNetworks:
         """Names of what either network reads."""
         return frozenset((*self.backbone.reads, *self.auxiliary.reads))
 
-    def pseudo_mesh(self, inputs: Mapping[str, npt.NDArray[Any]], features: DLPackArray) -> Arrays:
+    def pseudo_mesh(self, inputs: Mapping[str, Any], features: DLPackArray) -> Arrays:
         """What the auxiliary network gives for inputs by name; it may read the main's features."""
         if "features" in self.auxiliary.reads:
-            inputs = {**inputs, "features": to_numpy(features)}
+            inputs = {**inputs, "features": features}
         return self.auxiliary(inputs)
 
 

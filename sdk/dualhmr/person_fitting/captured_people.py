@@ -14,12 +14,15 @@ from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels
 from dualhmr.adaptation.fast_head.head_step import Evaluate
 from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import NonFiniteError, Schedule
+from dualhmr.body.model import Body
 from dualhmr.camera import View, project
 from dualhmr.engines.device_inputs import DeviceInputs
 from dualhmr.engines.frozen_network import TensorSpec
 from dualhmr.networks import RegressorHead, as_output
 from dualhmr.objective.gradient import ObjectiveGradient
 from dualhmr.objective.gradient.cuda_objective import CudaObjective
+from dualhmr.objective.gradient.points import Vertices
+from dualhmr.objective.gradient.skeleton import Skeleton
 from dualhmr.objective.objective import Evidence, Objective
 from dualhmr.person import AdaptedPerson, PersonEvidence, PersonIterates, StepTrace, best_of
 
@@ -58,8 +61,7 @@ class CapturedPeople:
             "focal_length": (),
             "principal_point": (2,),
         }
-        specs = [TensorSpec(name, np.dtype(np.float32), shape) for name, shape in shapes.items()]
-        self._inputs = DeviceInputs(persons, specs, head.start.device)
+        self._inputs = DeviceInputs(persons, _specs(shapes), head.start.device)
         with torch.no_grad(), without_tf32():
             self._gradient = ObjectiveGradient(objective, self._evidence(None))
             self._evaluate: ObjectiveGradient | CudaObjective = self._gradient
@@ -134,6 +136,37 @@ class CapturedPeople:
             stop_reason=result.stop_reason,
         )
         return best_of(iterates, person.observed)
+
+
+class CapturedBodies:
+    """Poses one body for up to `persons` persons at a time. Not for several threads at once."""
+
+    def __init__(
+        self, body: Body, skeleton: Skeleton, vertices: Vertices, persons: int, *, replay: Replay
+    ) -> None:
+        """`skeleton` and `vertices` are those of `body`, whatever the number of persons."""
+        self._skeleton, self._vertices = skeleton, vertices
+        shapes = {"rotations": (24, 3, 3), "betas": (body.beta_count,)}
+        self._inputs = DeviceInputs(persons, _specs(shapes), body.v_template.device)
+        with torch.no_grad(), without_tf32():
+            self._pose_again = replay.capture(self._pose)
+
+    @torch.no_grad()
+    def pose(self, people: list[dict[str, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
+        """(N, V + 24, 3): vertices, then joints, of `rotations` and `betas` (1, ...) by name."""
+        self._inputs.fill(people)
+        self._pose_again()
+        posed: npt.NDArray[Any] = self._posed[: len(people)].cpu().numpy()
+        return posed
+
+    def _pose(self) -> None:
+        skeleton = self._skeleton.forward(*self._inputs.tensors.values())
+        skin = self._vertices.forward(skeleton.transforms, skeleton.blend)
+        self._posed = torch.cat([skin.vertices.mT, skeleton.chained.joints], dim=1)
+
+
+def _specs(shapes: dict[str, tuple[int, ...]]) -> list[TensorSpec]:
+    return [TensorSpec(name, np.dtype(np.float32), shape) for name, shape in shapes.items()]
 
 
 def _values(person: PersonEvidence) -> dict[str, Any]:

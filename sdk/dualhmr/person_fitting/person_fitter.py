@@ -1,19 +1,21 @@
 """`PersonFitter`, and which one to use: compiled loops, PyTorch, or the bundle's graph."""
 
 import importlib
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.arrays import check_torch, torch_installed
 from dualhmr.body.arrays import BodyArrays
-from dualhmr.bundle import Bundle
+from dualhmr.bundle import ADAPTATION_START, Bundle
 from dualhmr.compiling import numba_installed
 from dualhmr.engines import AUTO, EngineOptions
-from dualhmr.person import AdaptedPerson, FirstGuess, PersonEvidence
+from dualhmr.person import AdaptedPerson, FirstGuess, FloatArray, PersonEvidence
 
 ADAPTATIONS = (AUTO, "numba", "torch", "onnx", "tensorrt")
 SCOPES = ("head", "all")
+_log = logging.getLogger("dualhmr")
 
 
 class PersonFitter(Protocol):
@@ -44,6 +46,15 @@ class PersonFitter(Protocol):
 
 
 @runtime_checkable
+class PosingFitter(Protocol):
+    """A `PersonFitter` that poses meshes where it adapts, as on a GPU."""
+
+    def pose(self, rotations: FloatArray, betas: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """As `pose_arrays` of the fitter's body."""
+        ...
+
+
+@runtime_checkable
 class WarmFitter(Protocol):
     """A `PersonFitter` whose adapted heads can be the start for the next frame of a video.
 
@@ -68,13 +79,13 @@ class WarmFitter(Protocol):
         ...
 
 
-def choose_adaptation(adaptation: str, *, device: str, scope: str) -> str:
+def choose_adaptation(adaptation: str, bundle: Bundle, *, device: str, scope: str) -> str:
     """One of `ADAPTATIONS` for "auto", or the one asked for.
 
     "auto" is "torch" for the scope "all"; else, of those that are installed, the first of "numba"
-    (on a CPU), "torch" and "onnx". Raises ValueError for unknown names and contradictions,
-    ImportError where a library is needed and not installed, RuntimeError where PyTorch sees no GPU
-    for `device` "cuda".
+    (on a CPU), "torch", "tensorrt" (on a GPU, for a bundle with step graphs) and "onnx". Raises
+    ValueError for unknown names and contradictions, ImportError where a library is needed and not
+    installed, RuntimeError where PyTorch sees no GPU for `device` "cuda".
     """
     if adaptation not in ADAPTATIONS:
         raise ValueError(f"unknown adaptation {adaptation!r}; known are {', '.join(ADAPTATIONS)}")
@@ -88,14 +99,33 @@ def choose_adaptation(adaptation: str, *, device: str, scope: str) -> str:
             )
         adaptation = "torch"
     if adaptation == AUTO:
-        on_cpu = device == "cpu" and numba_installed()
-        adaptation = "numba" if on_cpu else "torch" if torch_installed() else "onnx"
+        adaptation = _fastest(bundle, device)
     if adaptation == "numba":
         _check_numba(device)
     if adaptation == "torch":
         check_torch("scope 'all'" if scope == "all" else "adaptation 'torch'")
         _check_gpu(device)
     return adaptation
+
+
+def _fastest(bundle: Bundle, device: str) -> str:
+    if device == "cpu" and numba_installed():
+        return "numba"
+    if torch_installed():
+        return "torch"
+    steps = device != "cpu" and ADAPTATION_START in bundle.manifest.files
+    return "tensorrt" if steps and _tensorrt_runs(device) else "onnx"
+
+
+def _tensorrt_runs(device: str) -> bool:
+    from dualhmr.engines.tensorrt.library import library_and_gpu
+
+    try:
+        library_and_gpu(device)
+    except (ImportError, RuntimeError) as error:
+        _log.info("adaptation tensorrt is skipped: %s", error)
+        return False
+    return True
 
 
 def open_person_fitter(

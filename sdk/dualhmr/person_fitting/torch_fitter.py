@@ -20,6 +20,7 @@ from dualhmr.adaptation.step import LossFunction, sum_losses
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.model import Body, pose_skeleton
 from dualhmr.body.point_regressors import keypoint_regressor
+from dualhmr.body.posing import pose_arrays
 from dualhmr.bundle import Bundle
 from dualhmr.camera import View, project
 from dualhmr.crop import crop_convention
@@ -71,7 +72,7 @@ class TorchFitter:
         out, with one warning. Raises FileNotFoundError or ValueError for weights that are missing
         or do not fit.
         """
-        self._manifest = bundle.manifest
+        self._manifest, self._arrays = bundle.manifest, body
         self._device, self._scope = device, scope
         with one_thread():  # in a forked process there may be no others
             self._body = Body.from_arrays(body).to(device=device)
@@ -80,7 +81,9 @@ class TorchFitter:
         self._objective = lru_cache(maxsize=8)(self._build_objective)
         self._groups: GroupFitter | None = None
         if scope == "head" and device.startswith("cuda"):
-            self._groups = GroupFitter(self._affine_head, self._head, cuda_graph=cuda_graph)
+            self._groups = GroupFitter(
+                self._affine_head, self._head, self._body, cuda_graph=cuda_graph
+            )
             own = network_keypoints(self._manifest.keypoint_set).set
             schedule = self._manifest.schedule.schedule(weights=self._manifest.weights)
             self._groups.open(self._objective(own), schedule)
@@ -109,6 +112,12 @@ class TorchFitter:
             return adapt_one_by_one(self.adapt, people, schedule)
         objective = self._objective(people[0].observed.keypoint_set)
         return self._groups.adapt(people, objective, schedule)
+
+    def pose(self, rotations: FloatArray, betas: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """See `PosingFitter`."""
+        if self._groups is None or not len(rotations):
+            return pose_arrays(self._arrays, rotations, betas)
+        return self._groups.pose(rotations, betas)
 
     def adapt_from(
         self, evidence: PersonEvidence, schedule: Schedule, head: "Parameters | None"

@@ -1,13 +1,17 @@
 """From the adapted bodies of a photograph's persons to one `Recovery`."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from dualhmr.body.arrays import BodyArrays
-from dualhmr.person import AdaptedPerson, FloatArray, ObservedPerson, place_bodies
+from dualhmr.person import AdaptedPerson, FloatArray, ObservedPerson
 from dualhmr.plausibility import PlausibleKeypoints, body_warnings
 from dualhmr.recovery import Recovery
+
+Pose = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
+"""Rotations (P, 24, 3, 3) and betas (P, B) to vertices (P, V, 3) and joints (P, 24, 3), metres."""
 
 
 class FoundPerson(NamedTuple):
@@ -38,13 +42,13 @@ class PlacedBodies(NamedTuple):
         return PlacedBodies(*(part[people].copy() for part in self))
 
 
-def place_people(people: list[AdaptedPerson], body: BodyArrays) -> PlacedBodies:
-    """The adapted bodies of P persons, posed together."""
+def place_people(people: list[AdaptedPerson], body: BodyArrays, pose: Pose) -> PlacedBodies:
+    """The adapted bodies of P persons, posed together by `pose`."""
     rotations = _stacked([person.rotations for person in people], (24, 3, 3))
     betas = _stacked([person.betas for person in people], (body.beta_count,))
     translation = _stacked([person.translation for person in people], (3,))
-    placed = place_bodies(body, rotations, betas, translation)
-    return PlacedBodies(rotations, betas, translation, *placed)
+    vertices, joints = (part + translation[:, None] for part in pose(rotations, betas))
+    return PlacedBodies(rotations, betas, translation, vertices, joints)
 
 
 def collect_recovery(

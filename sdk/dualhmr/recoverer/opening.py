@@ -95,7 +95,7 @@ def pipeline_opener(
     arrays = as_body_arrays(body)
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     name = device_name(device)
-    adaptation = choose_adaptation(adaptation, device=name, scope=scope)
+    adaptation = choose_adaptation(adaptation, opened, device=name, scope=scope)
     arrays = matching_arrays(
         arrays,
         needed=opened.manifest.body,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.body.arrays import BodyArrays, body_keypoints
 from dualhmr.body.parameters import SMPLParameters
+from dualhmr.body.posing import pose_arrays
 from dualhmr.bundle import Bundle
 from dualhmr.crop import crop_convention
 from dualhmr.detection import AnyDetector
@@ -34,10 +36,10 @@ from dualhmr.person import (
     run_frozen_networks,
     run_networks_on_people,
 )
-from dualhmr.person_fitting import PersonFitter
+from dualhmr.person_fitting import PersonFitter, PosingFitter
 from dualhmr.plausibility import PlausibleKeypoints, SkippedPerson
 from dualhmr.recoverer.arguments import as_pseudo_meshes, check_uses_pseudo_mesh
-from dualhmr.recoverer.collecting import FoundPerson, collect_recovery, place_people
+from dualhmr.recoverer.collecting import FoundPerson, Pose, collect_recovery, place_people
 from dualhmr.recoverer.finding import PeopleFinder
 from dualhmr.recoverer.observation import Observation, observe
 from dualhmr.recoverer.photo import Photo
@@ -184,9 +186,11 @@ class Pipeline:
     def _collect(
         self, photographs: Sequence[PreparedPhoto], fitted: list[_Fitted]
     ) -> list[Recovery]:
-        bodies = place_people(
-            [each for each in fitted if isinstance(each, AdaptedPerson)], self.body
-        )
+        pose: Pose = partial(pose_arrays, self.body)
+        if isinstance(self.fitter, PosingFitter):
+            pose = self.fitter.pose
+        adapted = [each for each in fitted if isinstance(each, AdaptedPerson)]
+        bodies = place_people(adapted, self.body, pose)
         results, placed = iter(fitted), 0
         recoveries = []
         for plausible, people, timings in photographs:

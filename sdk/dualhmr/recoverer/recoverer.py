@@ -68,7 +68,8 @@ class Recoverer:
             adaptation: "numba" adapts on a CPU, "torch" also on a GPU, both by any schedule. "onnx"
                 needs neither library and runs the bundle's graph, which follows the one schedule it
                 was exported for; so does "tensorrt" on a GPU, for bundles with step graphs. "auto"
-                is the fastest of the others that is installed. The attribute `adaptation` is the
+                is the first of "numba" (on a CPU), "torch", "tensorrt" and "onnx" that is installed
+                and that the bundle has graphs for. The attribute `adaptation` is the
                 chosen one.
             options: Settings of the backends.
             scope: "head" adapts the regressor head, "all" also the backbone (in PyTorch only).
