@@ -23,7 +23,10 @@ from dualhmr.keypoints import KEYPOINT_SETS as KEYPOINT_SETS
 from dualhmr.keypoints import Keypoints as Keypoints
 from dualhmr.keypoints import KeypointSet as KeypointSet
 from dualhmr.keypoints import read_keypoints as read_keypoints
+from dualhmr.motion import LiveSmoother as LiveSmoother
 from dualhmr.motion import Motion as Motion
+from dualhmr.motion import SmoothingOptions as SmoothingOptions
+from dualhmr.motion import smooth as smooth
 from dualhmr.recoverer import FailedPhoto as FailedPhoto
 from dualhmr.recoverer import Photo as Photo
 from dualhmr.recoverer import Prediction as Prediction

@@ -2,3 +2,6 @@
 
 from dualhmr.motion.motion import MOTION_SUFFIXES as MOTION_SUFFIXES
 from dualhmr.motion.motion import Motion as Motion
+from dualhmr.motion.smoothing import LiveSmoother as LiveSmoother
+from dualhmr.motion.smoothing import SmoothingOptions as SmoothingOptions
+from dualhmr.motion.smoothing import smooth as smooth

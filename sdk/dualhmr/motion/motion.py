@@ -224,6 +224,11 @@ class Motion:
         posed, _ = pose_arrays(self.body, some.rotations, np.array(some.each_betas))
         return posed + some.translation[:, None]
 
+    def changed(self, **arrays: npt.ArrayLike) -> Motion:
+        """With other arrays, by the names of the fields."""
+        values: dict[str, Any] = arrays
+        return replace(self, **values)
+
     def turned(self, rotation: npt.ArrayLike) -> Motion:
         """The same motion in another frame: `rotation` (3, 3), from the camera's frame into it."""
         turn = np.asarray(rotation, np.float64)
@@ -232,22 +237,25 @@ class Motion:
         rotations[:, 0] = turn @ rotations[:, 0]
         # The body turns about the pelvis, which is `rest` from the origin of its own frame.
         translation = (rest + self.translation) @ turn.T - rest
-        changed: dict[str, Any] = {"rotations": rotations, "translation": translation}
-        return replace(self, **changed)
+        return self.changed(rotations=rotations, translation=translation)
 
     def with_one_shape(self) -> Motion:
-        """One shape for all frames: the median of the frames' betas, each by itself.
-
-        Where a frame's body becomes larger it moves away from the camera by as much, and the other
-        way round, so that it is seen at the same place in the same size.
-        """
+        """One shape for all frames: the median of the frames' betas, each by itself."""
         if self.betas.ndim == 1:
             return self
         seen = self.betas[self.confidence > 0] if (self.confidence > 0).any() else self.betas
-        same = replace(self, betas=np.median(seen, axis=0))
+        return self.with_shape(np.median(seen, axis=0))
+
+    def with_shape(self, betas: npt.ArrayLike) -> Motion:
+        """With other betas (B,) for all frames, seen at the same place in the same size.
+
+        Where a frame's body becomes larger it moves away from the camera by as much, and the other
+        way round.
+        """
+        same = self.changed(betas=betas)
         scale = _size(same) / _size(self)
         pelvis = self.joints[:, 0] * scale[:, None]
-        return replace(same, translation=pelvis - same.rest_joints[0])
+        return same.changed(translation=pelvis - same.rest_joints[0])
 
     def filled(self) -> Motion:
         """With the frames that are missing between the first and the last, interpolated.
