@@ -137,8 +137,7 @@ def test_what_a_photograph_asks_of_the_device(
     for launches, _, waits in (asked[1], asked[4]):
         assert launches <= MOST_LAUNCHES
         assert waits <= MOST_WAITS
-    # Five are adapted as four and one; the networks run once, on eight.
-    assert asked[5][1] == 2 * asked[1][1] - 2
+    assert asked[5][1] == 2 * asked[1][1]  # four and one
 
 
 def test_threads_may_share_a_recoverer_and_graphs_are_bounded(

@@ -75,7 +75,10 @@ class EngineOptions:
     threads: int | None = None
     """CPU threads of ONNX Runtime, and of persons that are adapted side by side; None: all."""
     max_batch: int | None = None
-    """Largest batch of a TensorRT engine; larger ones are split. None: what the bundle says."""
+    """Largest batch of frozen networks on a GPU; larger ones are split. Less takes less memory.
+
+    None: what the bundle says, which its TensorRT engines are built for; in PyTorch 64.
+    """
     cuda_graph: bool | None = None
     """Whether what runs on a GPU is replayed as CUDA graphs: steps, and the frozen networks in
     PyTorch and TensorRT. None: all but the networks in TensorRT.

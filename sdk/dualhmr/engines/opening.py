@@ -137,12 +137,14 @@ def open_networks(
     pair = _OPENERS[backend](bundle, device, options)
     suffix = ".safetensors" if backend == "torch" else ".onnx"
     pair = checked_pair(bundle, *pair, suffix=suffix)
-    sizes = _batch_sizes(bundle, options) if kind == "cuda" else (1,)
+    sizes = _batch_sizes(bundle, options, backend) if kind == "cuda" else (1,)
     return FrozenNetworks(*pair, backend=backend, batch_sizes=sizes)
 
 
-def _batch_sizes(bundle: Bundle, options: EngineOptions) -> tuple[int, ...]:
+def _batch_sizes(bundle: Bundle, options: EngineOptions, backend: str) -> tuple[int, ...]:
     largest = options.max_batch or bundle.manifest.max_batch or DEFAULT_MAX_BATCH
+    if backend == "torch":  # nothing is built for a largest batch
+        largest = options.max_batch or GROUP_SIZES[-1]
     return (*(size for size in GROUP_SIZES if size < largest), largest)
 
 
