@@ -6,6 +6,7 @@ which photographs are fitted together.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -47,6 +48,7 @@ from dualhmr.recoverer.prediction import Prediction, describe_prediction
 from dualhmr.recovery import Recovery
 
 _Fitted = AdaptedPerson | NonFiniteError
+_Adapt = Callable[[list[PersonEvidence]], list[_Fitted]]
 
 
 class PreparedPhoto(NamedTuple):
@@ -131,27 +133,40 @@ class Pipeline:
         self,
         photographs: Sequence[PreparedPhoto],
         schedule: Schedule,
-        adapt: Callable[[list[PersonEvidence]], list[AdaptedPerson | NonFiniteError]] | None = None,
+        adapt: _Adapt | None = None,
+        *,
+        pool: Executor | None = None,
     ) -> list[Recovery]:
         """The people of all photographs together: networks, adaptation, meshes.
 
-        `adapt` takes the place of the fitter's `adapt_all` by the schedule. A photograph's timings
-        are its people's share of what all took. Raises RuntimeError where an engine fails,
-        ValueError for a damaged bundle.
+        `adapt` takes the place of the fitter's `adapt_all` by the schedule. With a `pool`, its
+        threads take a person each. A photograph's timings are its people's share of what all took.
+        Raises RuntimeError where an engine fails, ValueError for a damaged bundle.
         """
-        timings: dict[str, float] = {}
         everybody = [person for photo in photographs for person in photo.people]
-        with _timed(timings, "networks"):
-            evidence = run_networks_on_people(everybody, self.networks)
-        with _timed(timings, "adaptation"):
-            results = self._adapt(evidence, schedule) if adapt is None else adapt(evidence)
-            fitted = [_projectable(each) for each in results]
+        work = partial(self._fit_people, adapt=adapt or partial(self._adapt, schedule=schedule))
+        timings: dict[str, float] = {"networks": 0.0, "adaptation": 0.0}
+        if pool is None or len(everybody) == 1:
+            fitted = work(everybody, timings)
+        else:
+            own: list[dict[str, float]] = [{} for _ in everybody]
+            spread = pool.map(lambda person, times: work([person], times), everybody, own)
+            fitted = [person for (person,) in spread]
+            timings = {stage: sum(times[stage] for times in own) for stage in timings}
         with _timed(timings, "mesh"):
             recoveries = self._collect(photographs, fitted)
         for recovery, photo in zip(recoveries, photographs, strict=True):
             share = len(photo.people) / len(everybody) if everybody else 1 / len(photographs)
             recovery.timings_ms.update({stage: ms * share for stage, ms in timings.items()})
         return recoveries
+
+    def _fit_people(
+        self, people: list[PersonInputs], timings: dict[str, float], *, adapt: _Adapt
+    ) -> list[_Fitted]:
+        with _timed(timings, "networks"):
+            evidence = run_networks_on_people(people, self.networks)
+        with _timed(timings, "adaptation"):
+            return [_projectable(each) for each in adapt(evidence)]
 
     def predict(self, photo: Photo, detector: AnyDetector | None) -> tuple[Prediction, ...]:
         """What the networks say before any step of those who can be recovered."""

@@ -219,10 +219,9 @@ class Recoverer:
         The other arguments are those of `recover`. Functions of the user's for detectors and
         pseudo meshes are called by one thread at a time.
 
-        Yields:
-            In the order of the items, each as soon as it is there: its `Recovery`, or a
-            `FailedPhoto` that says why there is none. An error of `items` itself is raised after
-            the results of the items before it. Closing the iterator ends the threads.
+        Yields, in the order of the items and each as soon as it is there, its `Recovery`, or a
+        `FailedPhoto` that says why there is none. An error of `items` itself is raised after the
+        results of the items before it. Closing the iterator ends the threads.
 
         Raises:
             TypeError, ValueError: At once, for arguments that are for all items.

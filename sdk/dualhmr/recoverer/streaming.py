@@ -3,6 +3,7 @@
 import os
 import traceback
 from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,12 +61,18 @@ class PhotoStream:
             return in_groups(
                 self._prepare, self._fit, numbered, threads=self.threads, ahead=_MOST, fits=_fits
             )
-        return in_order(
-            lambda item: self._fit([self._prepare(item)])[0],
-            numbered,
-            threads=self.threads,
-            initializer=self._use_one_thread,
-        )
+        return self._on_cores(numbered)
+
+    def _on_cores(self, items: Iterable[tuple[int, Item]]) -> Results:
+        """A photograph for each thread, and the people of one with several spread over more."""
+        initializer = self._use_one_thread
+        with ThreadPoolExecutor(self.threads, "dualhmr", initializer) as pool:
+            spread = pool if self.threads > 1 else None
+
+            def recover(item: tuple[int, Item]) -> Recovery | FailedPhoto:
+                return self._fit([self._prepare(item)], spread)[0]
+
+            yield from in_order(recover, items, threads=self.threads, initializer=initializer)
 
     def _prepare(self, item: tuple[int, Item]) -> _Prepared:
         index, photo = item
@@ -74,10 +81,12 @@ class PhotoStream:
         except Exception as error:  # of any kind: one photograph never costs the rest
             return index, _without_pixels(error)
 
-    def _fit(self, items: list[_Prepared]) -> list[Recovery | FailedPhoto]:
+    def _fit(
+        self, items: list[_Prepared], pool: Executor | None = None
+    ) -> list[Recovery | FailedPhoto]:
         prepared = [photo for _, photo in items if isinstance(photo, PreparedPhoto)]
         try:
-            fitted = iter(self.pipeline.fit(prepared, self.schedule))
+            fitted = iter(self.pipeline.fit(prepared, self.schedule, pool=pool))
         except Exception as error:
             if len(items) == 1:
                 return [FailedPhoto(items[0][0], _without_pixels(error))]
