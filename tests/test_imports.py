@@ -39,8 +39,8 @@ LAYERS = (
     {"objective"},
     {"bundle", "engines", "person", "plausibility", "detection"},
     {"person_fitting"},
-    {"recovery", "recoverer", "example"},
-    {"video"},
+    {"recovery", "recoverer", "example", "outputs"},
+    {"video", "jobs"},
     {"cli"},
 )
 NOT_LOADED = ("av", "onnxruntime", "tensorrt", "cupy", "numba", "matplotlib", "trimesh", "skimage")

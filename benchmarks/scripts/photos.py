@@ -19,11 +19,11 @@ import torch
 from dualhmr import Recoverer, Recovery
 from dualhmr.adaptation.schedule import SCHEDULE_NAMES
 from dualhmr.camera import keypoint_box
-from dualhmr.cli.outputs import write_outputs
 from dualhmr.cli.photographs import folder_names
 from dualhmr.files import markdown_table
 from dualhmr.images import list_images, load_image
 from dualhmr.keypoints import open_keypoint_file
+from dualhmr.outputs import write_outputs
 
 
 class PhotoRow(NamedTuple):

@@ -19,6 +19,8 @@ from dualhmr.detection import MovenetDetector as MovenetDetector
 from dualhmr.detection import MovenetOptions as MovenetOptions
 from dualhmr.detection import open_detector as open_detector
 from dualhmr.engines import EngineOptions as EngineOptions
+from dualhmr.jobs import JobOptions as JobOptions
+from dualhmr.jobs import run_job as run_job
 from dualhmr.keypoints import KEYPOINT_SETS as KEYPOINT_SETS
 from dualhmr.keypoints import Keypoints as Keypoints
 from dualhmr.keypoints import KeypointSet as KeypointSet

@@ -38,6 +38,7 @@ _PLUGINS = {
 }
 _HEIF = "HEIF"
 
+PHOTOGRAPH, VIDEO = "a photograph", "a video"
 _RAW = "a raw photograph of a camera"
 _RAW_SUFFIXES = {
     ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc",
@@ -62,7 +63,7 @@ _OTHER_PICTURES = (
         "an SVG drawing",
     ),
     (rb"....ftypcrx |FUJIFILMCCD|II(RO|RS|U)\0", _RAW),
-    (rb"....ftyp|....moov|\x1aE\xdf\xa3|RIFF....AVI ", "a video"),
+    (rb"....ftyp|....moov|\x1aE\xdf\xa3|RIFF....AVI ", VIDEO),
 )
 _OTHER_FILES = (
     (rb"%PDF", "a PDF"),
@@ -96,15 +97,23 @@ def scan_folder(folder: str | os.PathLike[str]) -> Folder:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not path.is_file():
             continue
-        head, suffix = _head(path), path.suffix.lower()
-        name = image_format(head)
-        if suffix in _RAW_SUFFIXES and name in (None, "TIFF"):
-            unread[path] = _RAW
-        elif name or suffix in IMAGE_SUFFIXES:
+        what = kind_of_file(path)
+        if what == PHOTOGRAPH:
             images.append(path)
-        elif what := _content(head, _OTHER_PICTURES) or _by_suffix(suffix):
+        elif what is not None:
             unread[path] = what
     return Folder(images, unread)
+
+
+def kind_of_file(path: Path) -> str | None:
+    """`PHOTOGRAPH`, by its content or suffix, `VIDEO`, another kind of picture, or None."""
+    head, suffix = _head(path), path.suffix.lower()
+    name = image_format(head)
+    if suffix in _RAW_SUFFIXES and name in (None, "TIFF"):
+        return _RAW
+    if name or suffix in IMAGE_SUFFIXES:
+        return PHOTOGRAPH
+    return _content(head, _OTHER_PICTURES) or _by_suffix(suffix)
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
@@ -159,7 +168,7 @@ def _iso_media_format(head: bytes) -> str | None:
 
 def _by_suffix(suffix: str) -> str | None:
     if suffix in _VIDEO_SUFFIXES:
-        return "a video"
+        return VIDEO
     return f"a {suffix} file" if suffix in _UNREAD_SUFFIXES else None
 
 

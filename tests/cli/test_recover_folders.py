@@ -16,10 +16,9 @@ from PIL import Image
 import dualhmr.cli.recover as command
 from dualhmr import Recoverer, Recovery
 from dualhmr.cli import main
-from dualhmr.cli.outputs import OUTPUTS
 from dualhmr.cli.photographs import _on_disk, folder_names
-from dualhmr.cli.report import to_json
 from dualhmr.example import example
+from dualhmr.outputs import OUTPUTS, to_json
 from dualhmr.plausibility import PersonWarning
 
 Run = Callable[..., tuple[int, Any, str]]

@@ -10,8 +10,8 @@ from PIL import Image
 
 import dualhmr.recovery as recovery_module
 from dualhmr import Motion, Recoverer, Recovery, rendering
-from dualhmr.cli.outputs import OUTPUTS, write_outputs
 from dualhmr.keypoints import Keypoints
+from dualhmr.outputs import OUTPUTS, write_outputs
 from dualhmr.rendering import meshes
 
 SAVED = (

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from dualhmr.adaptation.schedule import ITERATES, SCHEDULE_NAMES
-from dualhmr.cli.outputs import OUTPUTS
 from dualhmr.cli.photographs import (
     BOXES,
     KeypointOptions,
@@ -32,6 +31,7 @@ from dualhmr.engines import AUTO, BACKENDS, PROVIDERS, EngineOptions
 from dualhmr.images import scan_folder
 from dualhmr.keypoints import MIN_CONFIDENCE, MIN_PERSON_SCORE, NAMED_SETS
 from dualhmr.keypoints.frames import FRAMES
+from dualhmr.outputs import OUTPUTS
 from dualhmr.person_fitting import ADAPTATIONS
 from dualhmr.recoverer import Recoverer
 from dualhmr.recoverer.ordered_work import in_order

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhmr.body.files import FREE_BODY
-from dualhmr.cli.outputs import write_outputs
 from dualhmr.cli.photographs import Outcome, Photograph
 from dualhmr.cli.pseudo_meshes import OTHER_BETAS, read_pseudo_meshes
 from dualhmr.cli.report import lines, report
 from dualhmr.detection import NamedDetector
+from dualhmr.outputs import write_outputs
 from dualhmr.recoverer import FailedPhoto, Photo, Recoverer
 from dualhmr.recovery import Recovery
 

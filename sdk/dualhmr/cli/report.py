@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dualhmr.outputs import describe_people, to_json
 from dualhmr.recovery import Recovery
 
 
@@ -16,23 +15,7 @@ def report(
     recovery: Recovery, notes: Sequence[str], written: Sequence[Path], *, detector: str | None
 ) -> dict[str, Any]:
     """What `--json` prints for one photograph. `detector` found the people, or None did."""
-    persons = [
-        {
-            "person": int(recovery.persons[index]),
-            "steps": int(recovery.steps[index]),
-            "stop_reason": recovery.stop_reason[index],
-            "loss_history": list(recovery.loss_history[index]),
-            "reprojection_px": {
-                "before": float(recovery.reprojection_px[index, 0]),
-                "after": float(recovery.reprojection_px[index, 1]),
-            },
-        }
-        for index in range(len(recovery))
-    ]
-    return {
-        "persons": persons,
-        "skipped": [skipped._asdict() for skipped in recovery.skipped],
-        "warnings": [warning._asdict() for warning in recovery.warnings],
+    return describe_people(recovery) | {
         "notes": list(notes),
         "files": [str(path) for path in written],
         "timings_ms": recovery.timings_ms,
@@ -80,16 +63,3 @@ def printed_report(*, as_json: bool) -> Iterator[dict[str, Any]]:
     finally:
         if as_json:
             print(to_json(printed))
-
-
-def to_json(value: Any) -> str:
-    """JSON as every parser reads it: numbers that are not finite are null."""
-    return json.dumps(_finite(value), indent=2, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

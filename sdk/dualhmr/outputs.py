@@ -1,7 +1,10 @@
-"""The files that `dualhmr recover` writes of a photograph."""
+"""The files that are written of a photograph, and what is said of it in JSON."""
 
+import json
+import math
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,3 +66,38 @@ def _all_strips(recovery: Recovery, image: npt.NDArray[np.uint8]) -> npt.NDArray
         for picture in pictures
     ]
     return np.concatenate(padded)
+
+
+def describe_people(recovery: Recovery) -> dict[str, Any]:
+    """How the adaptation of each person went, and who was skipped and why: plain data."""
+    persons = [
+        {
+            "person": int(recovery.persons[index]),
+            "steps": int(recovery.steps[index]),
+            "stop_reason": recovery.stop_reason[index],
+            "loss_history": list(recovery.loss_history[index]),
+            "reprojection_px": {
+                "before": float(recovery.reprojection_px[index, 0]),
+                "after": float(recovery.reprojection_px[index, 1]),
+            },
+        }
+        for index in range(len(recovery))
+    ]
+    return {
+        "persons": persons,
+        "skipped": [skipped._asdict() for skipped in recovery.skipped],
+        "warnings": [warning._asdict() for warning in recovery.warnings],
+    }
+
+
+def to_json(value: Any) -> str:
+    """JSON as every parser reads it: numbers that are not finite are null."""
+    return json.dumps(_finite(value), indent=2, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

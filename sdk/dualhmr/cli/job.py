@@ -1,0 +1,111 @@
+"""Recover folders and lists of photographs and videos; go on where an interrupted job was.
+
+Each item's results go into OUT/results, complete or not at all. The same command after an
+interruption goes on. The exit status is 0 if every item has results, and 1 otherwise.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import fields
+
+from dualhmr.adaptation.schedule import ITERATES, SCHEDULE_NAMES
+from dualhmr.engines import AUTO, BACKENDS, PROVIDERS
+from dualhmr.jobs import JobOptions, Progress, run_job
+from dualhmr.outputs import OUTPUTS
+from dualhmr.person_fitting import ADAPTATIONS
+
+NAME = "job"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command line."""
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="photographs, videos, folders")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the job's folder")
+    parser.add_argument("--list", dest="listed", metavar="FILE", help="paths, one a line")
+    parser.add_argument("--recursive", action="store_true", help="look into folders in folders")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes (one for each core, or one on a GPU)"
+    )
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="work on a Ray cluster; without an address, on a Ray on this machine",
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="delete the results of a job with other options"
+    )
+    group = parser.add_argument_group("how items are recovered; one job has one set of these")
+    group.add_argument(
+        "--save",
+        type=lambda text: tuple(each.strip() for each in text.split(",")),
+        default=JobOptions.save,
+        metavar="LIST",
+        help=f"of a photograph, of {','.join(OUTPUTS)} (npz)",
+    )
+    group.add_argument("--bundle", help="networks other than the default ones")
+    group.add_argument("--body", help="body file, for bundles trained on SMPL")
+    group.add_argument("--detector", help="finds people; as of dualhmr recover (movenet)")
+    group.add_argument(
+        "--min-person-score", type=float, default=JobOptions.min_person_score, metavar="S"
+    )
+    group.add_argument("--schedule", choices=SCHEDULE_NAMES, help="the bundle's if left out")
+    group.add_argument("--max-steps", type=int, metavar="N")
+    group.add_argument("--iterate", choices=ITERATES)
+    group.add_argument("--focal-length", type=float, metavar="PIXELS")
+    group.add_argument("--max-pixels", type=int, metavar="N", help="of a photograph")
+    group.add_argument("--device", help="cpu (default), cuda, cuda:1, or auto")
+    group.add_argument("--backend", choices=BACKENDS, default=AUTO)
+    group.add_argument("--adaptation", choices=ADAPTATIONS, default=AUTO)
+    group.add_argument("--provider", choices=PROVIDERS, help="of ONNX Runtime")
+    group.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="of each process (%(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs or continues the job and reports on stderr."""
+    chosen = JobOptions(**{each.name: getattr(options, each.name) for each in fields(JobOptions)})
+    report = run_job(
+        options.inputs,
+        options.out,
+        options=chosen,
+        listed=options.listed,
+        recursive=options.recursive,
+        workers=options.workers,
+        ray=options.ray,
+        restart=options.restart,
+        progress=_printer(),
+    )
+    print(
+        f"{report.done} done, {report.kept} kept from before, {len(report.failed)} failed; "
+        f"results are in {report.folder}",
+        file=sys.stderr,
+    )
+    return int(bool(report.failed))
+
+
+def _printer() -> Callable[[Progress], None]:
+    """Prints a line for each item, with the time left at the pace of this run."""
+    start, first = time.monotonic(), 0
+
+    def show(progress: Progress) -> None:
+        nonlocal first
+        outcome, ended, total = progress
+        first = first or ended - 1
+        left = (time.monotonic() - start) / (ended - first) * (total - ended)
+        what = f"error: {outcome.error}"
+        if outcome.error is None:
+            what = "done" if outcome.persons is None else f"{outcome.persons} persons"
+        print(f"[{ended}/{total}] {outcome.item}: {what}; {_clock(left)} left", file=sys.stderr)
+
+    return show
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

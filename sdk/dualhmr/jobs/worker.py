@@ -1,0 +1,137 @@
+"""What one process of a job does: it opens a `Recoverer` once, and works on item after item."""
+
+import json
+import os
+import platform
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from dualhmr.detection import NamedDetector, open_detector
+from dualhmr.detection.adapters import MIN_PERSON_SCORE
+from dualhmr.engines import AUTO, EngineOptions
+from dualhmr.image_files import PHOTOGRAPH
+from dualhmr.images import read_image
+from dualhmr.jobs.items import JobItem, is_readable
+from dualhmr.jobs.job_folder import complete_folder
+from dualhmr.outputs import describe_people, to_json, write_outputs
+from dualhmr.recoverer import Recoverer
+
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """How the items of a job are recovered; the defaults are those of `dualhmr.recover`."""
+
+    bundle: str | None = None
+    body: str | None = None
+    device: str | None = None
+    backend: str = AUTO
+    adaptation: str = AUTO
+    provider: str | None = None
+    threads: int = 1
+    """CPU threads of each process. More of them may round differently."""
+    detector: str | None = None
+    min_person_score: float = MIN_PERSON_SCORE
+    schedule: str | None = None
+    max_steps: int | None = None
+    iterate: str | None = None
+    focal_length: float | None = None
+    max_pixels: int | None = None
+    save: tuple[str, ...] = ("npz",)
+    """What is written of a photograph, besides `result.json`: `npz`, `overlay`, `steps`, `glb`."""
+
+
+class Outcome(NamedTuple):
+    """How one item ended."""
+
+    item: str
+    """Its name."""
+    error: str | None = None
+    """None: its results are complete."""
+    persons: int | None = None
+    """Of a photograph."""
+    seconds: float | None = None
+    where: str | None = None
+    """The machine and process."""
+
+
+@dataclass(frozen=True)
+class JobWorker:
+    """Works on items; sent to the process that does."""
+
+    options: JobOptions
+    results: Path
+    unfinished: Path
+
+    def __call__(self, item: JobItem) -> Outcome:
+        """Writes the results of an item. Only an error that all items would have is raised."""
+        start = time.perf_counter()
+        where = f"{platform.node()}:{os.getpid()}"
+        if not is_readable(item):
+            return Outcome(item.name, f"{item.path} is {item.kind}", where=where)
+        recoverer, detector = self.recoverer, self.detector
+        persons, error = None, None
+        try:
+            with complete_folder(self.unfinished, self.results / item.name) as folder:
+                if item.kind == PHOTOGRAPH:
+                    persons = self._photograph(recoverer, detector, item, folder)
+                else:
+                    raise ValueError(f"{item.path} is a video, which jobs do not read yet")
+        except Exception as raised:  # of any kind: one item never costs the rest
+            error = str(raised) or type(raised).__name__
+            if not isinstance(raised, ValueError | OSError | ImportError | RuntimeError):
+                error = f"{type(raised).__name__}: {raised}"
+        return Outcome(item.name, error, persons, round(time.perf_counter() - start, 3), where)
+
+    @cached_property
+    def recoverer(self) -> Recoverer:
+        """Opened in the process that works."""
+        options = self.options
+        return Recoverer(
+            options.bundle,
+            body=options.body,
+            device=options.device,
+            backend=options.backend,
+            adaptation=options.adaptation,
+            options=EngineOptions(provider=options.provider, threads=options.threads),
+        )
+
+    @cached_property
+    def detector(self) -> NamedDetector:
+        """Likewise."""
+        options = self.options
+        return open_detector(
+            options.detector,
+            min_score=options.min_person_score,
+            engine=EngineOptions(threads=options.threads),
+        )
+
+    def _photograph(
+        self, recoverer: Recoverer, detector: NamedDetector, item: JobItem, folder: Path
+    ) -> int:
+        options = self.options
+        image = read_image(item.path, max_pixels=options.max_pixels)
+        recovery = recoverer.recover(
+            image.pixels,
+            detector=detector,
+            schedule=options.schedule,
+            max_steps=options.max_steps,
+            iterate=options.iterate,
+            focal_length=options.focal_length,
+        )
+        write_outputs(recovery, image.pixels, folder, options.save)
+        described = describe_people(recovery) | {"notes": list(image.notes)}
+        (folder / RESULT).write_text(to_json(described) + "\n", encoding="utf-8")
+        return len(recovery)
+
+
+def as_record(outcome: Outcome, seen: dict[str, int]) -> dict[str, object]:
+    """A line of items.jsonl. `seen` is the file's size and time, by which a change is found."""
+    status = "done" if outcome.error is None else "failed"
+    plain = {name: value for name, value in outcome._asdict().items() if value is not None}
+    record: dict[str, object] = json.loads(json.dumps(plain | {"status": status} | seen))
+    return record

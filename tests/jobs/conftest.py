@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+from helpers.file_trees import files_in
+from PIL import Image
+
+from dualhmr import JobOptions
+from dualhmr.example import example
+from dualhmr.jobs.items import find_items
+from dualhmr.jobs.worker import JobWorker
+
+
+@pytest.fixture(scope="session")
+def options() -> JobOptions:
+    """Adapts by the bundle's graph, which is not compiled first."""
+    return JobOptions(adaptation="onnx", save=("npz", "overlay", "glb"))
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two crops of the example, and a file that is no photograph."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "deep").mkdir()
+    whole = Image.fromarray(example()[0]).resize((256, 256))
+    for number, name in enumerate(("a.png", "deep/a.png")):
+        whole.crop((0, 0, 256 - 8 * number, 256)).save(folder / name)
+    (folder / "broken.jpg").write_bytes(b"not a picture")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(
+    photos: Path, options: JobOptions, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
+    """The results of all items, made in this process."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    (folder / "unfinished").mkdir()
+    work = JobWorker(options, folder / "results", folder / "unfinished")
+    items = find_items([str(photos)], None, recursive=True, results=folder)
+    outcomes = [work(item) for item in items]
+    assert [each.item for each in outcomes if each.error] == ["broken.jpg"]
+    assert [each.persons for each in outcomes if not each.error] == [1, 1]
+    assert not list((folder / "unfinished").iterdir())
+    return files_in(folder / "results")

@@ -1,0 +1,122 @@
+"""Jobs from end to end, interrupted, continued and changed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from unittest.mock import ANY
+
+import pytest
+from helpers.file_trees import files_in
+
+from dualhmr import JobOptions, run_job
+from dualhmr.cli import job as command
+
+PROGRAM = """
+import sys
+from dualhmr import JobOptions, run_job
+if __name__ == "__main__":
+    options = JobOptions(adaptation="onnx", save=("npz", "overlay", "glb"))
+    run_job(sys.argv[1], sys.argv[2], options=options, recursive=True, workers=1)
+"""
+
+
+def records(folder: Path) -> dict[str, dict[str, object]]:
+    lines = (folder / "items.jsonl").read_text().splitlines()
+    return {(record := json.loads(line))["item"]: record for line in lines}
+
+
+def test_a_killed_job_goes_on_to_the_same_files(
+    photos: Path, options: JobOptions, uninterrupted: dict[str, bytes], tmp_path: Path
+) -> None:
+    program, out = tmp_path / "program.py", tmp_path / "out"
+    program.write_text(PROGRAM)
+    child = subprocess.Popen(
+        [sys.executable, str(program), str(photos), str(out)], start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob("results/*")):
+        assert child.poll() is None, "it ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    half = files_in(out / "results")
+    assert 0 < len(half) < len(uninterrupted)
+    assert half.items() <= uninterrupted.items()
+
+    seen = []
+    again = {"options": options, "recursive": True, "progress": seen.append}
+    report = run_job(str(photos), out, **again)  # type: ignore[arg-type]
+    assert files_in(out / "results") == uninterrupted
+    assert not list((out / "unfinished").iterdir())
+    assert report.done + report.kept == 2
+    assert report.kept >= 1
+    assert "is not an image" in report.failed["broken.jpg"]
+    assert [each.ended for each in seen] == list(range(report.kept + 1, 4))
+    statuses = {name: record["status"] for name, record in records(out).items()}
+    assert statuses == {"a.png": "done", "broken.jpg": "failed", "deep/a.png": "done"}
+
+    # Nothing is left to do but the one that failed; then nothing at all.
+    (photos / "broken.jpg").rename(tmp_path / "broken.jpg")
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
+    assert run_job(str(photos), out, **again).kept == 2  # type: ignore[arg-type]
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")} == before
+    for name in uninterrupted:
+        assert time.strftime("%Y-%m-%d") not in uninterrupted[name].decode("latin-1")
+
+
+def test_a_file_that_changed_is_done_again(tmp_path: Path) -> None:
+    """Without a process: the changed file is no photograph any more."""
+    photo, out, listed = tmp_path / "photo", tmp_path / "out", tmp_path / "list.txt"
+    listed.write_text(f"{photo}\nabsent.jpg\n")
+    name = str(photo).lstrip("/")
+    first = run_job([], out, listed=listed)
+    assert first.failed == {name: f"{photo} is missing", "absent.jpg": ANY}
+    photo.write_bytes(b"\x89PNG\r\n\x1a\n")
+    # As a job leaves it that is killed before it records what it has done.
+    (out / "results" / name).mkdir(parents=True)
+    (out / "items.jsonl").unlink()
+    assert run_job([], out, listed=listed).kept == 1
+    photo.unlink()
+    assert run_job([], out, listed=listed).kept == 1, "the results are still there"
+    photo.write_bytes(b"no photograph")
+    assert run_job([], out, listed=listed).failed.keys() == {name, "absent.jpg"}
+    assert not (out / "results" / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-steps", "-1"], "step"),
+        (["--save", "npz,fbx"], "save has fbx"),
+        (["--device", "tpu"], "unknown device 'tpu'"),
+        (["--threads", "0"], "at least 1"),
+        (["--workers", "0"], "workers is 0"),
+        (["--bundle", "."], "is not a bundle"),
+    ],
+)
+def test_wrong_options_are_errors_before_anything_is_written(
+    photos: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    parser = ArgumentParser()
+    command.add_arguments(parser)
+    out = tmp_path / "out"
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        command.run(parser.parse_args([str(photos), "--out", str(out), *arguments]))
+    assert not out.exists()
+
+
+def test_the_command_reports_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "raw.nef").touch()
+    parser = ArgumentParser()
+    command.add_arguments(parser)
+    assert command.run(parser.parse_args([str(tmp_path), "--out", str(tmp_path / "out")])) == 1
+    said = capsys.readouterr().err
+    assert "[1/1] raw.nef: error: " in said
+    assert "is a raw photograph of a camera; 0:00 left" in said
+    assert "0 done, 0 kept from before, 1 failed" in said
