@@ -1,4 +1,4 @@
-"""Prints what smoothing does to made motions: `python -m dualhmr_benchmarks.motion.measure`."""
+"""Prints what smoothing and locked feet do: `python -m dualhmr_benchmarks.motion.measure`."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.files import markdown_table
-from dualhmr.motion import LiveSmoother, Motion, smooth
+from dualhmr.motion import LiveSmoother, Motion, foot_contacts, lock_feet, sliding_mm, smooth
 from dualhmr_benchmarks.motion.walks import Jitter, Walk, clap, jittered, walk
 
 Array = npt.NDArray[np.float64]
@@ -77,7 +77,33 @@ def _claps() -> Iterator[tuple[str, ...]]:
         yield (f"{hertz:g}", *(f"{error:.1f}" for error in errors))
 
 
+def _feet() -> Iterator[tuple[str, ...]]:
+    yield (
+        *("walk", "contacts found / right", "sliding as seen, smoothed, locked, mm a frame"),
+        *("joints smoothed, locked, mm", "joints from the pelvis smoothed, locked, mm"),
+    )
+    for number, options in enumerate(_WALKS):
+        true = walk(options)
+        seen = jittered(true, seed=100 + number)
+        calm = smooth(seen)
+        locked = lock_feet(calm)
+        down, found = foot_contacts(true).down, foot_contacts(calm).down
+        yield (
+            str(number + 1),
+            f"{(down & found).sum() / down.sum():.0%} / {(down & found).sum() / found.sum():.0%}",
+            ", ".join(
+                f"{sliding_mm(motion, foot_contacts(true)):.1f}" for motion in (seen, calm, locked)
+            ),
+            ", ".join(f"{joint_error(motion, true):.1f}" for motion in (calm, locked)),
+            ", ".join(
+                f"{joint_error(motion, true, from_pelvis=True):.1f}" for motion in (calm, locked)
+            ),
+        )
+
+
 if __name__ == "__main__":
     print(markdown_table(_rows()))
     print()
     print(markdown_table(_claps()))
+    print()
+    print(markdown_table(_feet()))
