@@ -123,8 +123,10 @@ def test_what_a_photograph_asks_of_the_device(
     assert describe <= MOST_NODES["describe"]
     assert mesh <= MOST_NODES["mesh"]
     asked = {}
+    counts.nodes.clear()
     for count in (1, 4, 5):
-        recoverer.recover(image, people(count))  # captures what this number needs
+        if count == 4:
+            recoverer.recover(image, people(count))  # captures what this number needs
         counts.illegal.clear()
         counts.reset()
         assert_same(recoverer.recover(image, people(count)), expected)
