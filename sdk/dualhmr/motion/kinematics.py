@@ -14,10 +14,16 @@ from dualhmr.keypoints import KeypointSet
 
 def rest_joints(body: BodyArrays, betas: FloatArray) -> FloatArray:
     """Betas (..., B) -> (..., 24, 3), the skeleton at rest."""
-    template = body.joint_regressor @ body.v_template
-    directions = np.einsum("jv,vcb->jcb", body.joint_regressor, body.shapedirs)
+    template, directions = _joint_basis(body)
     joints: FloatArray = template + np.einsum("jcb,...b->...jc", directions, betas)
     return joints
+
+
+@lru_cache(maxsize=4)
+def _joint_basis(body: BodyArrays) -> tuple[FloatArray, FloatArray]:
+    """(24, 3) and (24, 3, B): the mesh is not needed for each frame of a live camera."""
+    directions = np.einsum("jv,vcb->jcb", body.joint_regressor, body.shapedirs)
+    return body.joint_regressor @ body.v_template, directions
 
 
 def world_rotations(rotations: FloatArray, parents: tuple[int, ...]) -> FloatArray:
