@@ -30,7 +30,7 @@ from dualhmr.video.warm_start import RESET, WarmOptions
 from dualhmr_benchmarks.made_video import FPS, MadeVideo, make_video
 from dualhmr_training.evaluation.metrics import mpjpe, pa_mpjpe
 
-_SAME_PX = 60.0
+_SAME_PX = 30.0
 """A body whose joints are on average farther away is somebody else."""
 WAYS: dict[str, dict[str, Any]] = {
     "cold, all steps": {"warm_start": False},

@@ -35,6 +35,11 @@ from dualhmr.recoverer import Prediction as Prediction
 from dualhmr.recoverer import Recoverer as Recoverer
 from dualhmr.recoverer import recover as recover
 from dualhmr.recovery import Recovery as Recovery
+from dualhmr.video import TrackingOptions as TrackingOptions
+from dualhmr.video import VideoRecoverer as VideoRecoverer
+from dualhmr.video import VideoRecovery as VideoRecovery
+from dualhmr.video import WarmOptions as WarmOptions
+from dualhmr.video import recover_video as recover_video
 
 # The build backend reads this line, so an editable install always reports the checked-out version.
 __version__ = "0.1.0"

@@ -57,7 +57,7 @@ class TrackedPeople:
             self._last_run_s = time_s
         else:
             people, detected = self._followed(pixels, self.tracker.tracks, time_s), 0
-        return people, self.tracker.update(people, time_s, detected=detected)
+        return people, self.tracker.update(people, time_s, detected=detected, pixels=pixels)
 
     def _with_missed(
         self, pixels: npt.NDArray[np.uint8], people: Detections, time_s: float
@@ -66,7 +66,7 @@ class TrackedPeople:
         since = time_s - self.tracker.options.gap_s
         missed = [
             track
-            for track in self.tracker.missing(people, time_s)
+            for track in self.tracker.missing(people, time_s, pixels=pixels)
             if track.detected_s >= min(since, self._last_run_s)
         ]
         if not missed or self._detector.follow is None:

@@ -8,6 +8,7 @@ alone but a person's keypoints, which tell people apart who cross.
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +24,15 @@ FloatArray = npt.NDArray[np.float32]
 
 _COUNTED_SCORE = 0.2
 """Keypoints with a lower score do not count for boxes."""
-_VELOCITY_SHARE = 0.4
-"""Of the newest displacement in the velocity."""
+_VELOCITY_S = 0.2
+"""Over which velocities are averaged: keypoints are unsure by more than people move in a frame."""
+_UNSURE_S = 0.25
+"""After which a person may be twice as far from what was expected."""
+_TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+_COLOUR_SHARE = 0.2
+"""Of the newest colour in that of a track."""
+_COLOUR_SPREAD = 0.15
+"""Distance in RGB, [0, 1], up to which colours of clothes are alike: light changes them."""
 _LONGEST_STEP_S = 0.5
 """People do not keep their velocity for longer: what is predicted stands still then."""
 
@@ -59,7 +67,9 @@ class Track:
         self.time_s = self.detected_s = time_s
         """When the person was seen last, and when a look at the whole frame found them last."""
         self.velocity = np.zeros(2)
-        """Of the box's middle, pixels a second."""
+        """Pixels a second."""
+        self.colour: npt.NDArray[np.float64] | None = None
+        """(3,) RGB of the clothes in [0, 1], a mean over frames."""
         self._see(people, person, time_s)
 
     def __repr__(self) -> str:
@@ -76,11 +86,14 @@ class Track:
         """The person was seen again; `detected`, in the whole frame, not only where expected."""
         if detected:
             self.detected_s = time_s
-        before, seconds = _middle(self.box), time_s - self.time_s
+        # Not of the box, which jumps where a limb is hidden.
+        both = np.minimum(self.scores, people.scores[person]) >= _COUNTED_SCORE
+        moved = (people.keypoints[person] - self.keypoints)[both]
+        seconds = time_s - self.time_s
         self._see(people, person, time_s)
-        if seconds > 0:
-            newest = (_middle(self.box) - before) / seconds
-            share = 1.0 if self.hits == 2 else _VELOCITY_SHARE
+        if seconds > 0 and len(moved):
+            newest = np.median(moved, axis=0) / seconds
+            share = 1.0 if self.hits == 2 else 1 - math.exp(-seconds / _VELOCITY_S)
             self.velocity = (1 - share) * self.velocity + share * newest
 
     def shift(self, time_s: float) -> FloatArray:
@@ -88,11 +101,20 @@ class Track:
         seconds = min(time_s - self.time_s, _LONGEST_STEP_S)
         return (self.velocity * seconds).astype(np.float32)
 
-    def similarity(self, people: Detections, time_s: float) -> npt.NDArray[np.float64]:
-        """(P,) in [0, 1], of each person with what is expected here."""
+    def wear(self, colour: npt.NDArray[np.float64]) -> None:
+        """The colour (3,) of the person's clothes in this frame, NaN where it is not seen."""
+        if np.isfinite(colour).all():
+            before = colour if self.colour is None else self.colour
+            self.colour = before + _COLOUR_SHARE * (colour - before)
+
+    def similarity(
+        self, people: Detections, time_s: float, colours: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """(P,) in [0, 1], of each person, in clothes of `colours` (P, 3), with what is expected."""
         shift = self.shift(time_s)
         box = self.box + np.tile(shift, 2)
         area = float(np.prod(np.maximum(box[2:] - box[:2], 1.0)))
+        area *= (1 + (time_s - self.time_s) / _UNSURE_S) ** 2
         similar = np.zeros(len(people))
         for person in range(len(people)):
             # Shared keypoints alone: one that either frame lacks says nothing.
@@ -103,7 +125,14 @@ class Track:
                 area=area,
                 keypoint_set=people.keypoint_set,
             )
-        return 0.5 * similar + 0.5 * overlap(box, _boxes(people))
+        return (0.5 * similar + 0.5 * overlap(box, _boxes(people))) * self._alike(colours)
+
+    def _alike(self, colours: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """(P,) from 1 for the same colour to 0.5 for another; 1 where either is not known."""
+        if self.colour is None:
+            return np.ones(len(colours))
+        away = np.linalg.norm(colours - self.colour, axis=1)
+        return 0.5 + 0.5 * np.exp(-0.5 * (np.nan_to_num(away) / _COLOUR_SPREAD) ** 2)
 
 
 class Tracker:
@@ -120,15 +149,21 @@ class Tracker:
         self._count = 0
 
     def update(
-        self, people: Detections, time_s: float, *, detected: int | None = None
+        self,
+        people: Detections,
+        time_s: float,
+        *,
+        detected: int | None = None,
+        pixels: npt.NDArray[np.uint8] | None = None,
     ) -> list[Track]:
         """The track of each person of a frame `time_s` seconds after the first; new ones begin.
 
-        The first `detected` people (None: all) are from a look at the whole frame. Frames come in
-        order. Tracks with confirmed people choose first, so that a detector's error takes nobody's
-        place.
+        The first `detected` people (None: all) are from a look at the whole frame. With `pixels`
+        (H, W, 3) the colour of clothes counts, too. Frames come in order. Tracks with confirmed
+        people choose first, so that a detector's error takes nobody's place.
         """
-        found = self._match(people, time_s)
+        colours = clothes_colours(people, pixels)
+        found = self._match(people, time_s, colours)
         for person, track in found.items():
             track.update(people, person, time_s, detected=detected is None or person < detected)
         for person in range(len(people)):
@@ -136,11 +171,19 @@ class Tracker:
                 self._count += 1
                 found[person] = Track(self._count, people, person, time_s)
                 self.tracks.append(found[person])
+            found[person].wear(colours[person])
         return [found[person] for person in range(len(people))]
 
-    def missing(self, people: Detections, time_s: float) -> list[Track]:
+    def missing(
+        self,
+        people: Detections,
+        time_s: float,
+        *,
+        pixels: npt.NDArray[np.uint8] | None = None,
+    ) -> list[Track]:
         """Confirmed tracks that nobody of `people` belongs to."""
-        found = {track.number for track in self._match(people, time_s).values()}
+        colours = clothes_colours(people, pixels)
+        found = {track.number for track in self._match(people, time_s, colours).values()}
         return [
             track for track in self.tracks if track.number not in found and self.is_confirmed(track)
         ]
@@ -149,7 +192,9 @@ class Tracker:
         """Whether a track was seen often enough to be a person."""
         return track.hits >= self.options.confirmed_after
 
-    def _match(self, people: Detections, time_s: float) -> dict[int, Track]:
+    def _match(
+        self, people: Detections, time_s: float, colours: npt.NDArray[np.float64]
+    ) -> dict[int, Track]:
         """Tracks by person; tracks whose gap is too long end here."""
         gap = self.options.gap_s + 1e-6
         self.tracks = [track for track in self.tracks if time_s - track.time_s <= gap]
@@ -157,21 +202,25 @@ class Tracker:
         for confirmed in (True, False):
             chosen = [track for track in self.tracks if self.is_confirmed(track) == confirmed]
             left = [person for person in range(len(people)) if person not in found]
-            found |= self._matched(chosen, people, left, time_s)
+            found |= self._matched(chosen, people.select(left), colours[left], left, time_s)
         return found
 
     def _matched(
-        self, tracks: Sequence[Track], people: Detections, left: Sequence[int], time_s: float
+        self,
+        tracks: Sequence[Track],
+        people: Detections,
+        colours: npt.NDArray[np.float64],
+        numbers: Sequence[int],
+        time_s: float,
     ) -> dict[int, Track]:
-        if not tracks or not left:
+        if not tracks or not numbers:
             return {}
-        some = people.select(left)
-        similar = np.stack([track.similarity(some, time_s) for track in tracks])
+        similar = np.stack([track.similarity(people, time_s, colours) for track in tracks])
         # What may not be matched must not draw others away from what may.
         allowed = similar >= self.options.min_similarity
         rows, columns = self._assign(np.where(allowed, similar, 0.0), maximize=True)
         return {
-            left[column]: tracks[row]
+            numbers[column]: tracks[row]
             for row, column in zip(rows, columns, strict=True)
             if allowed[row, column]
         }
@@ -195,12 +244,30 @@ def expected_people(tracks: Sequence[Track], time_s: float, names: KeypointSet) 
     )
 
 
+def clothes_colours(
+    people: Detections, pixels: npt.NDArray[np.uint8] | None
+) -> npt.NDArray[np.float64]:
+    """(P, 3) RGB in [0, 1], the median between shoulders and hips; NaN where these are unsure."""
+    colours = np.full((len(people), 3), np.nan)
+    names = people.keypoint_set.names
+    corners = [names.index(name) for name in _TORSO if name in names]
+    if pixels is None or len(corners) < len(_TORSO):
+        return colours
+    for person in range(len(people)):
+        if people.scores[person, corners].min() < _COUNTED_SCORE:
+            continue
+        points = people.keypoints[person, corners]
+        # The middle half, as arms and what is behind are at the sides.
+        low, high = (points.min(0) * 3 + points.max(0)) / 4, (points.min(0) + points.max(0) * 3) / 4
+        (left, top), (right, bottom) = np.floor(low).astype(int), np.ceil(high).astype(int) + 1
+        part = pixels[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        if part.size:
+            colours[person] = np.median(part.reshape(-1, 3), axis=0) / 255
+    return colours
+
+
 def _boxes(people: Detections) -> FloatArray:
     return keypoint_boxes(people.keypoints, people.scores, min_score=_COUNTED_SCORE)
-
-
-def _middle(box: FloatArray) -> npt.NDArray[np.float64]:
-    return (box[:2].astype(np.float64) + box[2:]) / 2
 
 
 def overlap(box: FloatArray, others: FloatArray) -> npt.NDArray[np.float64]:

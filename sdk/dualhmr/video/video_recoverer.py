@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -146,14 +146,17 @@ class VideoRecoverer:
         )
 
 
+def is_file_or_webcam(source: Source) -> TypeGuard[str | os.PathLike[str] | int]:
+    """Whether `source` is to be opened, and is not frames."""
+    return isinstance(source, str | os.PathLike | int | np.integer)
+
+
 def _frames_of(source: Source, fps: float) -> Iterator[VideoFrame]:
-    if isinstance(source, VideoReader):
-        yield from source
-        return
-    if isinstance(source, str | os.PathLike | int | np.integer):
+    if is_file_or_webcam(source):
         with VideoReader(source) as video:
             yield from video
         return
     fps = finite_number("fps", fps, "frames a second")
+    assert not isinstance(source, str | os.PathLike | int)
     for number, item in enumerate(source):
         yield item if isinstance(item, VideoFrame) else VideoFrame(number, number / fps, item)
