@@ -172,7 +172,7 @@ def test_grey_and_strided_arrays() -> None:
         (np.zeros((0, 5, 3), np.uint8), ValueError, r"\(0, 5, 3\)"),
         (photo().tolist(), TypeError, "image of type list; expected a path"),
         (None, TypeError, "NoneType"),
-        (b"photo.jpg", TypeError, "bytes"),
+        (b"photo.jpg", ValueError, "the image is not an image in a format that is read"),
     ],
 )
 def test_unfit_images(image: Any, error: type[Exception], message: str) -> None:

@@ -40,7 +40,7 @@ LAYERS = (
     {"bundle", "engines", "person", "plausibility", "detection"},
     {"person_fitting"},
     {"recovery", "recoverer", "example", "outputs"},
-    {"video", "jobs"},
+    {"video", "jobs", "serving"},
     {"cli"},
 )
 NOT_LOADED = ("av", "onnxruntime", "tensorrt", "cupy", "numba", "matplotlib", "trimesh", "skimage")

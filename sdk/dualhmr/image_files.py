@@ -200,27 +200,40 @@ def decode_image_file(path: Path, max_pixels: int | None) -> tuple[Image.Image, 
     if not path.is_file():
         raise ValueError(f"{path} is not a regular file, so it cannot be decoded as an image")
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-        name = image_format(head)
-        if name is None:
-            what = _content(head, (*_OTHER_PICTURES, *_OTHER_FILES)) or (None if head else "empty")
-            hint = f"it is {what}" if what else f"read are {', '.join(_PLUGINS)} and HEIC"
-            raise ValueError(f"{path} is not an image in a format that is read: {hint}")
-        file.seek(0)
-        if name == _HEIF:
-            return _decode_heif(file, path, max_pixels)
-        # Pillow's Image.open would warn above MAX_IMAGE_PIXELS, and refuse above twice that.
-        opener = _pillow_opener(name, path)
-        with decoding(str(path)):
-            image = opener(file, os.fspath(path))
-        with image:
-            check_pixels(image.size, max_pixels, str(path))
-            if name == "TIFF":
-                _check_not_raw(image, path, head)
-            with decoding(str(path)):
-                several = bool(getattr(image, "is_animated", False))
-                image.load()
+        return decode_image(file, str(path), max_pixels)
+
+
+def decode_image(file: IO[bytes], name: str, max_pixels: int | None) -> tuple[Image.Image, bool]:
+    """The same for an open file or the bytes of one, which errors call `name`."""
+    head = file.read(_HEAD_BYTES)
+    kind = image_format(head)
+    if kind is None:
+        what = _content(head, (*_OTHER_PICTURES, *_OTHER_FILES)) or (None if head else "empty")
+        hint = f"it is {what}" if what else f"read are {', '.join(_PLUGINS)} and HEIC"
+        raise ImageFormatError(f"{name} is not an image in a format that is read: {hint}")
+    file.seek(0)
+    if kind == _HEIF:
+        return _decode_heif(file, name, max_pixels)
+    # Pillow's Image.open would warn above MAX_IMAGE_PIXELS, and refuse above twice that.
+    opener = _pillow_opener(kind, name)
+    with decoding(name):
+        image = opener(file, name)
+    with image:
+        check_pixels(image.size, max_pixels, name)
+        if kind == "TIFF":
+            _check_not_raw(image, name, head)
+        with decoding(name):
+            several = bool(getattr(image, "is_animated", False))
+            image.load()
     return image, several
+
+
+class ImageFormatError(ValueError):
+    """The content is no image in a format that is read."""
+
+
+class ImageSizeError(ValueError):
+    """The image has too many pixels."""
 
 
 @contextlib.contextmanager
@@ -237,40 +250,40 @@ def decoding(name: str) -> Iterator[None]:
         ) from error
 
 
-def _pillow_opener(name: str, path: Path) -> Any:
+def _pillow_opener(kind: str, name: str) -> Any:
     with contextlib.suppress(ImportError):
-        importlib.import_module(f"PIL.{_PLUGINS[name]}")
-    if name not in Image.OPEN:
-        raise ImportError(f"{path} is an {name} image; to read it, install a newer Pillow")
-    return Image.OPEN[name][0]
+        importlib.import_module(f"PIL.{_PLUGINS[kind]}")
+    if kind not in Image.OPEN:
+        raise ImportError(f"{name} is an {kind} image; to read it, install a newer Pillow")
+    return Image.OPEN[kind][0]
 
 
 def check_pixels(size: tuple[int, int], max_pixels: int | None, name: str) -> None:
     """Raise ValueError for an image of more than `max_pixels`; None is no limit."""
     width, height = size
     if max_pixels is not None and width * height > max_pixels:
-        raise ValueError(
+        raise ImageSizeError(
             f"{name} is too large: {width}x{height} are {width * height} pixels, the limit is "
             f"{max_pixels}; make it smaller, or raise max_pixels (--max-pixels)"
         )
 
 
-def _decode_heif(file: IO[bytes], path: Path, max_pixels: int | None) -> tuple[Image.Image, bool]:
+def _decode_heif(file: IO[bytes], name: str, max_pixels: int | None) -> tuple[Image.Image, bool]:
     """The primary image, upright, decoded by pillow-heif without registering it with Pillow."""
     try:
         import pillow_heif
     except ImportError as error:
         raise ImportError(
-            f'{path} is a HEIC image; to read it, pip install "dualhmr[heic]"'
+            f'{name} is a HEIC image; to read it, pip install "dualhmr[heic]"'
         ) from error
-    with decoding(str(path)):
+    with decoding(name):
         image = pillow_heif.open_heif(file)
-    check_pixels(image.size, max_pixels, str(path))
-    with decoding(str(path)):
+    check_pixels(image.size, max_pixels, name)
+    with decoding(name):
         return image.to_pillow(), len(image) > 1
 
 
-def _check_not_raw(image: Image.Image, path: Path, head: bytes) -> None:
+def _check_not_raw(image: Image.Image, name: str, head: bytes) -> None:
     """Raise ValueError for a raw photograph, many of which are TIFF files too.
 
     Their first image is a thumbnail, or the sensor's values without colours.
@@ -280,5 +293,11 @@ def _check_not_raw(image: Image.Image, path: Path, head: bytes) -> None:
     dng = 0xC612 in tags
     thumbnail = isinstance(subfile, int) and bool(subfile & 1)
     sensor = photometric in (32803, 34892)  # colour filter array, linear raw
-    if dng or thumbnail or sensor or head[8:10] == b"CR" or path.suffix.lower() in _RAW_SUFFIXES:
-        raise ValueError(f"{path} is {_RAW}; develop it to JPEG or TIFF first")
+    if (
+        dng
+        or thumbnail
+        or sensor
+        or head[8:10] == b"CR"
+        or Path(name).suffix.lower() in _RAW_SUFFIXES
+    ):
+        raise ImageFormatError(f"{name} is {_RAW}; develop it to JPEG or TIFF first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from numbers import Integral
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from dualhmr.image_files import check_pixels, decode_image_file, decoding
+from dualhmr.image_files import check_pixels, decode_image, decode_image_file, decoding
 from dualhmr.image_files import list_images as list_images
 from dualhmr.image_files import scan_folder as scan_folder
 
@@ -45,14 +46,14 @@ class LoadedImage(NamedTuple):
 
 
 def load_image(
-    image: str | os.PathLike[str] | Image.Image | NDArray[np.uint8],
+    image: str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8],
     *,
     max_pixels: int | None = None,
 ) -> NDArray[np.uint8]:
     """Return an image as a contiguous (H, W, 3) uint8 RGB array.
 
-    `image` is a path, a PIL image, or a uint8 array, (H, W, 3) RGB (for OpenCV's BGR pass
-    `image[..., ::-1]`) or (H, W) grey; an array in the right layout is not copied.
+    `image` is a path, the bytes of a file, a PIL image, or a uint8 array, (H, W, 3) RGB (for
+    OpenCV's BGR pass `image[..., ::-1]`) or (H, W) grey; one in the right layout is not copied.
 
     Files may be JPEG (MPO too), PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000, AVIF, and HEIC with the
     extra `heic`; the content counts, not the name. Of several frames or pages a file's first is
@@ -75,7 +76,7 @@ def load_image(
 
 
 def read_image(
-    image: str | os.PathLike[str] | Image.Image | NDArray[np.uint8],
+    image: str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8],
     *,
     max_pixels: int | None = None,
 ) -> LoadedImage:
@@ -87,14 +88,21 @@ def read_image(
         return _from_pil(image, limit)
     if isinstance(image, str | os.PathLike):
         path = Path(image)
-        decoded, several = decode_image_file(path, limit)
-        notes = (f"{path.name} has several frames; one is used, the first or primary",)
-        orientation = _orientation(decoded)
-        pixels = _turned(_as_rgb(decoded, str(path)), orientation)
-        return LoadedImage(pixels, notes if several else (), orientation=orientation)
+        return _from_decoded(*decode_image_file(path, limit), str(path), path.name)
+    if isinstance(image, bytes):
+        name = "the image"
+        return _from_decoded(*decode_image(io.BytesIO(image), name, limit), name, name)
     raise TypeError(
-        f"image of type {type(image).__name__}; expected a path, a PIL image or a uint8 array"
+        f"image of type {type(image).__name__}; expected a path, the bytes of a file, a PIL image "
+        "or a uint8 array"
     )
+
+
+def _from_decoded(decoded: Image.Image, several: bool, name: str, short: str) -> LoadedImage:
+    notes = (f"{short} has several frames; one is used, the first or primary",)
+    orientation = _orientation(decoded)
+    pixels = _turned(_as_rgb(decoded, name), orientation)
+    return LoadedImage(pixels, notes if several else (), orientation=orientation)
 
 
 def _limit(max_pixels: int | None) -> int | None:

@@ -13,7 +13,7 @@ class Photo:
     """One photograph, and what is passed with it; `dualhmr.recover` describes all of it."""
 
     image: Any
-    """A path, a PIL image or an (H, W, 3) uint8 RGB array."""
+    """A path, the bytes of a file, a PIL image or an (H, W, 3) uint8 RGB array."""
     keypoints: Any = None
     """Of its P persons. None: a detector finds people, unless there are boxes."""
     boxes: Any = None

@@ -45,8 +45,8 @@ def recover(
     For many photographs, build a `Recoverer` once; see its `recover_batch` and `stream`.
 
     Args:
-        image: A path, a PIL image or an (H, W, 3) uint8 RGB array. EXIF orientation is applied;
-            see `load_image` for images that were turned by hand.
+        image: A path, the bytes of a file, a PIL image or an (H, W, 3) uint8 RGB array. EXIF
+            orientation is applied; see `load_image` for images that were turned by hand.
         keypoints: (K, 2), (K, 3) with confidences, or the same for P persons, in image pixels;
             (0, 0) is the centre of the top-left pixel. None: `detector` finds people and their
             keypoints, unless there are boxes.

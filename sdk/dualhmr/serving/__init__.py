@@ -1,0 +1,1 @@
+"""`dualhmr serve`: photographs in, bodies out, over HTTP."""
