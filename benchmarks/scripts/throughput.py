@@ -2,11 +2,13 @@
 
     python benchmarks/scripts/throughput.py --networks default resnet50 --cores 1 2
     python benchmarks/scripts/throughput.py --against OLD/sdk --people 16 --find
+    python benchmarks/scripts/throughput.py --memory 100 3000
 
 Each photograph is the example with one person, whose keypoints are a little different. Every way
 runs in a process of its own, and the processes take turns; medians are printed. `--against` adds
 the loop over `recover` of another version, a checkout of which is in OLD. With `--find`, a detector
-finds the people, with `--crowd` they are all in one photograph.
+finds the people, with `--crowd` they are all in one photograph. `--memory` prints the resident
+memory of this process after so many items of a stream, photographs of four million pixels.
 """
 
 import argparse
@@ -36,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.turns is not None:
         _take_turns(options)
         return
+    if options.memory:
+        _measure_memory(options.memory)
+        return
     with tempfile.TemporaryDirectory() as folder:
         rows = [
             row
@@ -58,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--find", action="store_true", help="without keypoints")
     parser.add_argument("--crowd", action="store_true", help="everybody in one photograph")
     parser.add_argument("--against", type=Path, metavar="SDK", help="another version's folder sdk")
+    parser.add_argument("--memory", nargs="+", type=int, metavar="ITEMS", help="on Linux")
     parser.add_argument("--turns", nargs=2, help=argparse.SUPPRESS)  # of a child: way, bundle
     return parser
 
@@ -152,6 +158,17 @@ def _work(
     if way == BATCH:
         return lambda: recoverer.recover_batch(images, each)
     return lambda: [recoverer.recover(*pair) for pair in zip(images, each, strict=True)]
+
+
+def _measure_memory(counts: Sequence[int]) -> None:
+    image, keypoints = example()
+    large = np.tile(image, (4, 4, 1))
+    items = (dualhmr.Photo(large.copy(), keypoints) for _ in range(max(counts)))
+    for count, _ in enumerate(dualhmr.Recoverer().stream(items, max_steps=3), start=1):
+        if count in counts:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            megabytes = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+            print(f"{count} items: {megabytes:.0f} MB", flush=True)
 
 
 if __name__ == "__main__":
