@@ -132,7 +132,7 @@ def compiled_loop(function: Kernel, *, fastmath: Collection[str] = NAN_SAFE_FAST
 
 def compiled_part(function: Kernel, *, fastmath: Collection[str] = NAN_SAFE_FASTMATH) -> Kernel:
     """Decorate what other compiled loops call; it has no cache of its own."""
-    kernel: Kernel = load_numba().njit(function, **_options(fastmath))
+    kernel: Kernel = load_numba().njit(function, no_cpython_wrapper=True, **_options(fastmath))
     return kernel
 
 

@@ -8,12 +8,13 @@ for the next one: pages that the system maps anew cost as much as a few steps.
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.adaptation.compiled_loops import take_step
+from dualhmr.adaptation.compiled_loops import gradient_buffer, step_numbers, take_step
 from dualhmr.adaptation.head_iterations import (
     HeadIterations,
     IterationsAtOnce,
@@ -249,27 +250,37 @@ class _Adaptation:
             coefficients = optimiser.coefficients(planned.updates)
             self._input.adam_step(self._gradient, coefficients, fresh=fresh)
             beta1, beta2, rate, epsilon = coefficients
-            self._take_step(beta1, beta2, rate, epsilon, False, fresh)
+            self._take_step(beta1, beta2, rate, epsilon, descends=False, fresh=fresh)
         elif isinstance(optimiser, GradientDescent):
             rate = optimiser.learning_rate
             if optimiser.max_norm is not None:
                 squared = max(self._squared_norm(), float(np.finfo(self._gradient.dtype).tiny))
                 rate *= min(optimiser.max_norm / math.sqrt(squared), 1.0)
             self._input.descend(self._gradient, rate)
-            self._take_step(0.0, 0.0, rate, 0.0, True, False)
+            self._take_step(0.0, 0.0, rate, 0.0, descends=True, fresh=False)
         else:
             raise TypeError(f"a compiled step is by Adam or GradientDescent, got {optimiser!r}")
 
-    def _take_step(self, *numbers: Any) -> None:
+    def _take_step(self, *coefficients: Any, descends: bool, fresh: bool) -> None:
         if not self._matrices:
             return
-        lefts, rights = zip(*self._outer_products(), strict=True)
+        numbers = step_numbers(*coefficients, dtype=self._gradient.dtype)
         copies = self._matrices is not self._memory.values
-        own = (self._matrices, *self._memory, lefts, rights, *numbers, copies)
-        # Rows of all matrices; those of fc2 come after those of fc1.
-        inner = row_pieces(len(self._matrices[1]))[1:-1] if self._head.slope else []
-        ends = [0, *(len(self._matrices[0]) + row for row in inner), sum(map(len, self._matrices))]
-        self._workers.run(lambda i: take_step(*own, ends[i], ends[i + 1]), len(ends) - 1)
+        products = self._outer_products()
+        # The rows of fc2, the second matrix, are a few pieces of work, all others one more.
+        ends = (
+            row_pieces(len(self._matrices[1])) if self._head.slope else [0, len(self._matrices[1])]
+        )
+        parts = [[(1, start, end)] for start, end in pairwise(ends)]
+        parts.append([(i, 0, len(self._matrices[i])) for i in (0, 2, 3, 4)])
+
+        def one(part: int) -> None:
+            for i, start, end in parts[part]:
+                own = (self._matrices[i], *(each[i] for each in self._memory), *products[i])
+                buffer = gradient_buffer(own[0])
+                take_step(*own, buffer, numbers, descends, fresh, copies, start, end)
+
+        self._workers.run(one, len(parts))
         self._matrices = self._memory.values
 
     def _outer_products(self) -> tuple[tuple[Array, Array], ...]:

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dualhmr.compiling import compiled_loop, compiled_part
 
@@ -82,8 +83,8 @@ def go_forward(matrices: Any, constant: Any, estimates: Any, hidden1: Any, hidde
         _multiply(decode, hidden2[i], estimates[i + 1])
 
 
-@compiled_loop
-def gradients_finite(
+@compiled_part
+def _gradients_finite(
     estimates: Any,
     hidden1: Any,
     hidden2: Any,
@@ -126,114 +127,115 @@ def go_back(
         if i > 0:
             _copy(grad_estimates[i], grad_estimates[i - 1])
             _multiply(fc1, grad_hidden1[i], grad_estimates[i - 1])
-    return gradients_finite(estimates, hidden1, hidden2, grad_estimates, grad_hidden1, grad_hidden2)
+    return _gradients_finite(
+        estimates, hidden1, hidden2, grad_estimates, grad_hidden1, grad_hidden2
+    )
 
 
 @compiled_part
 def _adam_row(weight: Any, mean: Any, square: Any, gradient: Any, numbers: Any) -> None:
     # Of more arrays than these LLVM cannot check that they do not overlap, and then the loop is
     # not made of vector instructions.
-    keep1, new1, keep2, new2, rate, epsilon, tiny = numbers
+    keep1, new1, keep2, new2 = numbers[0], numbers[1], numbers[2], numbers[3]
+    rate, epsilon, tiny = numbers[4], numbers[5], numbers[6]
     for j in range(weight.size):
         g = gradient[j]
         m = keep1 * mean[j] + new1 * g
         v = keep2 * square[j] + new2 * g * g
         mean[j], square[j] = m, v
-        weight[j] -= rate * m / (math.sqrt(max(v, tiny)) + epsilon)
+        v = tiny if v < tiny else v  # NaN stays
+        weight[j] -= rate * m / (math.sqrt(v) + epsilon)
+
+
+def step_numbers(
+    beta1: float, beta2: float, rate: float, epsilon: float, *, dtype: npt.DTypeLike
+) -> npt.NDArray[Any]:
+    """What `take_step` computes with."""
+    tiny = float(np.finfo(dtype).tiny)
+    return np.array([beta1, 1 - beta1, beta2, 1 - beta2, rate, epsilon, tiny], dtype)
+
+
+def gradient_buffer(matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Memory for `take_step` on a matrix (R, C)."""
+    return np.empty((4, matrix.shape[1] + _PADDING), matrix.dtype)
 
 
 @compiled_loop
 def take_step(
-    sources: Any,
-    values: Any,
-    means: Any,
-    squares: Any,
-    lefts: Any,
-    rights: Any,
-    beta1: float,
-    beta2: float,
-    rate: float,
-    epsilon: float,
+    source: Any,
+    value: Any,
+    mean: Any,
+    square: Any,
+    left: Any,
+    right: Any,
+    buffer: Any,
+    numbers: Any,
     descends: bool,
     fresh: bool,
     copies: bool,
     start: int,
     stop: int,
 ) -> None:
-    """Update `values`, matrices (R, C); where it `copies`, they are those of `sources` before.
+    """Update the rows from `start` to `stop` of `value` (R, C).
 
-    Each argument is a tuple with an entry for each matrix, whose gradient is left^T right, (n, R)
-    and (n, C). The update is Adam's, whose moments change in place and are zero before where
-    `fresh`; or, where it `descends`, `rate` times the gradient. Rows from `start` to `stop` are
-    updated, counted through all matrices.
+    Where it `copies`, they are those of `source` before. The gradient is left^T right, of (n, R)
+    and (n, C). The update is Adam's with the `step_numbers`, whose moments change in place and are
+    zero before where `fresh`; or, where it `descends`, the rate times the gradient.
 
-    A gradient is built in a small buffer, for four rows at a time, from two outer products at a
-    time: that is the most that stays in registers.
+    The gradient is built in the `gradient_buffer`, for four rows at a time, from two outer products
+    at a time: that is the most that stays in registers.
     """
-    real = values[0].dtype.type
-    tiny = real(np.finfo(values[0].dtype).tiny)
-    keep = (real(beta1), real(1 - beta1), real(beta2), real(1 - beta2))
-    numbers = (*keep, real(rate), real(epsilon), tiny)
-    before = 0
-    for number in range(len(values)):
-        source, value, mean, square = (
-            sources[number],
-            values[number],
-            means[number],
-            squares[number],
-        )
-        left, right = lefts[number], rights[number]
-        rows, columns = value.shape
-        terms = left.shape[0]
-        pitch = columns + _PADDING
-        flat = np.empty(4 * pitch, value.dtype)
-        g0, g1 = flat[:columns], flat[pitch : pitch + columns]
-        g2, g3 = flat[2 * pitch : 2 * pitch + columns], flat[3 * pitch : 3 * pitch + columns]
-        begin, end = max(start - before, 0), min(stop - before, rows)
-        before += rows
-        for row in range(begin, end, 4):
-            count = min(4, end - row)
-            r1, r2, r3 = row + min(1, count - 1), row + min(2, count - 1), row + count - 1
-            flat[:] = 0
-            for i in range(0, terms, 2):
-                k = min(i + 1, terms - 1)
-                # The last of an odd number of terms has no partner.
-                both = real(k - i)
-                a0, a1, a2, a3 = left[i, row], left[i, r1], left[i, r2], left[i, r3]
-                b0, b1, b2, b3 = left[k, row], left[k, r1], left[k, r2], left[k, r3]
-                b0, b1, b2, b3 = both * b0, both * b1, both * b2, both * b3
-                right_i, right_k = right[i], right[k]
+    terms, columns = left.shape[0], value.shape[1]
+    g0, g1 = buffer[0, :columns], buffer[1, :columns]
+    g2, g3 = buffer[2, :columns], buffer[3, :columns]
+    for row in range(start, stop, 4):
+        # Where fewer than four are left, the last is computed again.
+        last = stop - 1 - row
+        count = 1 + (last if last < 3 else 3)
+        r1, r2, r3 = row + (last > 0), row + (last if last < 2 else 2), row + count - 1
+        for c in range(4):
+            _clear(buffer[c])
+        for i in range(0, terms, 2):
+            k = i + (i + 1 < terms)
+            # The last of an odd number of terms has no partner.
+            both = value.dtype.type(k - i)
+            a0, a1, a2, a3 = left[i, row], left[i, r1], left[i, r2], left[i, r3]
+            b0, b1, b2, b3 = left[k, row], left[k, r1], left[k, r2], left[k, r3]
+            b0, b1, b2, b3 = both * b0, both * b1, both * b2, both * b3
+            right_i, right_k = right[i], right[k]
+            for j in range(columns):
+                a, b = right_i[j], right_k[j]
+                g0[j] += a0 * a + b0 * b
+                g1[j] += a1 * a + b1 * b
+                g2[j] += a2 * a + b2 * b
+                g3[j] += a3 * a + b3 * b
+        for c in range(count):
+            gradient = buffer[c, :columns]
+            own = value[row + c]
+            if copies:
+                _copy(source[row + c], own)
+            if descends:
                 for j in range(columns):
-                    a, b = right_i[j], right_k[j]
-                    g0[j] += a0 * a + b0 * b
-                    g1[j] += a1 * a + b1 * b
-                    g2[j] += a2 * a + b2 * b
-                    g3[j] += a3 * a + b3 * b
-            for c in range(count):
-                gradient = flat[c * pitch : c * pitch + columns]
-                own = value[row + c]
-                if copies:
-                    _copy(source[row + c], own)
-                if descends:
-                    for j in range(columns):
-                        own[j] -= numbers[4] * gradient[j]
-                    continue
-                if fresh:
-                    _clear(mean[row + c])
-                    _clear(square[row + c])
-                _adam_row(own, mean[row + c], square[row + c], gradient, numbers)
+                    own[j] -= numbers[4] * gradient[j]
+                continue
+            if fresh:
+                _clear(mean[row + c])
+                _clear(square[row + c])
+            _adam_row(own, mean[row + c], square[row + c], gradient, numbers)
 
 
 @compiled_loop
-def response(points: Any, masses: Any, scale: Any, epsilon: float, out: Any) -> None:
-    """Fill `out` (H,) with F (see `dualhmr.adaptation.input_quadrature`) at the scales (H,)."""
-    real = out.dtype.type
-    floor, tiny = real(epsilon), real(np.finfo(out.dtype).tiny)
-    out[:] = 0
+def response(points: Any, masses: Any, scale: Any, floors: Any, out: Any) -> None:
+    """Add F (see `dualhmr.adaptation.input_quadrature`) at the scales (H,) to `out` (H,).
+
+    `floors` (2,) are epsilon and the least number that is divided by.
+    """
+    floor, tiny = floors[0], floors[1]
     for q in range(points.size):
         point, mass = points[q], masses[q]
         for h in range(out.size):
-            out[h] += mass / max(point * scale[h] + floor, tiny)
+            size = point * scale[h] + floor
+            out[h] += mass / (tiny if size < tiny else size)
 
 
 @compiled_loop

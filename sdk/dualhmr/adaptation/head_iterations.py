@@ -3,13 +3,14 @@
 An iteration is e + D (W2 (W1 e + k) + b2) + bd, with the input in k: affine in the estimate e.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dualhmr.adaptation.compiled_loops import go_back, go_forward, gradients_finite
+from dualhmr.adaptation.compiled_loops import go_back, go_forward
 from dualhmr.compiling import WorkerThreads, compiled_loop
 
 Array = npt.NDArray[Any]
@@ -121,7 +122,16 @@ class IterationsAtOnce(HeadIterations):
             self._correction[:] = 0
             if self._correct(*way, last, -1, last):
                 break
-        return bool(gradients_finite(*self.all))
+        return self._finite()
+
+    def _finite(self) -> bool:
+        """Whether the gradients of all matrices are; in sums, NaN and infinity survive."""
+        with np.errstate(all="ignore"):
+            forth, back = (
+                [each.sum(1, dtype=float) for each in self.all[i : i + 3]] for i in (0, 3)
+            )
+            pairs = zip((forth[0][:-1], *forth[1:]), (*back[1:], back[0]), strict=True)
+            return math.isfinite(sum(float(((1 + a) * g).sum()) for a, g in pairs))
 
     def _go_back(self, matrices: Matrices) -> None:
         """From the gradients of all estimates to those of the hidden layers, and the changes."""

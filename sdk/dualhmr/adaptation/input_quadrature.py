@@ -98,8 +98,9 @@ class InputOutput:
         beta1, beta2, rate, epsilon = coefficients
         self._first = real(beta1) * self._first + real(1 - beta1) * gradient
         self._second = real(beta2) * self._second + real(1 - beta2) * gradient * gradient
-        scale = np.sqrt(np.maximum(self._second, np.finfo(real).tiny))
-        responses = np.empty_like(gradient)
-        response(*self._nodes, scale, epsilon, responses)
+        floors = np.array([epsilon, np.finfo(real).tiny], real)
+        scale = np.sqrt(np.maximum(self._second, floors[1]))
+        responses = np.zeros_like(gradient)
+        response(*self._nodes, scale, floors, responses)
         self._updates.append(_Update(self._first, scale, float(rate), float(epsilon)))
         self.value = self.value - real(rate) * self._first * responses

@@ -17,10 +17,7 @@ from dualhmr.objective.compiled import (
     BodyConstants,
     PersonConstants,
     Scratch,
-    compare,
-    go_back,
-    orthonormalise,
-    place,
+    evaluate,
 )
 from dualhmr.objective.compiled_vertices import Skin
 from dualhmr.objective.weights import LossWeights
@@ -171,8 +168,11 @@ class PersonObjective:
 
     def _place_target(self) -> None:
         constants, scratch, target = self._objective.constants, self._scratch, self._constants
-        scratch.rotations[:] = target.rotations
-        place(constants, target.betas, scratch)
+        # An estimate of the pseudo mesh; only what it poses is used.
+        pose = target.rotations.reshape(-1, 3, 3)[:, :, :2].ravel()
+        estimate = np.concatenate([pose, target.betas, np.ones(3, pose.dtype)])
+        nothing = (np.zeros(6, pose.dtype), np.zeros(6, pose.dtype), np.empty_like(estimate))
+        evaluate(constants, target, estimate, scratch, *nothing, True, False)
         center = (_rows(scratch.points, constants.root)).mean(0)
         target.joints[:] = (_rows(scratch.points, constants.joints) - center).ravel()
         skin = self._objective.skin
@@ -192,15 +192,14 @@ class PersonObjective:
         """
         objective, scratch = self._objective, self._scratch
         losses, gradient = np.zeros(6, estimate.dtype), np.empty_like(estimate)
-        orthonormalise(estimate, scratch)
-        place(objective.constants, estimate[144:-3], scratch)
-        compare(
-            objective.constants, self._constants, estimate, scratch, minimised, losses, gradient
-        )
         skin, vertices = objective.skin, self._vertices
-        if skin is not None and vertices is not None and (wanted[2] or minimised[2]):
-            losses[2] = skin.compare(vertices, scratch, minimised[2], self._workers)
-        go_back(objective.constants, scratch, gradient)
+        own = (objective.constants, self._constants, estimate, scratch, minimised, losses, gradient)
+        if skin is None or vertices is None or not (wanted[2] or minimised[2]):
+            evaluate(*own, True, True)
+            return losses, gradient
+        evaluate(*own, True, False)
+        losses[2] = skin.compare(vertices, scratch, minimised[2], self._workers)
+        evaluate(*own, False, True)
         return losses, gradient
 
     def iterate(self, estimate: _Array) -> Iterate:

@@ -7,7 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dualhmr.adaptation.compiled_loops import go_back, go_forward, take_step
+from dualhmr.adaptation.compiled_loops import (
+    go_back,
+    go_forward,
+    gradient_buffer,
+    step_numbers,
+    take_step,
+)
 from dualhmr.adaptation.fast_head.affine_head import (
     DECODE,
     DECODE_BIAS,
@@ -74,11 +80,14 @@ class CompiledArithmetic:
         coefficients: AdamCoefficients,
     ) -> tuple[Tensor, Moments]:
         """Writes into `matrix` and `moments`."""
-        adam = (coefficients.beta1, coefficients.beta2, float(coefficients.rate))
-        options = (float(coefficients.epsilon), False, False, False, 0, matrix.shape[1])
+        beta1, beta2, rate, epsilon = coefficients
+        numbers = step_numbers(
+            beta1, beta2, float(rate), float(epsilon), dtype=matrix.numpy().dtype
+        )
+        buffer = gradient_buffer(matrix[0].numpy())
         for i in range(len(matrix)):
-            own = ((_person(part, i),) for part in (matrix, matrix, *moments, *gradient))
-            take_step(*own, *adam, *options)
+            own = (_person(part, i) for part in (matrix, matrix, *moments, *gradient))
+            take_step(*own, buffer, numbers, False, False, False, 0, matrix.shape[1])
         return matrix, moments
 
     def recycle(self, tensors: Iterable[Tensor]) -> None:
