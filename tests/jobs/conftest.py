@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.file_trees import files_in
 from PIL import Image
@@ -8,6 +9,7 @@ from dualhmr import JobOptions
 from dualhmr.example import example
 from dualhmr.jobs.items import find_items
 from dualhmr.jobs.worker import JobWorker
+from dualhmr.video import VideoWriter
 
 
 @pytest.fixture(scope="session")
@@ -18,12 +20,15 @@ def options() -> JobOptions:
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two crops of the example, and a file that is no photograph."""
+    """Two crops of the example, a clip made of others, and a file that is no photograph."""
     folder = tmp_path_factory.mktemp("photos")
     (folder / "deep").mkdir()
     whole = Image.fromarray(example()[0]).resize((256, 256))
     for number, name in enumerate(("a.png", "deep/a.png")):
         whole.crop((0, 0, 256 - 8 * number, 256)).save(folder / name)
+    with VideoWriter(folder / "deep" / "clip.mp4", fps=10) as video:
+        for number in range(4):
+            video.write(np.asarray(whole.crop((number, 0, 240 + number, 256))), number / 10)
     (folder / "broken.jpg").write_bytes(b"not a picture")
     return folder
 
@@ -39,6 +44,6 @@ def uninterrupted(
     items = find_items([str(photos)], None, recursive=True, results=folder)
     outcomes = [work(item) for item in items]
     assert [each.item for each in outcomes if each.error] == ["broken.jpg"]
-    assert [each.persons for each in outcomes if not each.error] == [1, 1]
+    assert [each.persons for each in outcomes if not each.error] == [1, 1, 1]
     assert not list((folder / "unfinished").iterdir())
     return files_in(folder / "results")

@@ -70,7 +70,7 @@ def test_ray_gives_the_same_files_where_an_actor_is_killed(
     assert done.returncode == 0, done.stderr
     killed, report = done.stdout.splitlines()[-2:]
     assert len(killed.split()) == 2, "one actor was at work when the other was done"
-    assert report == "JobReport(6 done, 0 kept, 3 failed)"
+    assert report == "JobReport(9 done, 0 kept, 3 failed)"
     assert files_in(out / "results") == {
         f"{name}/{path}": content for name in names for path, content in uninterrupted.items()
     }

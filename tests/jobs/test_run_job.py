@@ -54,18 +54,22 @@ def test_a_killed_job_goes_on_to_the_same_files(
     report = run_job(str(photos), out, **again)  # type: ignore[arg-type]
     assert files_in(out / "results") == uninterrupted
     assert not list((out / "unfinished").iterdir())
-    assert report.done + report.kept == 2
+    assert report.done + report.kept == 3
     assert report.kept >= 1
     assert "is not an image" in report.failed["broken.jpg"]
-    assert [each.ended for each in seen] == list(range(report.kept + 1, 4))
+    assert [each.ended for each in seen] == list(range(report.kept + 1, 5))
     statuses = {name: record["status"] for name, record in records(out).items()}
-    assert statuses == {"a.png": "done", "broken.jpg": "failed", "deep/a.png": "done"}
+    assert statuses.pop("broken.jpg") == "failed"
+    assert statuses == dict.fromkeys(("a.png", "deep/a.png", "deep/clip.mp4"), "done")
+    videos = {path.name for path in (out / "results/deep/clip.mp4").iterdir()}
+    assert videos == {"tracks.json", "track_01.npz", "overlay.mp4"}
 
     # Nothing is left to do but the one that failed; then nothing at all.
-    (photos / "broken.jpg").rename(tmp_path / "broken.jpg")
+    broken = (photos / "broken.jpg").rename(tmp_path / "broken.jpg")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
-    assert run_job(str(photos), out, **again).kept == 2  # type: ignore[arg-type]
+    assert run_job(str(photos), out, **again).kept == 3  # type: ignore[arg-type]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")} == before
+    broken.rename(photos / "broken.jpg")
     for name in uninterrupted:
         assert time.strftime("%Y-%m-%d") not in uninterrupted[name].decode("latin-1")
 
@@ -94,6 +98,7 @@ def test_a_file_that_changed_is_done_again(tmp_path: Path) -> None:
     [
         (["--max-steps", "-1"], "step"),
         (["--save", "npz,fbx"], "save has fbx"),
+        (["--motion-format", "fbx"], "motion_formats has fbx"),
         (["--device", "tpu"], "unknown device 'tpu'"),
         (["--threads", "0"], "at least 1"),
         (["--workers", "0"], "workers is 0"),

@@ -41,10 +41,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how items are recovered; one job has one set of these")
     group.add_argument(
         "--save",
-        type=lambda text: tuple(each.strip() for each in text.split(",")),
+        type=_listed,
         default=JobOptions.save,
         metavar="LIST",
-        help=f"of a photograph, of {','.join(OUTPUTS)} (npz)",
+        help=f"of a photograph, of {','.join(OUTPUTS)} (npz); overlay is of videos, too",
+    )
+    group.add_argument(
+        "--motion-format",
+        dest="motion_formats",
+        type=_listed,
+        default=JobOptions.motion_formats,
+        metavar="LIST",
+        help="of a video's motion files, as of dualhmr video (npz)",
+    )
+    group.add_argument(
+        "--detect-every", type=int, default=1, metavar="N", help="frames of a video (%(default)s)"
     )
     group.add_argument("--bundle", help="networks other than the default ones")
     group.add_argument("--body", help="body file, for bundles trained on SMPL")
@@ -64,6 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--threads", type=int, default=1, metavar="N", help="of each process (%(default)s)"
     )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(","))
 
 
 def run(options: argparse.Namespace) -> int:

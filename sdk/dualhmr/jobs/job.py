@@ -19,6 +19,7 @@ from dualhmr.jobs.crew import Crew, LocalCrew, work_through
 from dualhmr.jobs.items import JobItem, find_items, is_readable
 from dualhmr.jobs.job_folder import JobFolder, Record
 from dualhmr.jobs.worker import JobOptions, JobWorker, Outcome, as_record
+from dualhmr.motion import MOTION_SUFFIXES
 from dualhmr.outputs import OUTPUTS
 from dualhmr.recoverer.arguments import chosen_schedule, device_name
 
@@ -134,10 +135,11 @@ def _checked(options: JobOptions) -> dict[str, Any]:
     chosen_schedule(bundle, options.schedule, options.max_steps, options.iterate)
     device_name(options.device)
     EngineOptions(provider=options.provider, threads=options.threads)
-    unknown = [each for each in options.save if each not in OUTPUTS]
-    if unknown:
-        raise ValueError(f"save has {', '.join(unknown)}; known are {', '.join(OUTPUTS)}")
-    plain = asdict(options) | {"save": [each for each in OUTPUTS if each in options.save]}
+    motions = [suffix.removeprefix(".") for suffix in MOTION_SUFFIXES]
+    plain = asdict(options) | {
+        "save": _chosen("save", options.save, list(OUTPUTS)),
+        "motion_formats": _chosen("motion_formats", options.motion_formats, motions),
+    }
     del plain["bundle"]
     body = plain.pop("body")
     if body is not None and Path(body).is_file():
@@ -150,6 +152,13 @@ def _checked(options: JobOptions) -> dict[str, Any]:
         "body": body,
         "options": plain,
     }
+
+
+def _chosen(name: str, values: Sequence[str], known: Sequence[str]) -> list[str]:
+    unknown = [each for each in values if each not in known]
+    if unknown:
+        raise ValueError(f"{name} has {', '.join(unknown)}; known are {', '.join(known)}")
+    return [each for each in known if each in values]
 
 
 def _waiting(

@@ -42,7 +42,12 @@ class JobOptions:
     focal_length: float | None = None
     max_pixels: int | None = None
     save: tuple[str, ...] = ("npz",)
-    """What is written of a photograph, besides `result.json`: `npz`, `overlay`, `steps`, `glb`."""
+    """What is written of a photograph, besides `result.json`: `npz`, `overlay`, `steps`, `glb`.
+    Of a video, `overlay` is a video."""
+    motion_formats: tuple[str, ...] = ("npz",)
+    """Of the motion files of a video: `npz`, `glb`, `bvh`, `trc`, `smpl`."""
+    detect_every: int = 1
+    """The detector runs on every n-th frame of a video."""
 
 
 class Outcome(NamedTuple):
@@ -53,7 +58,7 @@ class Outcome(NamedTuple):
     error: str | None = None
     """None: its results are complete."""
     persons: int | None = None
-    """Of a photograph."""
+    """Of a photograph; of a video the number of tracks."""
     seconds: float | None = None
     where: str | None = None
     """The machine and process."""
@@ -80,7 +85,7 @@ class JobWorker:
                 if item.kind == PHOTOGRAPH:
                     persons = self._photograph(recoverer, detector, item, folder)
                 else:
-                    raise ValueError(f"{item.path} is a video, which jobs do not read yet")
+                    persons = self._video(recoverer, detector, item, folder)
         except Exception as raised:  # of any kind: one item never costs the rest
             error = str(raised) or type(raised).__name__
             if not isinstance(raised, ValueError | OSError | ImportError | RuntimeError):
@@ -127,6 +132,28 @@ class JobWorker:
         described = describe_people(recovery) | {"notes": list(image.notes)}
         (folder / RESULT).write_text(to_json(described) + "\n", encoding="utf-8")
         return len(recovery)
+
+    def _video(
+        self, recoverer: Recoverer, detector: NamedDetector, item: JobItem, folder: Path
+    ) -> int:
+        from dualhmr.video import VideoReader, recover_video
+
+        options = self.options
+        found = recover_video(
+            item.path,
+            recoverer=recoverer,
+            detector=detector,
+            schedule=options.schedule,
+            max_steps=options.max_steps,
+            detect_every=options.detect_every,
+            focal_length=options.focal_length,
+        )
+        found.save_motions(folder, formats=options.motion_formats)
+        found.save_tracks(folder / "tracks.json", formats=options.motion_formats)
+        if "overlay" in options.save:
+            with VideoReader(item.path) as frames:
+                found.save_overlay(folder / "overlay.mp4", iter(frames))
+        return len(found.tracks)
 
 
 def as_record(outcome: Outcome, seen: dict[str, int]) -> dict[str, object]:

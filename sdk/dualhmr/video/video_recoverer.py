@@ -11,7 +11,6 @@ import numpy as np
 
 from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.arguments import finite_number
-from dualhmr.compiling import usable_cpus
 from dualhmr.detection import AnyDetector
 from dualhmr.person import AdaptedPerson, PersonEvidence
 from dualhmr.recoverer import Recoverer
@@ -104,7 +103,8 @@ class VideoRecoverer:
         people = TrackedPeople(self._detector, self._tracking, detect_every=self._every)
         warm = None
         if self._warm_options is not None:
-            threads = usable_cpus() if self.recoverer.adaptation == "numba" else 1
+            opener = self.recoverer._opener
+            threads = opener.threads if opener.adaptation == "numba" else 1
             fitter = self._pipeline.fitter
             warm = WarmStart(fitter, self._schedule, self._warm_options, threads=threads)
         for frame in _frames_of(source, fps):
