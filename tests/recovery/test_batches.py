@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,17 @@ def test_the_users_detector_is_called_by_one_thread_at_a_time(
     # The default detector is found by every thread.
     default = list(recoverer.stream([photo] * 3, max_steps=0))
     assert_same(default, [recoverer.recover(photo, max_steps=0)] * 3, within_m=1e-6)
+
+
+def test_adapting_all_parameters_takes_turns(photo: Pixels, keypoints: Keypoints) -> None:
+    """PyTorch's functional calls exchange the parameters of the one module."""
+    everything = Recoverer(scope="all", options=EngineOptions(threads=2))
+    expected = [everything.recover(photo, keypoints, max_steps=2)] * 4
+    found = everything.recover_batch([photo] * 4, [keypoints] * 4, max_steps=2)
+    assert_same(found, expected, within_m=1e-6)
+    with ThreadPoolExecutor(2) as pool:
+        shared = pool.map(lambda _: everything.recover(photo, keypoints, max_steps=2), range(4))
+        assert_same(shared, expected, within_m=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,6 +80,7 @@ class TorchFitter:
             self._network = torch_main_network(bundle) if scope == "all" else torch_head(bundle)
             self._network.requires_grad_(False).to(device)
         self._objective = lru_cache(maxsize=8)(self._build_objective)
+        self._turn = Lock()
         self._groups: GroupFitter | None = None
         if scope == "head" and device.startswith("cuda"):
             self._groups = GroupFitter(
@@ -164,8 +166,9 @@ class TorchFitter:
     ) -> Adaptation | HeadAdaptation:
         """From the `parameters` of the network, or of the head alone; None: the trained ones."""
         if self._scope == "all":
-            start = self.parameters if parameters is None else parameters
-            return adapt(start, self.loss_function(person), schedule, head_prefix="head.")
+            with self._turn:  # functional calls exchange the module's parameters meanwhile
+                start = self.parameters if parameters is None else parameters
+                return adapt(start, self.loss_function(person), schedule, head_prefix="head.")
         head = self._affine_head
         if parameters is not None:
             head = AffineHead.from_parameters(

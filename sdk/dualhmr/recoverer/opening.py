@@ -37,9 +37,12 @@ class PipelineOpener:
     detector: AnyDetector | None
 
     @property
-    def on_cpu(self) -> bool:
-        """Whether everything computes on a CPU."""
-        return self.device == "cpu"
+    def spreads_people(self) -> bool:
+        """Whether cores of a CPU take a person each.
+
+        A GPU does best with many at once. Adapting the backbone too uses all cores for one.
+        """
+        return self.device == "cpu" and self.scope == "head"
 
     @property
     def threads(self) -> int:
@@ -66,11 +69,14 @@ class PipelineOpener:
         return Pipeline(bundle, body, networks, fitter, self._finder(), own_auxiliary)
 
     def open_for_threads(self, pipeline: Pipeline) -> Pipeline:
-        """One for several threads at once: on a CPU each computes alone. `pipeline`: of `open`."""
+        """One for several threads at once, where cores take a person each; `pipeline` is of `open`.
+
+        Elsewhere threads only prepare, for `pipeline` to adapt.
+        """
         if self.threads == 1:
             return pipeline
         alone = replace(self, options=replace(self.options, threads=1))
-        return alone.open() if self.on_cpu else replace(pipeline, finder=alone._finder())
+        return alone.open() if self.spreads_people else replace(pipeline, finder=alone._finder())
 
     def _finder(self) -> PeopleFinder:
         return PeopleFinder(self.detector, threads=self.options.threads)

@@ -232,7 +232,7 @@ class Recoverer:
             pipeline.finder.open(detector, None)
         chosen = chosen_schedule(self.bundle, schedule, max_steps, iterate)
         stream = PhotoStream(
-            pipeline, chosen, detector, threads=opener.threads, grouped=not opener.on_cpu
+            pipeline, chosen, detector, threads=opener.threads, grouped=not opener.spreads_people
         )
         return stream.recover(items)
 
