@@ -12,7 +12,7 @@ TEST := OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=2 $(BIN)/python -m pytest -n 2 --dist
 demo: $(VENV)/.installed
 	$(BIN)/dualhmr detect --example --out dualhmr-out
 	$(BIN)/dualhmr recover --example --out dualhmr-out
-	@echo "The pictures are in dualhmr-out: keypoints.png, overlay.png, steps.png; mesh.glb is the body."
+	@echo "The pictures are in dualhmr-out: keypoints.png, overlay.png, steps.png; mesh.glb is the body, result.html shows it."
 
 # In two runs: a process that has exported or trained networks keeps half a gigabyte.
 test: $(VENV)/.installed-dev

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dualhmr.files import write_text
 from dualhmr.recovery import Recovery
 
 OUTPUTS = {
@@ -16,8 +17,11 @@ OUTPUTS = {
     "overlay": "overlay.png",
     "steps": "steps.png",
     "glb": "mesh.glb",
+    "html": "result.html",
 }
 """The files that `write_outputs` can write."""
+PICTURES = ("overlay", "steps", "html")
+"""Those that show the photograph."""
 
 # Of the strips of all persons, one below the other.
 _STRIPS_HEIGHT = 4000
@@ -29,10 +33,12 @@ def write_outputs(
     image: npt.NDArray[np.uint8] | None,
     folder: Path,
     outputs: Collection[str] = tuple(OUTPUTS),
+    *,
+    title: str | None = None,
 ) -> list[Path]:
     """Writes the chosen ones of `OUTPUTS` into `folder`; returns their paths.
 
-    `image` (H, W, 3) may be None where no picture is chosen.
+    `image` (H, W, 3) may be None where no picture is chosen. `title` is that of `result.html`.
     `steps.png` has a strip for every person, smaller ones for many persons. Every file is written
     completely or not at all. Raises OSError, naming the file, if one cannot be written.
     """
@@ -45,6 +51,8 @@ def write_outputs(
             write_png(path, recovery.overlay(image, keypoints=True))
         elif output == "steps" and image is not None:
             write_png(path, _all_strips(recovery, image))
+        elif output == "html":
+            write_text(path, recovery.page(image, title=title))
         else:
             recovery.save(path)
     return list(paths.values())

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.files import FREE_BODY, read_body
-from dualhmr.files import atomic_path
+from dualhmr.body.point_regressors import keypoint_regressor
+from dualhmr.files import atomic_path, write_text
 from dualhmr.images import read_image, upright_by_keypoints
 from dualhmr.keypoints import Keypoints
 from dualhmr.person import FloatArray, StepTrace, place_bodies
@@ -23,6 +24,7 @@ from dualhmr.plausibility import PersonWarning, SkippedPerson
 
 if TYPE_CHECKING:
     from dualhmr.motion import Motion
+    from dualhmr.rendering.page import PagePerson
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -139,17 +141,25 @@ class Recovery:
         """One person at a time."""
         return (self[person] for person in range(len(self)))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes all arrays to `.npz`, the meshes to `.glb`, `.obj` or `.ply`, or one skeleton.
+    def save(self, path: str | os.PathLike[str], *, image: Any = None) -> None:
+        """Writes the arrays to `.npz`, the meshes to `.glb`, `.obj` or `.ply`, a page, a skeleton.
 
-        An `.npz` holds the arrays of this class under their names; mesh files are y-up. `.bvh`,
-        `.trc` and `.smpl` are the skeleton of the only person, as `motion().save(path)` writes it;
+        An `.npz` holds the arrays of this class under their names; mesh files are y-up. `.html` is
+        one page that shows the bodies in 3D at every step in any browser, without a network, in
+        front of `image`, the one passed to `recover`; it holds the mesh, and the photograph.
+        `.bvh`, `.trc` and `.smpl` are the skeleton of the only person, as `motion().save` does it;
         `motion(person).save("p.glb")` is a mesh with its skeleton. The file is written completely
-        or not at all. Raises ValueError for another suffix or a skeleton of several persons,
+        or not at all. Raises ValueError for another suffix, an `image` with another than `.html`, a
+        skeleton of several persons or a body left out of a pickle (steps, skeletons),
         FileNotFoundError for a missing folder, and PermissionError.
         """
         path = Path(path)
         suffix = path.suffix.lower()
+        if suffix == ".html":
+            write_text(path, self.page(image))
+            return
+        if image is not None:
+            raise ValueError(f"image came with {path}; only a page, .html, shows the photograph")
         if suffix == ".npz":
             # Into a file, as NumPy adds ".npz" to every other name, ".NPZ" too.
             with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -162,9 +172,67 @@ class Recovery:
             self.motion().save(path)
             return
         if suffix not in MESH_SUFFIXES:
-            suffixes = ", ".join(dict.fromkeys((".npz", *MESH_SUFFIXES, *MOTION_SUFFIXES)))
+            suffixes = ", ".join(dict.fromkeys((".npz", ".html", *MESH_SUFFIXES, *MOTION_SUFFIXES)))
             raise ValueError(f"cannot save {path}: its suffix must be one of {suffixes}")
         write_mesh(path, self.vertices, self.faces, numbers=self.persons.tolist())
+
+    def page(self, image: Any = None, *, title: str | None = None) -> str:
+        """The page that `save("result.html")` writes: bodies in 3D at every step, as HTML.
+
+        `image` is the one passed to `recover`, or None. Its file name is the title, unless one is
+        passed. Of more than 160 bodies, steps are left out between the first and the result.
+        """
+        from dualhmr import rendering
+
+        if title is None:
+            title = Path(image).name if isinstance(image, str | os.PathLike) else "dualhmr"
+        one = len(self) > 0
+        return rendering.page(
+            [self._page_person(person) for person in range(len(self))],
+            self.faces,
+            self.body.parents if one and self.body is not None else (),
+            focal_length=float(self.focal_length[0]) if one else 1.0,
+            principal_point=tuple(self.principal_point[0].tolist()) if one else (0.0, 0.0),
+            image=None if image is None else self._upright(image),
+            title=title,
+        )
+
+    def _page_person(self, person: int) -> PagePerson:
+        from dualhmr.rendering.page import PagePerson
+
+        if self.body is None:
+            raise ValueError(f"{_NO_BODY}; make the page where it was made")
+        best, trace = int(self.best_step[person]), self.traces[person]
+        shown = max(_PAGE_BODIES // len(self), 1)
+        steps = np.unique(np.linspace(best, 0, shown).round().astype(int)).tolist()
+        vertices, joints = place_bodies(
+            self.body, trace.rotations[steps], trace.betas[steps], trace.translation[steps]
+        )
+        points = keypoint_regressor(self.body, self.keypoints.set)
+        known = points.available
+        focal, center = self.focal_length[person], self.principal_point[person]
+        projected = points.from_mesh(vertices, joints)
+        keypoints = projected[..., :2] / projected[..., 2:] * focal + center
+        # The page has one camera: the first person's. For another one's camera (of some networks
+        # every person has one), the body moves so that it stays where the photograph shows it.
+        depth = trace.translation[steps][:, 2:] * (self.focal_length[0] / focal)
+        moved = np.concatenate(
+            [
+                (center - self.principal_point[0]) / self.focal_length[0] * depth,
+                depth - trace.translation[steps][:, 2:],
+            ],
+            axis=1,
+        )[:, None]
+        counted = self.keypoints.confidence[person] > 0
+        return PagePerson(
+            number=int(self.persons[person]),
+            steps=steps,
+            vertices=vertices + moved,
+            joints=joints + moved,
+            keypoints=np.where(known[:, None], keypoints, np.nan),
+            observed=np.where(counted[:, None], self.keypoints.xy[person], np.nan),
+            losses=[self.loss_history[person][step] for step in steps],
+        )
 
     def motion(self, person: int | None = None) -> Motion:
         """One person as a motion of one frame, which saves a skeleton: `.npz`, `.bvh` and others.
@@ -273,6 +341,8 @@ def _free_body() -> BodyArrays:
     return read_body()
 
 
+_PAGE_BODIES = 160
+"""Of all persons and steps in a page: 9 MB."""
 _NO_BODY = "this recovery was unpickled without its body, which is not the free one"
 _WITHOUT_PERSON_AXIS = {
     "warnings",

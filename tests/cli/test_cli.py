@@ -13,7 +13,7 @@ import dualhmr
 from dualhmr.cli import main
 from dualhmr.example import example
 
-FILES = {"recovery.npz", "overlay.png", "steps.png", "mesh.glb"}
+FILES = {"recovery.npz", "overlay.png", "steps.png", "mesh.glb", "result.html"}
 
 
 @pytest.fixture

@@ -187,3 +187,31 @@ def repeated(one: Recovery, count: int) -> Recovery:
         fields[name] = getattr(one, name) * count
     fields["persons"] = np.arange(count)
     return replace(one, **fields, keypoints=one.keypoints.select([0] * count))
+
+
+def test_the_page_has_every_step_and_the_keypoints_of_the_result(
+    recovery: Recovery, photo: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recovery.save(tmp_path / "r.html", image=photo)
+    assert 1e6 < (tmp_path / "r.html").stat().st_size < 3e6
+    made: list[Any] = []
+    monkeypatch.setattr(rendering, "page", lambda people, *_, **__: made.extend(people) or "")
+    # A camera of one's own: the body moves to where the first person's camera sees it the same.
+    focal = recovery.focal_length * np.float32([1, 1.25])
+    other = replace(recovery, focal_length=focal)
+    other.page(photo)
+    for index, person in enumerate(made):
+        assert person.steps == list(range(int(recovery.best_step[index]) + 1))
+        xy = recovery.step_vertices(index)[..., :2]
+        np.testing.assert_allclose(person.vertices[..., :2], xy, atol=1e-6)
+        hips = person.joints[-1, 0]
+        seen = hips[:2] / hips[2] * focal[0] + recovery.principal_point[0]
+        own = recovery.joints[index, 0]
+        expected = own[:2] / own[2] * focal[index] + recovery.principal_point[index]
+        np.testing.assert_allclose(seen, expected, atol=3)
+    np.testing.assert_allclose(made[0].keypoints[-1], recovery.keypoints_2d[0], atol=1e-2)
+    made.clear()
+    repeated(recovery[0], 100).page(photo)
+    assert [person.steps for person in made] == [[int(recovery.best_step[0])]] * 100
+    with pytest.raises(ValueError, match=r"image came with .*only a page"):
+        recovery.save(tmp_path / "r.glb", image=photo)

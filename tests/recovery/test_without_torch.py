@@ -53,7 +53,7 @@ def test_the_command_recovers_and_writes_everything(bundle: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert "adaptation: onnx" in done.stderr
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"recovery.npz", "overlay.png", "steps.png", "mesh.glb"}
+    assert names == {"recovery.npz", "overlay.png", "steps.png", "mesh.glb", "result.html"}
     reference = Recoverer(bundle, adaptation="onnx")
     assert_the_same(tmp_path / "recovery.npz", reference, vertices_m=1e-6, keypoints_px=1e-4)
 

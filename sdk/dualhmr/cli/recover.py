@@ -1,8 +1,9 @@
 """Recover the bodies in a photograph, or in a folder of them.
 
 People and their keypoints are found, or read from --keypoints.
-For each photograph this writes recovery.npz, overlay.png, steps.png and mesh.glb. The exit status
-is 0 if every photograph could be used, even with nobody in it, and 1 otherwise.
+For each photograph this writes recovery.npz, overlay.png, steps.png, mesh.glb, and result.html, a
+page that shows the bodies in 3D. The exit status is 0 if every photograph could be used, even with
+nobody in it, and 1 otherwise.
 """
 
 import argparse
@@ -86,7 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help=f"what to write, of {','.join(OUTPUTS)} (all)",
     )
-    parser.add_argument("--no-pictures", action="store_true", help="write no overlay and no steps")
+    parser.add_argument(
+        "--no-pictures", action="store_true", help="write no overlay, steps or page"
+    )
     parser.add_argument("--schedule", choices=SCHEDULE_NAMES, help="the bundle's if left out")
     parser.add_argument("--max-steps", type=int, metavar="N")
     parser.add_argument(

@@ -12,11 +12,9 @@ from dualhmr.cli.photographs import Outcome, Photograph
 from dualhmr.cli.pseudo_meshes import OTHER_BETAS, read_pseudo_meshes
 from dualhmr.cli.report import lines, report
 from dualhmr.detection import NamedDetector
-from dualhmr.outputs import write_outputs
+from dualhmr.outputs import PICTURES, write_outputs
 from dualhmr.recoverer import FailedPhoto, Photo, Recoverer
 from dualhmr.recovery import Recovery
-
-PICTURES = ("overlay", "steps")
 
 
 class Recovering:
@@ -75,7 +73,11 @@ class Recovering:
 
     def _write(self, recovery: Recovery, pixels: npt.NDArray[np.uint8] | None) -> Outcome:
         written = write_outputs(
-            recovery, pixels, self._photograph.out, chosen_outputs(self._options)
+            recovery,
+            pixels,
+            self._photograph.out,
+            chosen_outputs(self._options),
+            title=self._photograph.name,
         )
         name = None if self._detector is None else self._detector.name
         said = (recovery, self._notes, written)

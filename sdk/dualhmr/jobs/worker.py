@@ -128,7 +128,7 @@ class JobWorker:
             iterate=options.iterate,
             focal_length=options.focal_length,
         )
-        write_outputs(recovery, image.pixels, folder, options.save)
+        write_outputs(recovery, image.pixels, folder, options.save, title=Path(item.path).name)
         described = describe_people(recovery) | {"notes": list(image.notes)}
         (folder / RESULT).write_text(to_json(described) + "\n", encoding="utf-8")
         return len(recovery)

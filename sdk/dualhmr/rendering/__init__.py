@@ -5,6 +5,7 @@ from dualhmr.rendering.mesh_files import MESH_SUFFIXES as MESH_SUFFIXES
 from dualhmr.rendering.mesh_files import write_mesh as write_mesh
 from dualhmr.rendering.meshes import render_meshes as render_meshes
 from dualhmr.rendering.overlay import overlay as overlay
+from dualhmr.rendering.page import page as page
 from dualhmr.rendering.pictures import write_png as write_png
 from dualhmr.rendering.strip import shown_steps as shown_steps
 from dualhmr.rendering.strip import step_strip as step_strip

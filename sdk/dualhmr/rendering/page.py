@@ -1,0 +1,161 @@
+"""One HTML file that shows bodies in 3D, before and after every step, without a network.
+
+It holds three.js, the photograph as JPEG and the vertices of every step, quantised to 16 bits.
+Nothing of the user's becomes markup or script: text is escaped, and a content security policy lets
+the browser run only the two scripts whose hashes it names, and load nothing from anywhere.
+"""
+
+import base64
+import hashlib
+import html
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from dualhmr.rendering.meshes import person_colours
+
+Floats = npt.NDArray[np.floating[Any]]
+
+_ASSETS = Path(__file__).parents[1] / "assets"
+_LONGEST_SIDE = 1600
+_JPEG_QUALITY = 85
+_BEHIND_M = 0.3
+"""Of the photograph, behind the last vertex."""
+
+
+@dataclass(frozen=True, eq=False)
+class PagePerson:
+    """One person at S steps, in the camera frame: x right, y down, z forward, metres."""
+
+    number: int
+    steps: Sequence[int]
+    """The numbers of the S steps, rising."""
+    vertices: Floats
+    """(S, V, 3)."""
+    joints: Floats
+    """(S, 24, 3)."""
+    keypoints: Floats
+    """(S, K, 2) the body's in image pixels, NaN where the body has none."""
+    observed: Floats
+    """(K, 2) the user's in image pixels, NaN where there is none."""
+    losses: Sequence[float]
+    """S."""
+
+
+def page(
+    persons: Sequence[PagePerson],
+    faces: npt.NDArray[np.integer[Any]],
+    parents: Sequence[int],
+    *,
+    focal_length: float,
+    principal_point: tuple[float, float],
+    image: npt.NDArray[np.uint8] | None = None,
+    title: str = "dualhmr",
+) -> str:
+    """The text of the page.
+
+    `faces` (F, 3); `parents` of the 24 joints, -1 of the root. `image` (H, W, 3) is seen by the
+    camera of `focal_length` and `principal_point` (pixels), and shown behind everybody; it is made
+    smaller where it has more than 1600 pixels a side.
+    """
+    deepest = max((float(person.vertices[..., 2].max()) for person in persons), default=1.0)
+    colours = (person_colours(len(persons)) * 255).round().astype(int).tolist()
+    data = {
+        "image": None if image is None else _jpeg(image),
+        "size": None if image is None else [image.shape[1], image.shape[0]],
+        "focal": float(focal_length),
+        "center": [float(each) for each in principal_point],
+        "behind_m": max(deepest, 0.0) + _BEHIND_M,
+        "faces": _base64(faces.astype("<u4").tobytes()),
+        "vertex_count": persons[0].vertices.shape[1] if persons else 0,
+        "bones": [[parent, joint] for joint, parent in enumerate(parents) if parent >= 0],
+        "persons": [
+            _person(person, "#{:02x}{:02x}{:02x}".format(*colour))
+            for person, colour in zip(persons, colours, strict=True)
+        ],
+    }
+    return _filled(title, data)
+
+
+def _person(person: PagePerson, colour: str) -> dict[str, Any]:
+    low = person.vertices.min(axis=(0, 1))
+    scale = max(float((person.vertices.max(axis=(0, 1)) - low).max()), 1e-6) / 65535
+    quantised = ((person.vertices - low) / scale).round().astype("<u2")
+    counted = np.isfinite(person.observed).all(-1)
+    distance = np.linalg.norm(person.keypoints - person.observed, axis=-1)[:, counted]
+    return {
+        "number": int(person.number),
+        "colour": colour,
+        "steps": [int(step) for step in person.steps],
+        "low": low.tolist(),
+        "scale": scale,
+        "vertices": _base64(quantised.tobytes()),
+        "joints": person.joints.astype(float).round(4).tolist(),
+        "observed": _points(person.observed[counted]),
+        "keypoints": [_points(each[counted]) for each in person.keypoints],
+        "loss": [float(loss) if np.isfinite(loss) else None for loss in person.losses],
+        "error_px": [_mean(each) for each in distance],
+    }
+
+
+def _points(points: Floats) -> list[list[float] | None]:
+    rows = points.astype(float).round(2).tolist()
+    return [row if np.isfinite(row).all() else None for row in rows]
+
+
+def _mean(distances: Floats) -> float | None:
+    finite = distances[np.isfinite(distances)]
+    return float(finite.mean()) if len(finite) else None
+
+
+def _jpeg(image: npt.NDArray[np.uint8]) -> str:
+    picture = Image.fromarray(image)
+    picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.LANCZOS)
+    written = io.BytesIO()
+    picture.save(written, format="JPEG", quality=_JPEG_QUALITY)
+    return "data:image/jpeg;base64," + _base64(written.getvalue())
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _filled(title: str, data: dict[str, Any]) -> str:
+    three, viewer = _asset("three/three.min.js"), _asset("viewer/viewer.js")
+    style = _asset("viewer/style.css")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_hashed(style)}; "
+        f"script-src {_hashed(three)} {_hashed(viewer)}; base-uri 'none'; form-action 'none'"
+    )
+    # In JSON a "<" stands in strings only, so that no "</script>" ends the element early.
+    values = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    parts = {
+        "policy": policy,
+        "title": html.escape(title),
+        "style": style,
+        "data": values,
+        "three": three,
+        "viewer": viewer,
+    }
+    # Cut at the names, never replaced one after the other: a title may itself read "{{data}}".
+    head, *rest = _asset("viewer/page.html").split("{{")
+    pieces = [head]
+    for each in rest:
+        name, _, text = each.partition("}}")
+        pieces += [parts[name], text]
+    return "".join(pieces)
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def _hashed(text: str) -> str:
+    return f"'sha256-{_base64(hashlib.sha256(text.encode()).digest())}'"
