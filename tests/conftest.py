@@ -17,6 +17,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-count", type=int, metavar="N", help="inputs for each fuzz test")
 
 
+def pytest_collection_finish() -> None:
+    """Collections of garbage pass over what the imports of all tests have made."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def fuzz_count(pytestconfig: pytest.Config) -> int | None:
     """How many inputs a fuzz test tries; None: as many as it takes about 10 s for."""

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from dualhmr.body.files import ExtraJoints, read_extra_joints
-from dualhmr.bundle import BUNDLE_FILES, EXTRA_JOINTS, Manifest, write_manifest
+from dualhmr.bundle import BUNDLE_FILES, EXTRA_JOINTS, Manifest, read_manifest, write_manifest
 from dualhmr.files import sha256
 from dualhmr.networks import MeshRegressor
 from dualhmr.weights import save_weights
@@ -48,6 +48,15 @@ def new_bundle(
         staging.rename(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def drop_files(folder: Path, names: Collection[str]) -> None:
+    """Deletes files of the bundle in `folder`, and their hashes."""
+    manifest = read_manifest(folder)
+    files = {name: digest for name, digest in manifest.files.items() if name not in names}
+    write_manifest(folder, replace(manifest, files=files))
+    for name in names:
+        (folder / name).unlink()
 
 
 def write_torch_bundle(

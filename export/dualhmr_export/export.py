@@ -16,6 +16,7 @@ from dualhmr.bundle import (
     ADAPTATION_START,
     ADAPTATION_STEPS,
     FROZEN_GRAPHS,
+    FROZEN_WEIGHTS,
     Manifest,
     open_bundle,
 )
@@ -24,6 +25,7 @@ from dualhmr.engines.frozen_network import DEFAULT_MAX_BATCH
 from dualhmr.engines.opening import check_tensorrt_precision
 from dualhmr.engines.tensorrt.library import Library, load_library
 from dualhmr.files import sha256
+from dualhmr_export.bundle_folder import drop_files
 from dualhmr_export.checkpoints import Imported
 from dualhmr_training.training_folder import read_record
 
@@ -96,6 +98,7 @@ def export(
     extra_joints: ExtraJoints | None = None,
     schedule: str | None = None,
     step_graphs: bool = False,
+    graphs_only: bool = False,
     stored: torch.dtype = torch.float32,
     photographs: Path | None = None,
     progress: Progress = lambda _message: None,
@@ -106,14 +109,18 @@ def export(
     body, the bundle then has no `adaptation.onnx`. `extra_joints`, SPIN's, are copied into the
     bundle. `schedule` is that file's (None: the manifest's), `stored` the type of PyTorch's
     weights; for these and `step_graphs` see `write_bundle`. int8 is calibrated on the people of the
-    folder `photographs`, or for None on rendered ones, as the manifest then says.
+    folder `photographs`, or for None on rendered ones, as the manifest then says. With
+    `graphs_only`, PyTorch's weights of the frozen networks are left out once they are compared.
 
     Nothing is left behind if anything raises: OutOfBoundsError with the report for a graph beyond
     `dualhmr_export.parity.BOUNDS`, ValueError for another body than the networks regress, and what
     `write_bundle`, `verify` and `prebuild` raise.
     """
     if engines is not None:
+        from dualhmr.engines.tensorrt.cache import check_buildable  # needs filelock, platformdirs
+
         check_tensorrt_precision(manifest.precision)
+        check_buildable(engines.library, engines.capability)
     # Bundles of PyTorch weights are written where the ONNX packages are not installed.
     from dualhmr_export.int8 import check_quantisable
     from dualhmr_export.verify import verify
@@ -126,6 +133,8 @@ def export(
         reports.append(verify(open_bundle(staging), body=body))
         if not reports[0].holds:
             raise OutOfBoundsError(f"the export is out of bounds, nothing was kept\n{reports[0]}")
+        if graphs_only:
+            drop_files(staging, FROZEN_WEIGHTS)
         if engines is not None:
             _build_engines(staging, manifest.max_batch or DEFAULT_MAX_BATCH, engines, progress)
 

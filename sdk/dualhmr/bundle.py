@@ -7,10 +7,11 @@ head.safetensors       the main network's head, which is adapted
 backbone.safetensors   optional: weights for running or adapting the backbone in PyTorch
 auxiliary.safetensors  optional: likewise
 *.onnx.data            the weights of a graph beside it, where one file cannot hold both
-adaptation.onnx        optional: the whole adaptation by one schedule, to run without PyTorch
+adaptation.onnx        optional: the whole adaptation by one schedule, for places without numba
 extra_joints.npy       optional: SPIN's J_regressor_extra.npy, of who exported with it
 
-A bundle for PyTorch alone (`dualhmr export --format torch`) has no `.onnx` file.
+A bundle for PyTorch alone (`dualhmr export --format torch`) has no `.onnx` file, one of
+`dualhmr export --graphs-only` no weights but the head's.
 """
 
 import math
@@ -258,6 +259,12 @@ class Bundle:
                 raise FileNotFoundError(
                     f"bundle {self.folder} has weights for PyTorch alone, not {file}; use "
                     'backend="torch", or export it again without --format torch'
+                )
+            if file in FROZEN_WEIGHTS:
+                raise FileNotFoundError(
+                    f"bundle {self.folder} has graphs only, without {file}, which PyTorch needs "
+                    'for backend="torch", scope="all" and to be compared with; leave these out, or '
+                    "export it again without --graphs-only"
                 )
             raise FileNotFoundError(f"bundle {self.folder} comes without {file}; export it again")
         return self.folder / file

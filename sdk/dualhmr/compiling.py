@@ -17,6 +17,7 @@ Kernel: TypeAlias = Callable[..., Any]
 # All of fastmath's rewrites, except the two that assume that NaN and infinity do not occur.
 NAN_SAFE_FASTMATH = ("contract", "arcp", "nsz", "reassoc", "afn")
 
+INSTALL_NUMBA = 'pip install "dualhmr[fast]"'
 _log = logging.getLogger("dualhmr")
 
 
@@ -108,9 +109,7 @@ def load_numba() -> Any:
     try:
         return importlib.import_module("numba")
     except ImportError as error:
-        raise ImportError(
-            f'compiled loops need numba ({error}): pip install "dualhmr[fast]"'
-        ) from error
+        raise ImportError(f"compiled loops need numba ({error}): {INSTALL_NUMBA}") from error
 
 
 def compiled_loop(function: Kernel, *, fastmath: Collection[str] = NAN_SAFE_FASTMATH) -> Kernel:

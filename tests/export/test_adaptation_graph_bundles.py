@@ -35,7 +35,6 @@ from dualhmr_export.adaptation_graph import write_adaptation_graph
 from dualhmr_export.export import _adaptation_body
 from dualhmr_export.parity import STEP_GRAPHS, adaptation_differences, real_people
 from dualhmr_export.verify import verify
-from dualhmr_export.write_bundle import write_bundle
 
 
 def with_file(bundle: Bundle, path: Path) -> Bundle:
@@ -144,25 +143,6 @@ def test_networks_of_a_licensed_body(default: Bundle, tmp_path: Path) -> None:
     assert _adaptation_body(manifest, licensed, None, said.append) is licensed
 
 
-def test_bundles_are_written_with_the_graph(tmp_path: Path) -> None:
-    write_bundle(
-        tmp_path / "b",
-        upright(SPEC, 1),
-        upright(SPEC, 2),
-        MANIFEST,
-        body=load_body(),
-        schedule="eft",
-    )
-    bundle = open_bundle(tmp_path / "b")
-    assert ADAPTATION_GRAPH in bundle.manifest.files
-    assert bundle.manifest.schedule.name == MANIFEST.schedule.name
-    facts = {
-        each.key: each.value for each in onnx.load(bundle.path(ADAPTATION_GRAPH)).metadata_props
-    }
-    assert facts["schedule"] == "eft"
-    assert verify(bundle).holds
-
-
 def test_unknown_schedules(tmp_path: Path) -> None:
     head = upright(SPEC, 1).head
     with pytest.raises(ValueError, match="unknown schedule 'no'"):
@@ -206,7 +186,7 @@ def test_people_are_adapted_step_by_step(default: Bundle) -> None:
     np.testing.assert_allclose(found.loss_history, expected.loss_history, rtol=1e-4)
     np.testing.assert_allclose(found.vertices, expected.vertices, atol=1e-5)
     recoverer = Recoverer(default, adaptation="tensorrt")
-    with pytest.raises(ValueError, match="adapts by the schedule 'trained'"):
+    with pytest.raises(ValueError, match=r"by the schedule 'trained'.*use adaptation 'numba'"):
         recoverer.recover(*example(), schedule="paper")
 
 

@@ -1,20 +1,18 @@
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.release_checkpoints import flat_state, write_meta_hmr, write_spin
-from helpers.small_bundle import IMAGE_SPEC, SPEC, upright
-from helpers.tiny_training import TINY
 
-from dualhmr import open_bundle
-from dualhmr.body.model import load_body
+from dualhmr import Recoverer, open_bundle
 from dualhmr.cli import main
-from dualhmr.objective.weights import LossWeights
-from dualhmr.weights import save_weights
+from dualhmr.engines.onnx_check import onnx_metadata
+from dualhmr.example import example
 from dualhmr_export.adaptation_graph import write_adaptation_graph
 from dualhmr_export.parity import BOUNDS, Bounds
-from dualhmr_training.training_folder import training_record, write_record
+
+EFT = ["--schedule", "eft"]
+"""The schedule of one phase and the fewest losses."""
 
 
 @pytest.fixture(scope="module")
@@ -43,37 +41,36 @@ def each_graph_once(
     monkeypatch.setattr("dualhmr_export.write_bundle.write_adaptation_graph", write)
 
 
-@pytest.fixture
-def training(tmp_path: Path) -> Path:
-    """What `dualhmr train` leaves: a network of pixels and one of keypoints."""
-    folder = tmp_path / "run"
-    folder.mkdir()
-    weights = LossWeights(vertices=0.0)
-    config = replace(TINY, main=IMAGE_SPEC, auxiliary=SPEC, weights=weights)
-    write_record(folder, training_record(config, load_body()))
-    save_weights(upright(IMAGE_SPEC, 1), folder / "main.safetensors")
-    save_weights(upright(SPEC, 2), folder / "auxiliary.safetensors")
-    return folder
-
-
 def test_a_training_becomes_a_bundle(
     training: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "mine"
-    arguments = ["--precision", "fp16", "--format", "tensorrt", "--target", "sm86", "--step-graphs"]
+    arguments = ["--precision", "fp16", "--format", "tensorrt", "--target", "sm86", "--graphs-only"]
+    arguments += ["--step-graphs", *EFT]
     assert main(["export", str(training), "--out", str(out), "--max-batch", "3", *arguments]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("fp16 in onnxruntime")
-    assert captured.out.count("holds |") == 3
-    assert f"the bundle is in {out}" in captured.err
+    assert captured.out.count("holds |") == 4
+    assert f"the bundle is in {out}, " in captured.err
     assert "building a TensorRT engine of auxiliary.onnx" in captured.err
     manifest = open_bundle(out).manifest
     assert (manifest.name, manifest.precision, manifest.max_batch) == ("mine", "fp16", 3)
     assert manifest.description.startswith("dualhmr training")
-    assert "adaptation.onnx" in manifest.files
-    assert set(manifest.files) > {"adaptation_start.onnx", "adaptation_step_2.onnx"}
-    assert len(list((out / "engines").glob("*.sm86.*.engine"))) == 5
+    assert manifest.schedule.name != "eft"
+    assert set(manifest.files) > {"adaptation_start.onnx", "adaptation_step_1.onnx"}
+    assert onnx_metadata(out / "adaptation.onnx")["schedule"] == "eft"
+    assert len(list((out / "engines").glob("*.sm86.*.engine"))) == 4
+    weights = {name for name in manifest.files if name.endswith(".safetensors")}
+    assert weights == {"head.safetensors"} == {path.name for path in out.glob("*.safetensors")}
     assert main(["recover", "--example", "--bundle", str(out), "--out", str(tmp_path / "o")]) == 0
+    for adaptation in ("numba", "onnx", "torch"):  # the head is all that they read
+        recovery = Recoverer(out, adaptation=adaptation).recover(*example(), schedule="eft")
+        assert 0 < recovery.steps[0] <= 14
+    for needing_more in ({"backend": "torch"}, {"scope": "all"}):
+        with pytest.raises(FileNotFoundError, match=r"graphs only.*again without --graphs-only"):
+            Recoverer(out, **needing_more)
+    assert main(["verify", str(out)]) == 1
+    assert "has graphs only, without backbone.safetensors" in capsys.readouterr().err
 
 
 def test_out_of_bounds_there_is_no_bundle(
@@ -84,7 +81,7 @@ def test_out_of_bounds_there_is_no_bundle(
 ) -> None:
     monkeypatch.setitem(BOUNDS, "fp16", Bounds(features=1e-9, mesh_mm=1e-9))
     before = sorted(tmp_path.iterdir())
-    command = ["export", str(training), "--out", str(tmp_path / "b"), "--precision", "fp16"]
+    command = ["export", str(training), "--out", str(tmp_path / "b"), "--precision", "fp16", *EFT]
     assert main(command) == 1
     error = capsys.readouterr().err
     assert "the export is out of bounds, nothing was kept" in error
@@ -99,7 +96,9 @@ def test_verify_says_what_does_not_hold(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "b"
-    assert main(["export", str(training), "--out", str(out), "--precision", "fp16"]) == 0
+    command = ["export", str(training), "--out", str(out), "--precision", "fp16", *EFT]
+    assert main(command) == 0
+    assert main(["verify", str(out)]) == 0
     monkeypatch.setitem(BOUNDS, "fp16", Bounds(features=1e-9, mesh_mm=2.0))
     capsys.readouterr()
     assert main(["verify", str(out)]) == 1
@@ -125,7 +124,7 @@ def test_arguments_that_cannot_be(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["export", str(training), "--out", str(tmp_path / "b"), *arguments]) == 1
+    assert main(["export", str(training), "--out", str(tmp_path / "b"), *EFT, *arguments]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +19,30 @@ ELEMENT = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": Tenso
 CLOSE = {"fp32": 1e-5, "fp16": 2e-3, "bf16": 2e-2}
 
 
-def exported(spec: NetworkSpec, precision: str, folder: Path) -> Path:
-    network, example = upright(spec, 1), example_inputs(MANIFEST)
-    frozen = FrozenAuxiliary(in_precision(network, precision, example))
-    given = {name: example[name] for name in frozen.reads}
-    path = folder / "auxiliary.onnx"
-    export_onnx(frozen, given, AUXILIARY_OUTPUTS, path, opset=OPSETS[precision])
-    return path
+Exported = Callable[[NetworkSpec, str], Path]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Writes a network to ONNX, once for all tests that ask for it."""
+    folder = tmp_path_factory.mktemp("graphs")
+
+    def export(spec: NetworkSpec, precision: str) -> Path:
+        path = folder / f"{spec.backbone}_{precision}.onnx"
+        if not path.exists():
+            network, example = upright(spec, 1), example_inputs(MANIFEST)
+            frozen = FrozenAuxiliary(in_precision(network, precision, example))
+            given = {name: example[name] for name in frozen.reads}
+            export_onnx(frozen, given, AUXILIARY_OUTPUTS, path, opset=OPSETS[precision])
+        return path
+
+    return export
 
 
 @pytest.mark.parametrize("spec", [SPEC, IMAGE_SPEC], ids=["keypoints", "image"])
 @pytest.mark.parametrize("precision", DTYPES)
-def test_graphs_are_strongly_typed(spec: NetworkSpec, precision: str, tmp_path: Path) -> None:
-    model = onnx.load(exported(spec, precision, tmp_path))
+def test_graphs_are_strongly_typed(spec: NetworkSpec, precision: str, exported: Exported) -> None:
+    model = onnx.load(exported(spec, precision))
     onnx.checker.check_model(model, full_check=True)
     assert model.opset_import[0].version == OPSETS[precision]
     types = {each.name: each.type.tensor_type.elem_type for each in model.graph.input}
@@ -69,8 +81,8 @@ def arithmetic_in_bfloat16(model: onnx.ModelProto) -> set[str]:
     return {n.op_type for n in model.graph.node if names & {*n.output}} - {"Cast"}
 
 
-def test_arithmetic_in_bfloat16_is_seen(tmp_path: Path) -> None:
-    assert "Relu" in arithmetic_in_bfloat16(onnx.load(exported(SPEC, "bf16", tmp_path)))
+def test_arithmetic_in_bfloat16_is_seen(exported: Exported) -> None:
+    assert "Relu" in arithmetic_in_bfloat16(onnx.load(exported(SPEC, "bf16")))
 
 
 def test_unknown_precision() -> None:
@@ -80,11 +92,11 @@ def test_unknown_precision() -> None:
 
 @pytest.mark.parametrize("spec", [SPEC, IMAGE_SPEC], ids=["keypoints", "image"])
 def test_bfloat16_by_rounding_is_what_pytorch_computes_in_bfloat16(
-    spec: NetworkSpec, tmp_path: Path
+    spec: NetworkSpec, exported: Exported
 ) -> None:
     import onnxruntime
 
-    rewritten = emulate_bfloat16(exported(spec, "bf16", tmp_path))
+    rewritten = emulate_bfloat16(exported(spec, "bf16"))
     assert not arithmetic_in_bfloat16(onnx.load_from_string(rewritten))
     session = onnxruntime.InferenceSession(rewritten, providers=["CPUExecutionProvider"])
     network, example = upright(spec, 1), example_inputs(MANIFEST)

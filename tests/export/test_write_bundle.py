@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from dualhmr.bundle import NetworkSpec
 from dualhmr.engines import OnnxRuntimeNetwork, open_networks
 from dualhmr.files import sha256
 from dualhmr.networks.regressor import AUXILIARY_OUTPUTS, FrozenAuxiliary
+from dualhmr_export.bundle_folder import new_bundle, save_networks, write_torch_bundle
 from dualhmr_export.onnx_files import export_onnx
 from dualhmr_export.write_bundle import write_bundle
 
@@ -108,7 +110,7 @@ def test_does_not_overwrite_and_leaves_nothing_behind(
 @pytest.mark.parametrize("stored", [torch.float32, torch.float16])
 def test_weights_are_stored_as_they_are_computed_with(stored: torch.dtype, tmp_path: Path) -> None:
     network = upright(SPEC, 1)
-    write_bundle(tmp_path / "b", network, upright(SPEC, 2), MANIFEST, stored=stored)
+    write_torch_bundle(tmp_path / "b", network, upright(SPEC, 2), MANIFEST, stored=stored)
     expected = upright(SPEC, 1).head.fc1.weight.to(stored).float()
     torch.testing.assert_close(network.head.fc1.weight.data, expected, atol=0, rtol=0)
     file = safetensors.torch.load_file(tmp_path / "b" / "head.safetensors")
@@ -134,13 +136,18 @@ def test_graphs_with_weights_of_half_the_size_compute_the_same(tmp_path: Path) -
     assert all(each.dtype != np.float32 or each.size <= 64 for each in weights)
 
 
+def finished(folder: Path, finish: Callable[[Path], None]) -> None:
+    with new_bundle(folder, MANIFEST, finish=finish) as staging:
+        save_networks(staging, upright(SPEC, 1), upright(SPEC, 2), MANIFEST, stored=torch.float32)
+
+
 def test_what_finishing_raises_leaves_nothing_behind(tmp_path: Path) -> None:
     def refuse(folder: Path) -> None:
         assert open_bundle(folder).manifest.name == "small"
         raise ValueError("out of bounds")
 
     with pytest.raises(ValueError, match="out of bounds"):
-        write_bundle(tmp_path / "b", upright(SPEC, 1), upright(SPEC, 2), MANIFEST, finish=refuse)
+        finished(tmp_path / "b", refuse)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -149,6 +156,6 @@ def test_what_finishing_adds_is_readable(tmp_path: Path) -> None:
         (folder / "engines").mkdir(mode=0o700)
         (folder / "engines" / "a.engine").touch(mode=0o600)
 
-    write_bundle(tmp_path / "b", upright(SPEC, 1), upright(SPEC, 2), MANIFEST, finish=add)
+    finished(tmp_path / "b", add)
     assert (tmp_path / "b" / "engines").stat().st_mode & 0o777 == 0o755
     assert (tmp_path / "b" / "engines" / "a.engine").stat().st_mode & 0o777 == 0o644

@@ -15,7 +15,13 @@ KILLED = -signal.SIGKILL
 # Forks of one process that has PyTorch loaded and has done nothing with it: cheap, and safe.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["dualhmr_training.dataset_training", "dualhmr_training.synthetic_training", "torch._dynamo"]
+    [
+        "dualhmr_training.dataset_training",
+        "dualhmr_training.synthetic_training",
+        "torch._dynamo",
+        "numba.np.arraymath",  # the last two: what drawing pictures loads
+        "scipy.linalg",
+    ]
 )
 
 

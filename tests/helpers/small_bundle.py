@@ -6,7 +6,14 @@ from pathlib import Path
 import torch
 
 from dualhmr.body.files import FREE_BODY
-from dualhmr.bundle import Manifest, NetworkSpec, ScheduleDefaults
+from dualhmr.bundle import (
+    Manifest,
+    NetworkSpec,
+    ScheduleDefaults,
+    open_bundle,
+    write_manifest,
+)
+from dualhmr.files import sha256
 from dualhmr.keypoints import BODY_23
 from dualhmr.networks import BACKBONES, MeshRegressor
 from dualhmr.objective.weights import LossWeights
@@ -55,8 +62,23 @@ def upright(spec: NetworkSpec, seed: int) -> MeshRegressor:
     return network
 
 
+_EXPORTED: dict[str, dict[str, bytes]] = {}
+"""Files by what they depend on: each is exported once in a process."""
+
+
 def write_small_bundle(folder: Path, **changes: object) -> Path:
     """Exports a small bundle into `folder`; `changes` replace fields of its manifest."""
     manifest = dataclasses.replace(MANIFEST, **changes)  # type: ignore[arg-type]
-    write_bundle(folder, upright(manifest.main, 1), upright(manifest.auxiliary, 2), manifest)
+    networks = manifest.main, manifest.auxiliary, manifest.shared_backbone
+    key = repr((networks, manifest.precision, manifest.keypoint_set, manifest.image_size))
+    if key not in _EXPORTED:
+        write_bundle(folder, upright(manifest.main, 1), upright(manifest.auxiliary, 2), manifest)
+        files = open_bundle(folder).manifest.files
+        _EXPORTED[key] = {name: (folder / name).read_bytes() for name in files}
+        return folder
+    folder.mkdir(parents=True)
+    for name, content in _EXPORTED[key].items():
+        (folder / name).write_bytes(content)
+    files = {name: sha256(folder / name) for name in _EXPORTED[key]}
+    write_manifest(folder, dataclasses.replace(manifest, files=files))
     return folder

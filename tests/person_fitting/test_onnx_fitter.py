@@ -103,7 +103,7 @@ def test_a_loss_that_is_not_finite_at_the_start(folder: Path) -> None:
 
 def test_other_schedules(folder: Path) -> None:
     add_to_bundle(folder)
-    message = r"by the schedule 'paper' that it .* not by 'eft'; export .* \"dualhmr\[torch\]\""
+    message = r"by the schedule 'paper' that it .* not by 'eft'; export .* \"dualhmr\[fast\]\""
     with pytest.raises(ValueError, match=message):
         recover(folder, schedule="eft")
     with pytest.raises(ValueError, match="not at other rates"):
@@ -115,7 +115,7 @@ def test_other_schedules(folder: Path) -> None:
 
 
 def test_a_bundle_without_the_graph(original: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"comes without adaptation\.onnx, .*\[torch\]"):
+    with pytest.raises(FileNotFoundError, match=r"comes without adaptation\.onnx, .*\[fast\]"):
         Recoverer(original, adaptation="onnx")
 
 

@@ -50,10 +50,10 @@ def test_auto_is_a_gpu_where_there_is_one(
         ("cpu", True, True, "onnx"),
     ],
 )
-def test_auto_without_pytorch_and_numba(
+def test_auto_without_pytorch(
     monkeypatch: pytest.MonkeyPatch, device: str, steps: bool, tensorrt: bool, chosen: str
 ) -> None:
-    """TensorRT where it runs and the bundle has graphs of steps."""
+    """TensorRT where it runs and the bundle has graphs of steps, else numba."""
 
     def library_and_gpu(_: str) -> None:
         if not tensorrt:
@@ -66,6 +66,10 @@ def test_auto_without_pytorch_and_numba(
     files = {**bundle.manifest.files, **({ADAPTATION_START: "0"} if steps else {})}
     bundle = replace(bundle, manifest=replace(bundle.manifest, files=files))
     assert choose_adaptation("auto", bundle, device=device, scope="head") == chosen
+    monkeypatch.setattr(person_fitter, "numba_installed", lambda: True)
+    with_numba = "tensorrt" if chosen == "tensorrt" else "numba"  # on the CPU
+    assert choose_adaptation("auto", bundle, device=device, scope="head") == with_numba
+    assert choose_adaptation("numba", bundle, device=device, scope="head") == "numba"
 
 
 @pytest.mark.parametrize(

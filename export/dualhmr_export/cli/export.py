@@ -65,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add the graphs of single steps, which --adaptation tensorrt runs",
     )
+    parser.add_argument(
+        "--graphs-only",
+        action="store_true",
+        help="leave out PyTorch's weights of the frozen networks once the graphs are compared",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -113,16 +118,20 @@ def run(options: argparse.Namespace) -> int:
         extra_joints=options.extra_joints,
         schedule=options.schedule,
         step_graphs=options.step_graphs,
+        graphs_only=options.graphs_only,
         photographs=options.calibration,
         progress=_say,
     )
     print(report)
-    print(f"the bundle is in {options.out}", file=sys.stderr)
+    size = sum(path.stat().st_size for path in options.out.rglob("*") if path.is_file())
+    _say(f"the bundle is in {options.out}, {size / 1e6:.1f} MB")
     return 0
 
 
 def _check_torch_options(options: argparse.Namespace) -> None:
     """Raises ValueError for options that a bundle of PyTorch weights would ignore."""
+    if options.graphs_only:
+        raise ValueError("--format torch writes no graphs; leave --graphs-only out")
     if options.precision != "fp32":
         raise ValueError("--format torch writes weights in fp32; leave --precision out")
     for option in ("--body", "--schedule", "--step-graphs"):

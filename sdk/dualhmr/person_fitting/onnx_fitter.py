@@ -1,4 +1,4 @@
-"""Fitting one person without PyTorch, by a bundle's `adaptation.onnx`: all steps in one graph."""
+"""Fitting one person by a bundle's `adaptation.onnx`, which needs neither numba nor PyTorch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,9 +13,10 @@ from dualhmr.adaptation.schedule import (
     NonFiniteError,
     Schedule,
 )
-from dualhmr.arrays import INSTALL_TORCH, to_numpy
+from dualhmr.arrays import to_numpy
 from dualhmr.bundle import ADAPTATION_GRAPH, Bundle
 from dualhmr.camera import CAMERAS, CROP_SIZE, CropSize, View
+from dualhmr.compiling import INSTALL_NUMBA
 from dualhmr.engines import EngineOptions
 from dualhmr.keypoints import KeypointSet
 from dualhmr.person import (
@@ -68,7 +69,7 @@ class OnnxFitter:
         if ADAPTATION_GRAPH not in bundle.manifest.files:
             raise FileNotFoundError(
                 f"bundle {bundle.folder} comes without {ADAPTATION_GRAPH}, which adapts without "
-                f"PyTorch; export it again, or {INSTALL_TORCH}"
+                f"numba and PyTorch; export it again, or {INSTALL_NUMBA}"
             )
         return AdaptationGraph(bundle.path(ADAPTATION_GRAPH), device=device, options=options)
 
@@ -118,9 +119,9 @@ class OnnxFitter:
         if replace(schedule, iterate=own.iterate) != own.limited_to(schedule.max_steps):
             other = "at other rates" if schedule.name == own.name else f"by {schedule.name!r}"
             raise ValueError(
-                f"without PyTorch, bundle {self._bundle.folder} adapts by the schedule "
-                f"{own.name!r} that it was exported for, not {other}; export it again with "
-                f"--schedule, or {INSTALL_TORCH}"
+                f"the graphs of bundle {self._bundle.folder} adapt by the schedule {own.name!r} "
+                f"that it was exported for, not {other}; export it again with --schedule, or use "
+                f"adaptation 'numba' ({INSTALL_NUMBA}) or 'torch', which know all schedules"
             )
 
     def _inputs(

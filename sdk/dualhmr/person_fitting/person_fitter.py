@@ -9,7 +9,7 @@ from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.arrays import check_torch, torch_installed
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.bundle import ADAPTATION_START, Bundle
-from dualhmr.compiling import numba_installed
+from dualhmr.compiling import INSTALL_NUMBA, numba_installed
 from dualhmr.engines import AUTO, EngineOptions
 from dualhmr.person import AdaptedPerson, FirstGuess, FloatArray, PersonEvidence
 
@@ -82,10 +82,10 @@ class WarmFitter(Protocol):
 def choose_adaptation(adaptation: str, bundle: Bundle, *, device: str, scope: str) -> str:
     """One of `ADAPTATIONS` for "auto", or the one asked for.
 
-    "auto" is "torch" for the scope "all"; else, of those that are installed, the first of "numba"
-    (on a CPU), "torch", "tensorrt" (on a GPU, for a bundle with step graphs) and "onnx". Raises
-    ValueError for unknown names and contradictions, ImportError where a library is needed and not
-    installed, RuntimeError where PyTorch sees no GPU for `device` "cuda".
+    "auto" is "torch" for the scope "all"; else the first that can: on a CPU of "numba", "torch" and
+    "onnx"; on a GPU of "torch", "tensorrt" (for a bundle with step graphs), "numba" (on the CPU)
+    and "onnx". Raises ValueError for unknown names and contradictions, ImportError where a library
+    is needed and not installed, RuntimeError where PyTorch sees no GPU for `device` "cuda".
     """
     if adaptation not in ADAPTATIONS:
         raise ValueError(f"unknown adaptation {adaptation!r}; known are {', '.join(ADAPTATIONS)}")
@@ -100,8 +100,8 @@ def choose_adaptation(adaptation: str, bundle: Bundle, *, device: str, scope: st
         adaptation = "torch"
     if adaptation == AUTO:
         adaptation = _fastest(bundle, device)
-    if adaptation == "numba":
-        _check_numba(device)
+    if adaptation == "numba" and not numba_installed():
+        raise ImportError(f"adaptation 'numba' needs numba: {INSTALL_NUMBA}")
     if adaptation == "torch":
         check_torch("scope 'all'" if scope == "all" else "adaptation 'torch'")
         _check_gpu(device)
@@ -109,12 +109,14 @@ def choose_adaptation(adaptation: str, bundle: Bundle, *, device: str, scope: st
 
 
 def _fastest(bundle: Bundle, device: str) -> str:
-    if device == "cpu" and numba_installed():
+    if device != "cpu":
+        if torch_installed():
+            return "torch"
+        if ADAPTATION_START in bundle.manifest.files and _tensorrt_runs(device):
+            return "tensorrt"
+    if numba_installed():
         return "numba"
-    if torch_installed():
-        return "torch"
-    steps = device != "cpu" and ADAPTATION_START in bundle.manifest.files
-    return "tensorrt" if steps and _tensorrt_runs(device) else "onnx"
+    return "torch" if torch_installed() else "onnx"
 
 
 def _tensorrt_runs(device: str) -> bool:
@@ -160,15 +162,6 @@ def open_person_fitter(
     from dualhmr.person_fitting.onnx_fitter import OnnxFitter
 
     return OnnxFitter(bundle, device=device, options=options)
-
-
-def _check_numba(device: str) -> None:
-    if device != "cpu":
-        raise ValueError(
-            f"adaptation 'numba' runs on the CPU, not on {device!r}; use adaptation 'torch'"
-        )
-    if not numba_installed():
-        raise ImportError("adaptation 'numba' needs numba: pip install \"dualhmr[fast]\"")
 
 
 def _check_gpu(device: str) -> None:

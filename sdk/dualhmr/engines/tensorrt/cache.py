@@ -34,7 +34,7 @@ from dualhmr.engines.tensorrt.checked_files import (
     read_record,
     write_file,
 )
-from dualhmr.engines.tensorrt.library import Library, find_gpu, load_library
+from dualhmr.engines.tensorrt.library import Gpu, Library, find_gpu, load_library
 from dualhmr.files import sha256
 
 try:
@@ -237,6 +237,18 @@ def _build_and_keep(needed: _Engine, path: Path) -> tuple[bytes, Path | None]:
     return engine, path
 
 
+def check_buildable(library: Library, target: str | None) -> Gpu | None:
+    """This machine's GPU for a target of None; raises as `prebuild` where it cannot build."""
+    check_target(library, target)
+    gpu = find_gpu() if target is None else None
+    if target is None and gpu is None:
+        raise RuntimeError(
+            "there is no GPU here to build an engine for; name a compute capability to build for, "
+            "such as sm86, which takes tensorrt-rtx"
+        )
+    return gpu
+
+
 def prebuild(
     onnx_path: Path,
     folder: Path,
@@ -255,13 +267,7 @@ def prebuild(
     where the folder cannot be written, and what `build_engine` raises.
     """
     library = library or load_library()
-    check_target(library, target)
-    gpu = find_gpu() if target is None else None
-    if target is None and gpu is None:
-        raise RuntimeError(
-            "there is no GPU here to build an engine for; name a compute capability to build for, "
-            "such as sm86, which takes tensorrt-rtx"
-        )
+    gpu = check_buildable(library, target)
     needed = _Engine.of(
         onnx_path,
         library=library,
