@@ -16,6 +16,7 @@ from PIL import Image
 
 import dualhmr
 from dualhmr.example import example
+from dualhmr.video import VideoWriter
 from dualhmr_benchmarks.latency import measure, report
 from dualhmr_training import synthetic_training
 
@@ -98,6 +99,20 @@ def test_folder_of_photos(
     )  # fmt: skip
     assert {path.name for path in (photos / "out").iterdir()} == {"a.npz", "b.npz"}
     assert "'c.jpg' is not listed in it" in capsys.readouterr().out
+
+
+def test_video(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with VideoWriter(tmp_path / "clip.mp4", fps=10) as video:
+        for number in range(3):
+            video.write(example()[0], number / 10)
+    run(monkeypatch, "video", tmp_path / "clip.mp4", "--out", tmp_path / "out")
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"person_1.glb", "overlay.mp4"}
+    printed = capsys.readouterr().out
+    assert "0.20 s: tracks (1,), starts ('warm',)" in printed
+    assert "person 1: 3 frames" in printed
 
 
 def test_own_smpl(monkeypatch: pytest.MonkeyPatch, photos: Path) -> None:

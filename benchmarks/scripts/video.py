@@ -22,10 +22,12 @@ from dualhmr.body.files import read_body
 from dualhmr.detection import Detections, open_detector
 from dualhmr.detection.adapters import NamedDetector
 from dualhmr.files import markdown_table
+from dualhmr.motion import Motion, smooth
 from dualhmr.recoverer import Recoverer
 from dualhmr.video.frames import VideoFrame, VideoWriter
 from dualhmr.video.people import TrackedPeople
 from dualhmr.video.video_recoverer import VideoRecoverer
+from dualhmr.video.video_recovery import TrackCollector
 from dualhmr.video.warm_start import RESET, WarmOptions
 from dualhmr_benchmarks.made_video import FPS, MadeVideo, make_video
 from dualhmr_training.evaluation.metrics import mpjpe, pa_mpjpe
@@ -58,6 +60,22 @@ class Result:
         """How often a person's track changes."""
         pairs = (pair for numbers in self.tracks.values() for pair in itertools.pairwise(numbers))
         return sum(before != after for before, after in pairs)
+
+    def smoothed(self, motions: dict[int, Motion]) -> "Result":
+        """The same bodies, of the tracks' motions after smoothing."""
+        joints = {track: smooth(motion) for track, motion in motions.items()}
+        place = {
+            (track, int(frame)): own
+            for track, motion in joints.items()
+            for frame, own in zip(motion.frames, motion.joints, strict=True)
+        }
+        chosen: dict[int, dict[int, npt.NDArray[Any]]] = {}
+        for person, by_frame in self.joints.items():
+            pairs = zip(by_frame, self.tracks[person], strict=True)
+            chosen[person] = {
+                frame: place[track, frame] for frame, track in pairs if (track, frame) in place
+            }
+        return Result(chosen, self.tracks, self.adaptation_ms, self.resets)
 
     def errors(self, video: MadeVideo) -> tuple[float, float, float]:
         """MPJPE and PA-MPJPE, mm; and the error of the acceleration, mm a frame squared."""
@@ -94,11 +112,20 @@ def recovered(
 ) -> dict[str, Result]:
     """Every way, frame by frame in turn, so that they share what else the machine does."""
     results = {way: Result() for way in ways}
+    collectors = {
+        way: TrackCollector(each.recoverer.body, name="made", fps=FPS) for way, each in ways.items()
+    }
     images = [VideoFrame(number, number / FPS, pixels) for number, (pixels, _) in enumerate(frames)]
     streams = {way: recoverer.frames(iter(images)) for way, recoverer in ways.items()}
     for _ in images:
         for way, stream in streams.items():
-            _add(results[way], next(stream), video)
+            found = next(stream)
+            _add(results[way], found, video)
+            collectors[way].add(found)
+    for way, collector in collectors.items():
+        tracks = collector.result(smoothed=False).tracks
+        motions = {track.number: track.motion for track in tracks}
+        results[f"{way}, smoothed"] = results[way].smoothed(motions)
     return results
 
 

@@ -159,19 +159,23 @@ def test_points_of_a_picture_return_to_where_they_are_in_the_photograph() -> Non
 def test_following_somebody_looks_where_they_should_be(
     cameraman: Pixels, found: Detections
 ) -> None:
-    """Expected some pixels away and at home; and somebody where nobody is."""
-    shifts = np.array([[8, -5], [0, 0], [-400, 300]], np.float32)
-    expected = Detections(
-        COCO_17,
-        found.keypoints[0] + shifts[:, None],
-        np.repeat(found.scores, 3, 0),
-        found.boxes + np.tile(shifts, 2),
-        np.repeat(found.person_scores, 3),
-    )
-    followed, numbers = detector().follow(cameraman, expected)
-    assert numbers == [0, 1]
+    """Expected some pixels away; where nobody is; and twice, as if one person hid another."""
+
+    def expected(*shifts: tuple[float, float]) -> Detections:
+        moved, count = np.array(shifts, np.float32), len(shifts)
+        return Detections(
+            COCO_17,
+            found.keypoints[0] + moved[:, None],
+            np.repeat(found.scores, count, 0),
+            found.boxes + np.tile(moved, 2),
+            np.repeat(found.person_scores, count),
+        )
+
+    followed, numbers = detector().follow(cameraman, expected((-400, 300), (8, -5)))
+    assert numbers == [1]
     assert followed.score_range == found.score_range
-    for person in (0, 1):
-        assert distance(found, followed.keypoints[person]) < 0.03 * 512
-    nobody, numbers = detector().follow(np.zeros_like(cameraman), expected)
+    assert distance(found, followed.keypoints[0]) < 0.03 * 512
+    _, numbers = detector().follow(cameraman, expected((8, -5), (-9, 4)))
+    assert len(numbers) == 1
+    nobody, numbers = detector().follow(np.zeros_like(cameraman), expected((0, 0)))
     assert (len(nobody), numbers) == (0, [])

@@ -106,7 +106,8 @@ class MovenetDetector:
         """Looks for people in the next frame of a video where they are `expected`, and only there.
 
         One run of the second look's network a person. Returns those who are found, and their
-        numbers among the expected; somebody is lost whose keypoints are elsewhere or unsure.
+        numbers among the expected. Somebody is lost whose keypoints are elsewhere or unsure, or
+        those of another one: a person who hides another is seen in the place of both.
         """
         photograph, shrunk = bounded(Image.fromarray(image))
         there = _scaled(expected, (1 / shrunk[0], 1 / shrunk[1]))
@@ -118,8 +119,9 @@ class MovenetDetector:
                 keypoints[person], scores[person] = again
                 found.append(person)
         boxes = keypoint_boxes(keypoints, scores, min_score=self.options.min_score)
-        people = Detections(COCO_17, keypoints, scores, boxes, scores.mean(1))
-        return _scaled(people.select(found), shrunk), found
+        people = Detections(COCO_17, keypoints, scores, boxes, scores.mean(1)).select(found)
+        own = sorted(self._distinct(people))
+        return _scaled(people.select(own), shrunk), [found[each] for each in own]
 
     def _first_look(self, photograph: Image.Image) -> Detections:
         everybody = [
@@ -170,10 +172,12 @@ class MovenetDetector:
 
     def _without_doubles(self, found: Detections) -> Detections:
         """Without people who are like somebody with a better score; best first."""
-        found = found.select(np.argsort(-found.person_scores, kind="stable"))
+        return found.select(self._distinct(found))
+
+    def _distinct(self, found: Detections) -> list[int]:
         boxes = keypoint_boxes(found.keypoints, found.scores, min_score=self.options.min_score)
         kept: list[int] = []
-        for person in range(len(found)):
+        for person in np.argsort(-found.person_scores, kind="stable").tolist():
             if all(
                 _similarity(
                     found.keypoints[[person]],
@@ -185,7 +189,7 @@ class MovenetDetector:
                 for other in kept
             ):
                 kept.append(person)
-        return found.select(kept)
+        return kept
 
 
 class MovenetNetwork:
