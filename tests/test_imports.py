@@ -37,7 +37,7 @@ LAYERS = (
     {"body", "adaptation", "motion", "rendering", "weights", "torch_threads"},
     {"networks"},
     {"objective"},
-    {"bundle", "engines", "person", "plausibility", "detection"},
+    {"bundle", "engines", "person", "plausibility", "uncertainty", "detection"},
     {"person_fitting"},
     {"recovery", "recoverer", "example", "outputs"},
     {"video", "jobs", "serving"},

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.files import write_text
 from dualhmr.recovery import Recovery
 
@@ -35,10 +36,12 @@ def write_outputs(
     outputs: Collection[str] = tuple(OUTPUTS),
     *,
     title: str | None = None,
+    color: str = "person",
 ) -> list[Path]:
     """Writes the chosen ones of `OUTPUTS` into `folder`; returns their paths.
 
-    `image` (H, W, 3) may be None where no picture is chosen. `title` is that of `result.html`.
+    `image` (H, W, 3) may be None where no picture is chosen. `title` is that of `result.html`,
+    `color` that of `Recovery.overlay`.
     `steps.png` has a strip for every person, smaller ones for many persons. Every file is written
     completely or not at all. Raises OSError, naming the file, if one cannot be written.
     """
@@ -48,7 +51,7 @@ def write_outputs(
     paths = {output: folder / name for output, name in OUTPUTS.items() if output in outputs}
     for output, path in paths.items():
         if output == "overlay":
-            write_png(path, recovery.overlay(image, keypoints=True))
+            write_png(path, recovery.overlay(image, keypoints=True, color=color))
         elif output == "steps" and image is not None:
             write_png(path, _all_strips(recovery, image))
         elif output == "html":
@@ -88,6 +91,9 @@ def describe_people(recovery: Recovery) -> dict[str, Any]:
                 "before": float(recovery.reprojection_px[index, 0]),
                 "after": float(recovery.reprojection_px[index, 1]),
             },
+            "uncertainty_m": dict(
+                zip(JOINT_NAMES, recovery.uncertainty[index].tolist(), strict=True)
+            ),
         }
         for index in range(len(recovery))
     ]

@@ -21,10 +21,15 @@ from dualhmr.images import read_image, upright_by_keypoints
 from dualhmr.keypoints import Keypoints
 from dualhmr.person import FloatArray, StepTrace, place_bodies
 from dualhmr.plausibility import PersonWarning, SkippedPerson
+from dualhmr.uncertainty import keypoint_distance_m, vertex_uncertainty
 
 if TYPE_CHECKING:
     from dualhmr.motion import Motion
     from dualhmr.rendering.page import PagePerson
+
+
+OVERLAY_COLORS = ("person", "uncertainty")
+"""What the colours of `Recovery.overlay` can show."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,6 +63,16 @@ class Recovery:
     """(P, 10)."""
     translation: FloatArray
     """(P, 3) metres, added to the body in its own frame."""
+    uncertainty: FloatArray
+    """(P, 24) metres: how far each joint may be off, with the pelvis in its place.
+
+    Where the pseudo mesh or the keypoints disagree with this body: a hint, see
+    `dualhmr.uncertainty`.
+    """
+    pseudo_rotations: FloatArray
+    """(P, 24, 3, 3) of the pseudo mesh, as `global_orient` and `body_pose`."""
+    pseudo_betas: FloatArray
+    """(P, 10) of the pseudo mesh."""
     focal_length: FloatArray
     """(P,) image pixels, of the camera that sees the person."""
     principal_point: FloatArray
@@ -258,13 +273,35 @@ class Recovery:
             confidence=one.keypoints.confidence.mean(1),
         )
 
-    def overlay(self, image: Any, *, keypoints: bool = False) -> npt.NDArray[np.uint8]:
+    def vertex_uncertainty(self) -> FloatArray:
+        """(P, V) metres: `uncertainty` of every vertex.
+
+        Raises ValueError where the body was left out of a pickle.
+        """
+        if self.body is None:
+            raise ValueError(f"{_NO_BODY}; compute the uncertainty where it was made")
+        return vertex_uncertainty(
+            self.body,
+            self.vertices,
+            self.joints,
+            self.pseudo_rotations,
+            self.pseudo_betas,
+            keypoint_distance_m(self.reprojection_px[:, 1], self.joints, self.focal_length),
+        )
+
+    def overlay(
+        self, image: Any, *, keypoints: bool = False, color: str = "person"
+    ) -> npt.NDArray[np.uint8]:
         """The photograph with the bodies drawn over it, and a side view of them, as RGB.
 
         `image` is the one passed to `recover`. With `keypoints`, the user's are drawn as dots.
+        `color` is one of `OVERLAY_COLORS`: a colour for each person, or for each vertex by its
+        uncertainty, with a scale in centimetres. Raises ValueError for another one.
         """
         from dualhmr import rendering
 
+        if color not in OVERLAY_COLORS:
+            raise ValueError(f"unknown color {color!r}; known are {', '.join(OVERLAY_COLORS)}")
         dots = np.concatenate([self.keypoints.xy, self.keypoints.confidence[..., None]], axis=2)
         return rendering.overlay(
             self._upright(image),
@@ -273,6 +310,7 @@ class Recovery:
             focal_length=self.focal_length,
             principal_point=self.principal_point,
             keypoints=dots if keypoints else None,
+            distances=self.vertex_uncertainty() if color == "uncertainty" else None,
         )
 
     def step_strip(

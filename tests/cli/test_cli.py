@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 import dualhmr
+from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.cli import main
 from dualhmr.example import example
+from dualhmr.rendering.distance_colours import distance_scale
 
 FILES = {"recovery.npz", "overlay.png", "steps.png", "mesh.glb", "result.html"}
 
@@ -37,7 +39,8 @@ def test_writes_the_files_and_prints_json(
 ) -> None:
     out = tmp_path / "out"
     arguments = ["recover", photo, "--keypoints", keypoints, "--out", out, "--max-steps", 3]
-    assert main([*map(str, arguments), "--json", "--schedule", "eft"]) == 0
+    options = ["--json", "--schedule", "eft", "--color", "uncertainty"]
+    assert main([*map(str, arguments), *options]) == 0
     assert {path.name for path in out.iterdir()} == FILES
     captured = capsys.readouterr()
     printed = json.loads(captured.out)
@@ -48,8 +51,15 @@ def test_writes_the_files_and_prints_json(
     assert person["reprojection_px"]["after"] < person["reprojection_px"]["before"]
     assert printed["engine"].startswith("onnxruntime")
     assert printed["timings_ms"]["adaptation"] > 0
+    assert list(person["uncertainty_m"]) == list(JOINT_NAMES)
+    with np.load(out / "recovery.npz") as saved:
+        assert [*person["uncertainty_m"].values()] == pytest.approx(saved["uncertainty"][0])
     with Image.open(out / "overlay.png") as overlay:
         assert overlay.height == 512
+        # The scale is to the right: yellow above, violet below.
+        column = np.asarray(overlay)[:, -distance_scale(512).shape[1] :].astype(int)
+        assert (column[:256, :, 1] - column[:256, :, 2]).max() > 150
+        assert (column[256:, :, 2] - column[256:, :, 1]).max() > 60
 
 
 def test_a_folder_goes_on_after_a_photograph_that_cannot_be_used(

@@ -85,6 +85,7 @@ def assert_same(found: Any, expected: list[Recovery], *, within_m: float) -> Non
         assert one.warnings == other.warnings
         np.testing.assert_allclose(one.vertices, other.vertices, atol=within_m, rtol=0)
         np.testing.assert_allclose(one.joints, other.joints, atol=within_m, rtol=0)
+        np.testing.assert_allclose(one.uncertainty, other.uncertainty, atol=2 * within_m, rtol=0)
         for losses, expected_losses in zip(one.loss_history, other.loss_history, strict=True):
             assert losses == pytest.approx(expected_losses, rel=1e-5)
 

@@ -22,6 +22,9 @@ SAVED = (
     "body_pose",
     "betas",
     "translation",
+    "uncertainty",
+    "pseudo_rotations",
+    "pseudo_betas",
     "focal_length",
     "principal_point",
     "faces",
@@ -109,6 +112,26 @@ def test_pictures(recovery: Recovery, photo: NDArray[np.uint8]) -> None:
     assert 0.1 < changed.mean() < 0.9
     strip = recovery.step_strip(photo, 1)
     assert strip.shape[1] > strip.shape[0]
+
+
+def test_the_overlay_shows_uncertainty(recovery: Recovery, photo: NDArray[np.uint8]) -> None:
+    usual, shown = recovery.overlay(photo), recovery.overlay(photo, color="uncertainty")
+    assert shown.shape[1] > usual.shape[1]  # by the scale
+    body = (usual[:, :512] != photo).any(-1)
+    np.testing.assert_array_equal((shown[:, :512] != photo).any(-1)[~body], False)
+    assert (shown[:, :512] != usual[:, :512]).any(-1)[body].mean() > 0.9
+    certain = replace(
+        recovery,
+        pseudo_rotations=np.concatenate(
+            [recovery.global_orient[:, None], recovery.body_pose], axis=1
+        ),
+        pseudo_betas=recovery.betas,
+        reprojection_px=np.zeros_like(recovery.reprojection_px),
+    )
+    assert certain.vertex_uncertainty() == pytest.approx(0, abs=2e-6)
+    assert (certain.overlay(photo, color="uncertainty") != shown).any()
+    with pytest.raises(ValueError, match=r"unknown color 'error'; known are person, uncertainty"):
+        recovery.overlay(photo, color="error")
 
 
 @pytest.mark.parametrize("name", ["body.GLB", "body.Npz", "body.OBJ"])

@@ -4,6 +4,7 @@ from helpers.solids import sphere
 from numpy.typing import NDArray
 
 from dualhmr.rendering import overlay, render_meshes
+from dualhmr.rendering.distance_colours import FULL_M, distance_colours, distance_scale
 from dualhmr.rendering.overlay import OPACITY
 
 HEIGHT, WIDTH = 120, 160
@@ -158,6 +159,29 @@ def test_persons_partly_outside_behind_or_absent_work() -> None:
     np.testing.assert_array_equal(behind[:, :WIDTH], photograph())
     nobody = drawn(np.zeros((0, len(BALL.vertices), 3)), keypoints=np.zeros((0, 17, 3)))
     np.testing.assert_array_equal(nobody[:, :WIDTH], photograph())
+
+
+def test_distances_are_colours_with_a_scale() -> None:
+    top = BALL.vertices[:, 1] < 0
+    picture = drawn([ball(0, 0, 4)], distances=[np.where(top, FULL_M, 0.0)])
+    scale = distance_scale(HEIGHT)
+    width = scale.shape[1]
+    np.testing.assert_array_equal(picture[:, -width:], scale)
+    plain = drawn([ball(0, 0, 4)], colours=[distance_colours(0.0)])
+    middle = HEIGHT // 2
+    # The half without a distance is of the one colour, the other of the last, which is yellow.
+    below = slice(middle + 4, None)
+    np.testing.assert_array_equal(picture[below, :WIDTH], plain[below, :WIDTH])
+    ((row, *_), _) = pixels_of(255 - picture[:middle, :WIDTH], 2)
+    assert row < middle
+    np.testing.assert_allclose(scale[middle, 2], 255 * distance_colours(FULL_M / 2), atol=3)
+
+
+def test_farther_is_lighter_and_far_is_all_the_same() -> None:
+    colours = distance_colours(np.linspace(0, FULL_M, 200))
+    assert colours.shape == (200, 3)
+    assert (np.diff(colours @ [0.2126, 0.7152, 0.0722]) > 0).all()
+    np.testing.assert_array_equal(distance_colours([FULL_M, 9.0])[0], distance_colours(9.0))
 
 
 def test_wrong_arrays_are_refused() -> None:

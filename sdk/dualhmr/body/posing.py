@@ -76,9 +76,7 @@ class BodyPoser:
 
     def __call__(self, rotations: FloatArray, betas: FloatArray) -> tuple[FloatArray, FloatArray]:
         """See `pose_arrays`."""
-        # All products are of stacks with an item for each person, and never of a matrix of persons,
-        # which would round a body's numbers otherwise if there are others.
-        weights = np.concatenate([np.ones_like(betas[:, :1]), betas], axis=1)[:, None]
+        weights = _shape_weights(betas)
         transforms, joints = self._skeletons(rotations, weights)
         posed = np.empty((len(rotations), *self._places.shape), rotations.dtype)
         for person, at_rest in enumerate(self._at_rest(rotations, weights)):
@@ -86,6 +84,10 @@ class BodyPoser:
             # NumPy's faster way of taking items: all are in range.
             np.take(moved, self._places, out=posed[person], mode="clip")
         return posed, joints
+
+    def joints(self, rotations: FloatArray, betas: FloatArray) -> FloatArray:
+        """See `pose_joints`."""
+        return self._skeletons(rotations, _shape_weights(betas))[1]
 
     def _skeletons(
         self, rotations: FloatArray, weights: FloatArray
@@ -122,6 +124,15 @@ class BodyPoser:
         return moved
 
 
+def _shape_weights(betas: FloatArray) -> FloatArray:
+    """(N, 1, 1 + B), of what is at rest.
+
+    All products are of stacks with an item for each person, and never of a matrix of persons, which
+    would round a body's numbers otherwise if there are others.
+    """
+    return np.concatenate([np.ones_like(betas[:, :1]), betas], axis=1)[:, None]
+
+
 def pose_arrays(
     body: BodyArrays, rotations: FloatArray, betas: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
@@ -131,6 +142,11 @@ def pose_arrays(
     `betas` (N, B).
     """
     return _poser(body)(rotations, betas)
+
+
+def pose_joints(body: BodyArrays, rotations: FloatArray, betas: FloatArray) -> FloatArray:
+    """The joints (N, 24, 3) of `pose_arrays`, without its vertices: in a hundredth of the time."""
+    return _poser(body).joints(rotations, betas)
 
 
 @lru_cache(maxsize=2)

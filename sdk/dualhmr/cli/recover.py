@@ -36,6 +36,7 @@ from dualhmr.outputs import OUTPUTS
 from dualhmr.person_fitting import ADAPTATIONS
 from dualhmr.recoverer import Recoverer
 from dualhmr.recoverer.ordered_work import in_order
+from dualhmr.recovery import OVERLAY_COLORS
 
 NAME = "recover"
 DETECTOR_HELP = (
@@ -86,6 +87,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=tuple(OUTPUTS),
         metavar="LIST",
         help=f"what to write, of {','.join(OUTPUTS)} (all)",
+    )
+    parser.add_argument(
+        "--color",
+        choices=OVERLAY_COLORS,
+        default=OVERLAY_COLORS[0],
+        help="what the overlay's colours show (%(default)s)",
     )
     parser.add_argument(
         "--no-pictures", action="store_true", help="write no overlay, steps or page"

@@ -78,6 +78,7 @@ class Recovering:
             self._photograph.out,
             chosen_outputs(self._options),
             title=self._photograph.name,
+            color=self._options.color,
         )
         name = None if self._detector is None else self._detector.name
         said = (recovery, self._notes, written)

@@ -5,13 +5,31 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dualhmr.arrays import to_numpy
 from dualhmr.body.arrays import BodyArrays
-from dualhmr.person import AdaptedPerson, FloatArray, ObservedPerson
+from dualhmr.body.posing import pose_joints
+from dualhmr.person import AdaptedPerson, FloatArray, ObservedPerson, PersonEvidence
 from dualhmr.plausibility import PlausibleKeypoints, body_warnings
 from dualhmr.recovery import Recovery
+from dualhmr.uncertainty import joint_uncertainty, keypoint_distance_m
 
 Pose = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 """Rotations (P, 24, 3, 3) and betas (P, B) to vertices (P, V, 3) and joints (P, 24, 3), metres."""
+
+
+class PseudoMesh(NamedTuple):
+    """One person's, whether the auxiliary network or the user says it."""
+
+    rotations: FloatArray
+    """(24, 3, 3)."""
+    betas: FloatArray
+    """(B,)."""
+
+    @classmethod
+    def of(cls, evidence: PersonEvidence) -> "PseudoMesh":
+        """Copied from where the network left it."""
+        parts = (evidence.rotations, evidence.betas)
+        return cls(*(np.array(to_numpy(part)[0], np.float32) for part in parts))
 
 
 class FoundPerson(NamedTuple):
@@ -24,7 +42,7 @@ class FoundPerson(NamedTuple):
 
 
 class PlacedBodies(NamedTuple):
-    """Bodies in the camera frame, metres, and their parameters."""
+    """Bodies in the camera frame, metres, their parameters, and the pseudo meshes'."""
 
     rotations: FloatArray
     """(P, 24, 3, 3)."""
@@ -36,19 +54,31 @@ class PlacedBodies(NamedTuple):
     """(P, V, 3)."""
     joints: FloatArray
     """(P, 24, 3)."""
+    pseudo_rotations: FloatArray
+    """(P, 24, 3, 3)."""
+    pseudo_betas: FloatArray
+    """(P, B)."""
+    pseudo_joints: FloatArray
+    """(P, 24, 3), without a translation."""
 
     def of(self, people: slice) -> "PlacedBodies":
         """Some of them, as copies: no result keeps the meshes of other photographs."""
         return PlacedBodies(*(part[people].copy() for part in self))
 
 
-def place_people(people: list[AdaptedPerson], body: BodyArrays, pose: Pose) -> PlacedBodies:
-    """The adapted bodies of P persons, posed together by `pose`."""
+def place_people(
+    people: list[AdaptedPerson], pseudo_meshes: list[PseudoMesh], body: BodyArrays, pose: Pose
+) -> PlacedBodies:
+    """The adapted bodies of P persons, posed together by `pose`, and their pseudo meshes."""
     rotations = _stacked([person.rotations for person in people], (24, 3, 3))
     betas = _stacked([person.betas for person in people], (body.beta_count,))
     translation = _stacked([person.translation for person in people], (3,))
     vertices, joints = (part + translation[:, None] for part in pose(rotations, betas))
-    return PlacedBodies(rotations, betas, translation, vertices, joints)
+    pseudo_rotations = _stacked([mesh.rotations for mesh in pseudo_meshes], (24, 3, 3))
+    pseudo_betas = _stacked([mesh.betas for mesh in pseudo_meshes], (body.beta_count,))
+    pseudo_joints = pose_joints(body, pseudo_rotations, pseudo_betas)
+    pseudo = (pseudo_rotations, pseudo_betas, pseudo_joints)
+    return PlacedBodies(rotations, betas, translation, vertices, joints, *pseudo)
 
 
 def collect_recovery(
@@ -81,6 +111,9 @@ def collect_recovery(
             reprojection_px=person.adapted.reprojection_px,
             box_height=float(person.observed.view.box_height[0]),
         )
+    focal_length = np.array([person.focal_length for person in adapted], np.float32)
+    reprojection_px = np.array([person.reprojection_px for person in adapted], np.float32)
+    reprojection_px = reprojection_px.reshape(len(adapted), 2)
     return Recovery(
         persons=np.array(persons, np.int64),
         skipped=tuple(sorted(plausible.skipped)),
@@ -92,16 +125,21 @@ def collect_recovery(
         body_pose=placed.rotations[:, 1:],
         betas=placed.betas,
         translation=placed.translation,
-        focal_length=np.array([person.focal_length for person in adapted], np.float32),
+        uncertainty=joint_uncertainty(
+            placed.joints,
+            placed.pseudo_joints,
+            keypoint_distance_m(reprojection_px[:, 1], placed.joints, focal_length),
+        ),
+        pseudo_rotations=placed.pseudo_rotations,
+        pseudo_betas=placed.pseudo_betas,
+        focal_length=focal_length,
         principal_point=_stacked([person.principal_point for person in adapted], (2,)),
         faces=body.faces,
         loss_history=tuple(person.iterates.losses for person in adapted),
         steps=np.array([len(person.iterates.losses) - 1 for person in adapted], np.int64),
         best_step=np.array([person.iterates.best_step for person in adapted], np.int64),
         stop_reason=tuple(person.iterates.stop_reason for person in adapted),
-        reprojection_px=np.array(
-            [person.reprojection_px for person in adapted], np.float32
-        ).reshape(len(adapted), 2),
+        reprojection_px=reprojection_px,
         timings_ms=timings,
         engine=engine,
         adaptation=adaptation,

@@ -40,7 +40,13 @@ from dualhmr.person import (
 from dualhmr.person_fitting import PersonFitter, PosingFitter
 from dualhmr.plausibility import PlausibleKeypoints, SkippedPerson
 from dualhmr.recoverer.arguments import as_pseudo_meshes, check_uses_pseudo_mesh
-from dualhmr.recoverer.collecting import FoundPerson, Pose, collect_recovery, place_people
+from dualhmr.recoverer.collecting import (
+    FoundPerson,
+    Pose,
+    PseudoMesh,
+    collect_recovery,
+    place_people,
+)
 from dualhmr.recoverer.finding import PeopleFinder
 from dualhmr.recoverer.observation import Observation, observe
 from dualhmr.recoverer.photo import Photo
@@ -49,6 +55,7 @@ from dualhmr.recovery import Recovery
 
 _Fitted = AdaptedPerson | NonFiniteError
 _Adapt = Callable[[list[PersonEvidence]], list[_Fitted]]
+_WithPseudoMesh = tuple[_Fitted, PseudoMesh]
 
 
 class PreparedPhoto(NamedTuple):
@@ -162,11 +169,12 @@ class Pipeline:
 
     def _fit_people(
         self, people: list[PersonInputs], timings: dict[str, float], *, adapt: _Adapt
-    ) -> list[_Fitted]:
+    ) -> list[_WithPseudoMesh]:
         with _timed(timings, "networks"):
             evidence = run_networks_on_people(people, self.networks)
         with _timed(timings, "adaptation"):
-            return [_projectable(each) for each in adapt(evidence)]
+            fitted = [_projectable(each) for each in adapt(evidence)]
+            return list(zip(fitted, map(PseudoMesh.of, evidence), strict=True))
 
     def predict(self, photo: Photo, detector: AnyDetector | None) -> tuple[Prediction, ...]:
         """What the networks say before any step of those who can be recovered."""
@@ -199,19 +207,21 @@ class Pipeline:
         return [fitted[row] for row in range(len(evidence))]
 
     def _collect(
-        self, photographs: Sequence[PreparedPhoto], fitted: list[_Fitted]
+        self, photographs: Sequence[PreparedPhoto], fitted: list[_WithPseudoMesh]
     ) -> list[Recovery]:
         pose: Pose = partial(pose_arrays, self.body)
         if isinstance(self.fitter, PosingFitter):
             pose = self.fitter.pose
-        adapted = [each for each in fitted if isinstance(each, AdaptedPerson)]
-        bodies = place_people(adapted, self.body, pose)
+        adapted = [(each, mesh) for each, mesh in fitted if isinstance(each, AdaptedPerson)]
+        bodies = place_people(
+            [each for each, _ in adapted], [mesh for _, mesh in adapted], self.body, pose
+        )
         results, placed = iter(fitted), 0
         recoveries = []
         for plausible, people, timings in photographs:
             found, skipped = [], list(plausible.skipped)
             for number, person in zip(plausible.persons, people, strict=True):
-                result = next(results)
+                result, _ = next(results)
                 if isinstance(result, NonFiniteError):
                     skipped.append(SkippedPerson(number, str(result)))
                 else:

@@ -67,7 +67,7 @@ def render_meshes(
         focal_length: (P,) pixels, or one number.
         principal_point: (P, 2) pixels, or one point; (0, 0) is the centre of the first pixel.
         background: (H, W, 3), left as it is.
-        colours: (P, 3) sRGB in [0, 1]; `person_colours` by default.
+        colours: (P, 3) sRGB in [0, 1], or (P, V, 3) of vertices; `person_colours` by default.
         opacity: of the meshes, 0 to 1. Persons never show through each other.
 
     Returns:
@@ -96,8 +96,10 @@ def draw_scene(
     """Draw the scene into a picture (H, W, 3), in place; see `render_meshes`."""
     persons = len(scene.vertices)
     surfaces = person_colours(persons) if colours is None else np.asarray(colours, np.float32)
-    if surfaces.shape != (persons, 3):
-        raise ValueError(f"colours must be {(persons, 3)}, got {surfaces.shape}")
+    if surfaces.shape not in ((persons, 3), scene.vertices.shape):
+        raise ValueError(
+            f"colours must be {(persons, 3)} or {scene.vertices.shape}, got {surfaces.shape}"
+        )
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must be from 0 to 1, got {opacity}")
     shaded = [

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dualhmr.rendering.distance_colours import distance_colours, distance_scale
 from dualhmr.rendering.meshes import draw_scene, person_colours
 from dualhmr.rendering.pictures import blank, check_picture, draw_dots, resize
 from dualhmr.rendering.scene import Scene, bounds
@@ -39,6 +40,7 @@ def overlay(
     principal_point: ArrayLike,
     keypoints: ArrayLike | None = None,
     colours: ArrayLike | None = None,
+    distances: ArrayLike | None = None,
     opacity: float = OPACITY,
     max_side: int = 2048,
 ) -> NDArray[np.uint8]:
@@ -53,12 +55,13 @@ def overlay(
         keypoints: (P, K, 2) pixels of the image, drawn as dots; or (P, K, 3) with a confidence,
             where those with a confidence of 0 or less are left out.
         colours: (P, 3) sRGB in [0, 1]; `person_colours` by default.
+        distances: (P, V) metres, shown as colours of the vertices, with a scale to the right.
         opacity: of the meshes over the photograph, 0 to 1.
         max_side: pixels; a larger photograph is made smaller until no side is longer.
 
     Returns:
         (H', W' + side, 3), the photograph's size, made smaller if it must be, and to its right
-        the side view, of the same height and at most as wide.
+        the side view, of the same height and at most as wide, and the scale of `distances`.
 
     Raises:
         TypeError: the image is not of uint8.
@@ -72,10 +75,11 @@ def overlay(
         raise ValueError(f"max_side must be at least 1 pixel, got {max_side}")
     persons = len(scene.vertices)
     surfaces = person_colours(persons) if colours is None else np.asarray(colours, np.float32)
+    shown = surfaces if distances is None else distance_colours(distances)
     scale = min(max_side / max(image.shape[:2]), 1.0)
     height, width = (max(round(scale * side), 1) for side in image.shape[:2])
     photograph = resize(image, height, width) if scale < 1 else image.copy()
-    draw_scene(scene.resampled(scale), photograph, colours=surfaces, opacity=opacity)
+    draw_scene(scene.resampled(scale), photograph, colours=shown, opacity=opacity)
     if keypoints is not None:
         points = _shown(keypoints, persons)
         radius = max(DOT_RADIUS * max(height, width), 1.5)
@@ -83,8 +87,9 @@ def overlay(
             dark = (surface * (255 * (1 - DOT_DARKNESS))).astype(int)
             moved = (person_points + 0.5) * scale - 0.5
             draw_dots(photograph, moved, radius=radius, colour=tuple(dark.tolist()))
-    side = side_view(scene.resampled(scale), height=height, max_width=width, colours=surfaces)
-    return np.concatenate([photograph, side], axis=1)
+    side = side_view(scene.resampled(scale), height=height, max_width=width, colours=shown)
+    parts = [photograph, side] + ([] if distances is None else [distance_scale(height)])
+    return np.concatenate(parts, axis=1)
 
 
 def _shown(keypoints: ArrayLike, persons: int) -> NDArray[np.float64]:
