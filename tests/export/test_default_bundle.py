@@ -1,6 +1,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -26,9 +27,16 @@ def trained(tmp_path: Path) -> Path:
     return folder
 
 
-def test_bundle_holds_what_was_trained(trained: Path, tmp_path: Path) -> None:
+def test_bundle_holds_what_was_trained(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That the graph adapts as PyTorch does is in `test_adaptation_graph_bundles.py`."""
+    graphs = mock.Mock()
+    monkeypatch.setattr("dualhmr_export.write_bundle.write_adaptation_graph", graphs)
     out = tmp_path / "bundle"
     main(["--trained", str(trained), "--out", str(out), "--schedule.adam_rate", "3e-4"])
+    (path, *_, body), options = graphs.call_args
+    assert (path.name, body.name, options["steps"]) == ("adaptation.onnx", FREE_BODY, False)
     manifest = open_bundle(out).manifest
     assert manifest.main == manifest.auxiliary == SPEC
     assert manifest.description.endswith(
