@@ -126,7 +126,20 @@ def compiled_loop(function: Kernel, *, fastmath: Collection[str] = NAN_SAFE_FAST
         kernel: Kernel = numba.njit(function, cache=True, **_options(fastmath))
     except RuntimeError:  # numba finds no folder for the cache
         kernel = numba.njit(function, **_options(fastmath))
+    _loops.append(kernel)
     return kernel
+
+
+_loops: list[Any] = []
+
+
+def compiled_anew() -> bool:
+    """Whether this process compiled a loop, which the next process takes from the disk.
+
+    Machine code just compiled and the same from the disk can round differently.
+    """
+    stats = (loop.stats for loop in _loops)
+    return any(each.cache_path and sum(each.cache_misses.values()) for each in stats)
 
 
 def compiled_part(function: Kernel, *, fastmath: Collection[str] = NAN_SAFE_FASTMATH) -> Kernel:

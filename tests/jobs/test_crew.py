@@ -11,7 +11,7 @@ from helpers.dying_worker import DyingWorker
 from dualhmr.image_files import PHOTOGRAPH
 from dualhmr.jobs.crew import LocalCrew, work_through
 from dualhmr.jobs.items import JobItem
-from dualhmr.jobs.worker import Outcome
+from dualhmr.jobs.worker import Outcome, Renewal
 
 
 class FakeCrew:
@@ -20,6 +20,7 @@ class FakeCrew:
     def __init__(self, size: int, work: Callable[[JobItem], Any]) -> None:
         self.size, self._work = size, work
         self._given = deque[tuple[int, JobItem]]()
+        self.renewed: list[tuple[int, bool]] = []
 
     def give(self, number: int, item: JobItem) -> None:
         assert number < self.size
@@ -29,6 +30,9 @@ class FakeCrew:
     def finished(self) -> list[tuple[int, Any]]:
         number, item = self._given.popleft()
         return [(number, self._work(item))]
+
+    def renew(self, number: int, *, again: bool) -> None:
+        self.renewed.append((number, again))
 
     def close(self) -> None: ...
 
@@ -57,6 +61,12 @@ def test_an_item_whose_process_died_is_tried_once_more() -> None:
     assert {name: tried.count(name) for name in outcomes} == {"always": 2, "once": 2, "never": 1}
     assert outcomes["always"].error == "its process died in 2 tries: exit code -9"
     assert outcomes["once"].error is outcomes["never"].error is None
+
+
+def test_a_renewed_process_costs_no_try_and_is_not_renewed_for_ever() -> None:
+    crew = FakeCrew(1, lambda item: Renewal() if len(crew.renewed) < 3 else Outcome(item.name))
+    assert [each.error for each in work_through(items("a", "b"), crew)] == [None, None]
+    assert crew.renewed == [(0, True), (0, True), (0, False)]
 
 
 def test_a_job_ends_where_every_process_dies_or_none_can_work() -> None:

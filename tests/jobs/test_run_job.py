@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentParser
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import ANY
 
 import pytest
@@ -15,6 +17,9 @@ from helpers.file_trees import files_in
 
 from dualhmr import JobOptions, run_job
 from dualhmr.cli import job as command
+from dualhmr.image_files import PHOTOGRAPH
+from dualhmr.jobs import worker
+from dualhmr.jobs.items import JobItem
 
 PROGRAM = """
 import sys
@@ -51,7 +56,7 @@ def test_a_killed_job_goes_on_to_the_same_files(
 
     seen = []
     again = {"options": options, "recursive": True, "progress": seen.append}
-    report = run_job(str(photos), out, **again)  # type: ignore[arg-type]
+    report = run_job(photos, out, **again)  # type: ignore[arg-type]
     assert files_in(out / "results") == uninterrupted
     assert not list((out / "unfinished").iterdir())
     assert report.done + report.kept == 3
@@ -67,11 +72,34 @@ def test_a_killed_job_goes_on_to_the_same_files(
     # Nothing is left to do but the one that failed; then nothing at all.
     broken = (photos / "broken.jpg").rename(tmp_path / "broken.jpg")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
-    assert run_job(str(photos), out, **again).kept == 3  # type: ignore[arg-type]
+    assert run_job(photos, out, **again).kept == 3  # type: ignore[arg-type]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")} == before
     broken.rename(photos / "broken.jpg")
     for name in uninterrupted:
         assert time.strftime("%Y-%m-%d") not in uninterrupted[name].decode("latin-1")
+
+
+def test_a_process_that_compiled_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next process, which takes the loops from the disk, may round differently."""
+
+    def photograph(*arguments: Any) -> int:
+        (arguments[-1] / "recovery.npz").touch()
+        return 1
+
+    monkeypatch.setattr(worker, "compiled_anew", lambda: True)
+    monkeypatch.setattr(worker.JobWorker, "_photograph", photograph)
+    for name in ("recoverer", "detector"):
+        monkeypatch.setattr(worker.JobWorker, name, None)
+    work = worker.JobWorker(JobOptions(), tmp_path / "results", tmp_path)
+    item = JobItem("a.png", "a.png", PHOTOGRAPH)
+    assert isinstance(work(item), worker.Renewal)
+    assert not list(tmp_path.iterdir())
+    done = replace(work, renews=False)(item)
+    assert isinstance(done, worker.Outcome)
+    assert done.error is None
+    assert (tmp_path / "results" / "a.png" / "recovery.npz").exists()
 
 
 def test_a_file_that_changed_is_done_again(tmp_path: Path) -> None:

@@ -5,20 +5,26 @@ import signal
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
 
 from dualhmr.jobs.items import JobItem
-from dualhmr.jobs.worker import JobWorker, Outcome
+from dualhmr.jobs.worker import JobWorker, Outcome, Renewal
 
 MOST_TRIES = 2
 """Of an item whose process died: the second time it is to blame."""
 _MOST_LOST = 8
 """Processes that die one after the other, without any result, before the job ends."""
 
+_MOST_RENEWALS = 3
+"""Of a process; a machine without a disk to keep compiled loops on would ask for ever."""
+
 Lost = str
 """How a process died."""
+Result = Outcome | Renewal | Exception | Lost
+"""What a process gives back. Exceptions end the job."""
 
 
 class Crew(Protocol):
@@ -30,8 +36,12 @@ class Crew(Protocol):
         """Lets one that is idle work on an item."""
         ...
 
-    def finished(self) -> list[tuple[int, Outcome | Exception | Lost]]:
-        """Waits for at least one; an exception ends the job. One that died is replaced."""
+    def finished(self) -> list[tuple[int, Result]]:
+        """Waits for at least one. One that died is replaced."""
+        ...
+
+    def renew(self, number: int, *, again: bool) -> None:
+        """Replaces one that asked for its renewal by one that may ask `again` or not."""
         ...
 
     def close(self) -> None:
@@ -46,7 +56,7 @@ def work_through(items: Iterable[JobItem], crew: Crew) -> Iterator[Outcome]:
     """
     waiting, tries = deque(items), Counter[str]()
     idle, at_work = list(range(crew.size)), dict[int, JobItem]()
-    lost = 0
+    lost, renewals = 0, Counter[int]()
     while waiting or at_work:
         while idle and waiting:
             number, item = idle.pop(), waiting.popleft()
@@ -56,6 +66,12 @@ def work_through(items: Iterable[JobItem], crew: Crew) -> Iterator[Outcome]:
         for number, result in crew.finished():
             item = at_work.pop(number)
             idle.append(number)
+            if isinstance(result, Renewal):
+                renewals[number] += 1
+                crew.renew(number, again=renewals[number] < _MOST_RENEWALS)
+                tries[item.name] -= 1
+                waiting.appendleft(item)
+                continue
             if isinstance(result, Exception):
                 raise result
             if isinstance(result, Outcome):
@@ -86,31 +102,39 @@ class LocalCrew:
     def give(self, number: int, item: JobItem) -> None:
         """See `Crew`."""
         if number not in self._processes:
-            self._processes[number] = self._started()
+            self._processes[number] = self._started(self._worker)
         self._busy.add(number)
         # One that died while it was idle is found out when its result is asked for.
         with suppress(OSError):
             self._processes[number][1].send(item)
 
-    def finished(self) -> list[tuple[int, Outcome | Exception | Lost]]:
+    def finished(self) -> list[tuple[int, Result]]:
         """See `Crew`."""
         connections = {self._processes[number][1]: number for number in self._busy}
         done = [connections[each] for each in wait(list(connections))]  # type: ignore[index]
         self._busy.difference_update(done)
         return [(number, self._result(number)) for number in done]
 
+    def renew(self, number: int, *, again: bool) -> None:
+        """See `Crew`."""
+        self._end(number)
+        self._processes[number] = self._started(replace(self._worker, renews=again))
+
     def close(self) -> None:
         """See `Crew`."""
-        for process, connection in self._processes.values():
-            process.kill()
-            process.join()
-            connection.close()
-        self._processes.clear()
+        for number in list(self._processes):
+            self._end(number)
 
-    def _result(self, number: int) -> Outcome | Exception | Lost:
+    def _end(self, number: int) -> None:
+        process, connection = self._processes.pop(number)
+        process.kill()
+        process.join()
+        connection.close()
+
+    def _result(self, number: int) -> Result:
         process, connection = self._processes[number]
         try:
-            result: Outcome | Exception = connection.recv()
+            result: Result = connection.recv()
             return result
         except (EOFError, OSError):
             process.join()
@@ -118,10 +142,10 @@ class LocalCrew:
             del self._processes[number]
             return f"exit code {process.exitcode}"
 
-    def _started(self) -> tuple[SpawnProcess, Connection]:
+    def _started(self, worker: JobWorker) -> tuple[SpawnProcess, Connection]:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self._worker), daemon=True)
+        process = context.Process(target=_work, args=(theirs, worker), daemon=True)
         process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         return process, ours
@@ -134,7 +158,7 @@ def _work(connection: Connection, worker: JobWorker) -> None:
         while True:
             item = connection.recv()
             try:
-                result: Outcome | Exception = worker(item)
+                result: Result = worker(item)
             except Exception as error:
                 result = error
             connection.send(result)

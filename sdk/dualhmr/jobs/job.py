@@ -18,7 +18,7 @@ from dualhmr.files import sha256
 from dualhmr.jobs.crew import Crew, LocalCrew, work_through
 from dualhmr.jobs.items import JobItem, find_items, is_readable
 from dualhmr.jobs.job_folder import JobFolder, Record
-from dualhmr.jobs.worker import JobOptions, JobWorker, Outcome, as_record
+from dualhmr.jobs.worker import JobOptions, JobWorker, Outcome, as_record, not_read
 from dualhmr.motion import MOTION_SUFFIXES
 from dualhmr.outputs import OUTPUTS
 from dualhmr.recoverer.arguments import chosen_schedule, device_name
@@ -195,7 +195,7 @@ def _outcomes(
     """Of all items, by processes that are ended in any case."""
     # Nothing has to be started for files that are not read.
     unread = [item for item in items if not is_readable(item)]
-    yield from (worker(item) for item in unread)
+    yield from (not_read(item) for item in unread)
     items = [item for item in items if is_readable(item)]
     if not items:
         return

@@ -3,11 +3,12 @@
 import importlib
 import os
 import tempfile
+from dataclasses import replace
 from typing import Any
 
-from dualhmr.jobs.crew import Lost
+from dualhmr.jobs.crew import Result
 from dualhmr.jobs.items import JobItem
-from dualhmr.jobs.worker import JobWorker, Outcome
+from dualhmr.jobs.worker import JobWorker
 
 LOCAL = ""
 """The address of a Ray of our own on this machine, which ends with the job."""
@@ -42,17 +43,18 @@ class RayCrew:
                 f"{worker.options.threads} threads on {worker.options.device or 'cpu'}"
             )
         self.size = min(size or places, places)
-        actor = ray.remote(
+        self._worker = worker
+        self._actor = ray.remote(
             num_cpus=worker.options.threads, num_gpus=1 if gpus else 0, max_restarts=-1
         )(_Actor)
-        self._actors = [actor.remote(worker) for _ in range(self.size)]
+        self._actors = [self._actor.remote(worker) for _ in range(self.size)]
         self._tasks: dict[Any, int] = {}
 
     def give(self, number: int, item: JobItem) -> None:
         """See `Crew`."""
         self._tasks[self._actors[number].work.remote(item)] = number
 
-    def finished(self) -> list[tuple[int, Outcome | Exception | Lost]]:
+    def finished(self) -> list[tuple[int, Result]]:
         """See `Crew`."""
         (task, *_), _ = self._ray.wait(list(self._tasks), num_returns=1)
         number = self._tasks.pop(task)
@@ -60,6 +62,11 @@ class RayCrew:
             return [(number, self._ray.get(task))]
         except self._ray.exceptions.RayError as error:
             return [(number, str(error).strip().splitlines()[0])]
+
+    def renew(self, number: int, *, again: bool) -> None:
+        """See `Crew`."""
+        self._ray.kill(self._actors[number])
+        self._actors[number] = self._actor.remote(replace(self._worker, renews=again))
 
     def close(self) -> None:
         """See `Crew`."""
@@ -75,7 +82,7 @@ class _Actor:
     def __init__(self, worker: JobWorker) -> None:
         self._worker = worker
 
-    def work(self, item: JobItem) -> Outcome | Exception:
+    def work(self, item: JobItem) -> Result:
         try:
             return self._worker(item)
         except Exception as error:  # which all items would have

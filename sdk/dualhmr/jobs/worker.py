@@ -9,12 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from dualhmr.compiling import compiled_anew
 from dualhmr.detection import NamedDetector, open_detector
 from dualhmr.detection.adapters import MIN_PERSON_SCORE
 from dualhmr.engines import AUTO, EngineOptions
 from dualhmr.image_files import PHOTOGRAPH
 from dualhmr.images import read_image
-from dualhmr.jobs.items import JobItem, is_readable
+from dualhmr.jobs.items import JobItem
 from dualhmr.jobs.job_folder import complete_folder
 from dualhmr.outputs import describe_people, to_json, write_outputs
 from dualhmr.recoverer import Recoverer
@@ -64,6 +65,13 @@ class Outcome(NamedTuple):
     """The machine and process."""
 
 
+class Renewal(Exception):  # noqa: N818
+    """A process that compiled loops is to be replaced by one that takes them from the disk.
+
+    Machine code just compiled rounds differently, so an interrupted job would end in other bytes.
+    """
+
+
 @dataclass(frozen=True)
 class JobWorker:
     """Works on items; sent to the process that does."""
@@ -71,13 +79,13 @@ class JobWorker:
     options: JobOptions
     results: Path
     unfinished: Path
+    renews: bool = True
+    """Whether a process that compiled loops asks for its renewal."""
 
-    def __call__(self, item: JobItem) -> Outcome:
+    def __call__(self, item: JobItem) -> Outcome | Renewal:
         """Writes the results of an item. Only an error that all items would have is raised."""
         start = time.perf_counter()
         where = f"{platform.node()}:{os.getpid()}"
-        if not is_readable(item):
-            return Outcome(item.name, f"{item.path} is {item.kind}", where=where)
         recoverer, detector = self.recoverer, self.detector
         persons, error = None, None
         try:
@@ -86,6 +94,10 @@ class JobWorker:
                     persons = self._photograph(recoverer, detector, item, folder)
                 else:
                     persons = self._video(recoverer, detector, item, folder)
+                if self.renews and compiled_anew():
+                    raise Renewal
+        except Renewal as renewal:
+            return renewal
         except Exception as raised:  # of any kind: one item never costs the rest
             error = str(raised) or type(raised).__name__
             if not isinstance(raised, ValueError | OSError | ImportError | RuntimeError):
@@ -154,6 +166,11 @@ class JobWorker:
             with VideoReader(item.path) as frames:
                 found.save_overlay(folder / "overlay.mp4", iter(frames))
         return len(found.tracks)
+
+
+def not_read(item: JobItem) -> Outcome:
+    """Of a file that is no photograph and no video."""
+    return Outcome(item.name, f"{item.path} is {item.kind}")
 
 
 def as_record(outcome: Outcome, seen: dict[str, int]) -> dict[str, object]:
