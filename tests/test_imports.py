@@ -39,8 +39,8 @@ LAYERS = (
     {"objective"},
     {"bundle", "engines", "person", "plausibility", "uncertainty", "detection"},
     {"person_fitting"},
-    {"recovery", "recoverer", "example", "outputs"},
-    {"video", "jobs", "serving"},
+    {"recovery", "recovery_files", "recoverer", "example", "outputs"},
+    {"video", "jobs", "serving", "viewing"},
     {"cli"},
 )
 NOT_LOADED = ("av", "onnxruntime", "tensorrt", "cupy", "numba", "matplotlib", "trimesh", "skimage")

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhmr.body.arrays import BodyArrays
-from dualhmr.body.files import FREE_BODY, read_body
+from dualhmr.body.files import FREE_BODY
 from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.files import atomic_path, write_text
 from dualhmr.images import read_image, upright_by_keypoints
 from dualhmr.keypoints import Keypoints
 from dualhmr.person import FloatArray, StepTrace, place_bodies
 from dualhmr.plausibility import PersonWarning, SkippedPerson
+from dualhmr.recovery_files import free_body, padded, read_recovery_fields, trace_arrays
 from dualhmr.uncertainty import keypoint_distance_m, vertex_uncertainty
 
 if TYPE_CHECKING:
@@ -114,14 +114,14 @@ class Recovery:
         A licensed body is left out, and so is a changed one: another body of the same name would
         show other steps.
         """
-        free = self.body is not None and self.body.same_as(_free_body())
+        free = self.body is not None and self.body.same_as(free_body())
         return vars(self) | {"body": FREE_BODY if free else None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """The free body is read again from the package, once a process."""
         self.__dict__.update(state)
         if state["body"] == FREE_BODY:
-            object.__setattr__(self, "body", _free_body())
+            object.__setattr__(self, "body", free_body())
 
     def __copy__(self) -> Recovery:
         """Shares all arrays."""
@@ -159,9 +159,10 @@ class Recovery:
     def save(self, path: str | os.PathLike[str], *, image: Any = None) -> None:
         """Writes the arrays to `.npz`, the meshes to `.glb`, `.obj` or `.ply`, a page, a skeleton.
 
-        An `.npz` holds the arrays of this class under their names; mesh files are y-up. `.html` is
-        one page that shows the bodies in 3D at every step in any browser, without a network, in
-        front of `image`, the one passed to `recover`; it holds the mesh, and the photograph.
+        An `.npz` holds the arrays of this class under their names, and what `load` needs; mesh
+        files are y-up. `.html` is one page that shows the bodies in 3D at every step in any
+        browser, without a network, in front of `image`, the one passed to `recover`; it holds the
+        mesh, and the photograph.
         `.bvh`, `.trc` and `.smpl` are the skeleton of the only person, as `motion().save` does it;
         `motion(person).save("p.glb")` is a mesh with its skeleton. The file is written completely
         or not at all. Raises ValueError for another suffix, an `image` with another than `.html`, a
@@ -212,6 +213,17 @@ class Recovery:
             title=title,
         )
 
+    def show(self, image: Any = None) -> None:
+        """Shows the page that `save("result.html")` writes, in the browser or a notebook's cell.
+
+        `image` is the one passed to `recover`, or None.
+        """
+        from dualhmr.rendering.browser import show_page
+
+        path = show_page(self.page(image))
+        if path is not None:
+            print(f"the page is {path}")
+
     def _page_person(self, person: int) -> PagePerson:
         from dualhmr.rendering.page import PagePerson
 
@@ -247,6 +259,25 @@ class Recovery:
             keypoints=np.where(known[:, None], keypoints, np.nan),
             observed=np.where(counted[:, None], self.keypoints.xy[person], np.nan),
             losses=[self.loss_history[person][step] for step in steps],
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, body: BodyArrays | None = None) -> Recovery:
+        """Reads what `save("recovery.npz")` wrote, in a file from anybody: nothing in it runs.
+
+        Who was skipped, the warnings, the times and the engines are not in the file. `body` is the
+        one that was recovered (`read_body`); the free one is found by itself, and without another
+        one there are no steps. Raises FileNotFoundError; ValueError for a damaged file, other
+        arrays or another body.
+        """
+        fields_read = read_recovery_fields(path, body=body)
+        return cls(
+            skipped=(),
+            warnings=(),
+            engine="unknown",
+            adaptation="unknown",
+            timings_ms={},
+            **fields_read,
         )
 
     def motion(self, person: int | None = None) -> Motion:
@@ -357,26 +388,16 @@ class Recovery:
         return pixels
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        history = np.full(
-            (len(self), max(map(len, self.loss_history), default=0)), np.nan, np.float64
-        )
-        for row, losses in zip(history, self.loss_history, strict=True):
-            row[: len(losses)] = losses
         arrays = {
             field.name: getattr(self, field.name)
             for field in fields(self)
             if isinstance(getattr(self, field.name), np.ndarray)
         }
+        arrays |= trace_arrays(self.keypoints, self.traces, self.body, self.betas.shape[1])
         return arrays | {
-            "loss_history": history,
+            "loss_history": padded(self.loss_history).astype(np.float64),
             "stop_reason": np.array(self.stop_reason, str),
-            "keypoint_names": np.array(self.keypoints.set.names),
         }
-
-
-@lru_cache(maxsize=1)
-def _free_body() -> BodyArrays:
-    return read_body()
 
 
 _PAGE_BODIES = 160

@@ -76,6 +76,8 @@ def test_npz_holds_everything_without_pickle(recovery: Recovery, tmp_path: Path)
         assert saved["keypoint_names"].tolist() == list(recovery.keypoints.set.names)
         # Nothing else: NumPy 1.26 stores its own options as arrays where it does not know them.
         others = {"persons", "best_step", "reprojection_px", "loss_history", "stop_reason"}
+        others |= {"observed_keypoints", "body", "step_counts"}
+        others |= {f"step_{name}" for name in ("rotations", "betas", "translation")}
         assert set(saved.files) == {*SAVED, *others, "keypoint_names"}
     assert list(tmp_path.iterdir()) == [path]
 

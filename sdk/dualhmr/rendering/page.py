@@ -36,7 +36,7 @@ class PagePerson:
 
     number: int
     steps: Sequence[int]
-    """The numbers of the S steps, rising."""
+    """The numbers of the S steps (or frames, see `page`), rising."""
     vertices: Floats
     """(S, V, 3)."""
     joints: Floats
@@ -58,12 +58,14 @@ def page(
     principal_point: tuple[float, float],
     image: npt.NDArray[np.uint8] | None = None,
     title: str = "dualhmr",
+    frames_per_second: float | None = None,
 ) -> str:
     """The text of the page.
 
     `faces` (F, 3); `parents` of the 24 joints, -1 of the root. `image` (H, W, 3) is seen by the
     camera of `focal_length` and `principal_point` (pixels), and shown behind everybody; it is made
-    smaller where it has more than 1600 pixels a side.
+    smaller where it has more than 1600 pixels a side. With `frames_per_second`, `steps` are frames
+    of a video, and a person is seen from the first to the last of them.
     """
     deepest = max((float(person.vertices[..., 2].max()) for person in persons), default=1.0)
     colours = (person_colours(len(persons)) * 255).round().astype(int).tolist()
@@ -72,6 +74,7 @@ def page(
         "size": None if image is None else [image.shape[1], image.shape[0]],
         "focal": float(focal_length),
         "center": [float(each) for each in principal_point],
+        "fps": frames_per_second,
         "behind_m": max(deepest, 0.0) + _BEHIND_M,
         "faces": _base64(faces.astype("<u4").tobytes()),
         "vertex_count": persons[0].vertices.shape[1] if persons else 0,

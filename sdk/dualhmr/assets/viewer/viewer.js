@@ -45,7 +45,16 @@
     const quantised = new Uint16Array(bytes(person.vertices));
     return { ...person, mesh, quantised, at: -1, on: true };
   });
-  const lastStep = Math.max(0, ...persons.map((person) => person.steps.at(-1)));
+  // Of a video the slider goes through frames, of a photograph through the steps.
+  const video = data.fps !== null;
+  const numbers = [...new Set(persons.flatMap((person) => person.steps))].sort((a, b) => a - b);
+  const firstStep = video && numbers.length ? numbers[0] : 0;
+  const lastStep = numbers.length ? numbers.at(-1) : 0;
+  const atStart = video ? firstStep : lastStep;
+  // A page of results only has one step: its slider does nothing.
+  const still = !video && persons.every((person) => person.steps.length === 1);
+  const seen = (person) => person.on &&
+    (!video || (person.steps[0] <= slider.value && slider.value <= person.steps.at(-1)));
 
   // The index of what a person shows at a step: the last shown step that is not later.
   function indexAt(person, step) {
@@ -100,9 +109,9 @@
 
   function onScreen(point) {
     const ahead = point.clone().applyMatrix4(camera.matrixWorldInverse).z < 0;
-    const seen = point.clone().project(camera);
+    const at = point.clone().project(camera);
     const [width, height] = [stage.clientWidth, stage.clientHeight];
-    return ahead ? [(seen.x + 1) / 2 * width, (1 - seen.y) / 2 * height] : null;
+    return ahead ? [(at.x + 1) / 2 * width, (1 - at.y) / 2 * height] : null;
   }
 
   function line(from, to, width, style) {
@@ -130,7 +139,7 @@
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, stage.clientWidth, stage.clientHeight);
     pen.lineCap = "round";
-    for (const person of persons.filter((each) => each.on)) {
+    for (const person of persons.filter(seen)) {
       if (shows.skeleton) {
         const joints = person.joints[person.at].map(([x, y, z]) => onScreen(new THREE.Vector3(x, -y, -z)));
         for (const [width, style] of [[5, "#ffffff"], [2.5, "#2f3136"]]) {
@@ -139,27 +148,28 @@
         for (const joint of joints) dot(joint, 2.5, "#2f3136");
       }
       if (shows.keypoints) {
-        const seen = person.observed.map(([x, y]) => onScreen(onPlane(x, y)));
+        const observed = person.observed.map(([x, y]) => onScreen(onPlane(x, y)));
         const own = person.keypoints[person.at].map((each) => each && onScreen(onPlane(...each)));
-        own.forEach((at, k) => line(seen[k], at, 4, "#ffffff"));
-        own.forEach((at, k) => line(seen[k], at, 2, "#2f3136"));
+        own.forEach((at, k) => line(observed[k], at, 4, "#ffffff"));
+        own.forEach((at, k) => line(observed[k], at, 2, "#2f3136"));
         own.forEach((at) => dot(at, 3, colour("--body")));
-        seen.forEach((at) => dot(at, 3, colour("--observed")));
+        observed.forEach((at) => dot(at, 3, colour("--observed")));
       }
     }
   }
 
   // ---- views ----------------------------------------------------------------------------------
   function extent() {
-    const seen = persons.filter((person) => person.on);
-    const points = (seen.length ? seen : persons)
-      .flatMap((person) => person.joints[person.at]).map(([x, y, z]) => new THREE.Vector3(x, -y, -z));
+    const chosen = persons.filter((person) => person.on);
+    const points = (chosen.length ? chosen : persons)
+      .flatMap((person) => video ? person.joints.flat() : person.joints[person.at]).map(([x, y, z]) => new THREE.Vector3(x, -y, -z));
     const centre = new THREE.Vector3(0, 0, -Math.max(behind, 1));
     if (!points.length) return [centre, 1];
     const [low, high] = [points[0].clone(), points[0].clone()];
     for (const point of points) { low.min(point); high.max(point); }
     centre.addVectors(low, high).multiplyScalar(0.5);
-    return [centre, Math.max(...points.map((point) => point.distanceTo(centre))) + 0.15];
+    const far = points.reduce((most, point) => Math.max(most, point.distanceTo(centre)), 0);
+    return [centre, far + 0.15];
   }
 
   const directions = { front: [0, 0, 1], side: [1, 0, 0], top: [0, 1, 0.001] };
@@ -193,7 +203,7 @@
   function draw() {
     poseAll();
     for (const person of persons) {
-      person.mesh.visible = person.on && shows.mesh;
+      person.mesh.visible = seen(person) && shows.mesh;
       person.mesh.material.wireframe = shows.wireframe;
     }
     if (photograph) photograph.visible = shows.photograph;
@@ -210,11 +220,11 @@
 
   function describe() {
     const step = Number(slider.value);
-    find("step-words").textContent =
-      step === lastStep ? `step ${step}: the result` : `step ${step} of ${lastStep}`;
+    find("step-words").textContent = video ? `frame ${step} of ${lastStep}`
+      : step === lastStep ? `step ${step}: the result` : `step ${step} of ${lastStep}`;
     for (const person of persons) {
       const index = indexAt(person, step);
-      const parts = [`step ${person.steps[index]}`];
+      const parts = video ? [] : [`step ${person.steps[index]}`];
       if (person.loss[index] !== null) parts.push(`loss ${person.loss[index].toPrecision(3)}`);
       if (person.error_px[index] !== null) parts.push(`${person.error_px[index].toFixed(1)} px`);
       person.numbers.textContent = parts.join(", ");
@@ -265,12 +275,12 @@
   let timer = null;
   function play() {
     if (timer !== null) return stop();
-    if (Number(slider.value) === lastStep) setStep(0);
+    if (Number(slider.value) === lastStep) setStep(firstStep);
     find("play").textContent = "stop";
     timer = setInterval(() => {
       if (Number(slider.value) >= lastStep) return stop();
-      setStep(Number(slider.value) + 1);
-    }, 350);
+      setStep(numbers.find((number) => number > slider.value));
+    }, video ? 1000 / data.fps : 350);
   }
   function stop() {
     clearInterval(timer);
@@ -279,8 +289,8 @@
   }
 
   listPersons();
-  slider.max = lastStep;
-  slider.disabled = find("play").disabled = lastStep === 0;
+  [slider.min, slider.max] = [firstStep, lastStep];
+  slider.disabled = find("play").disabled = still || firstStep === lastStep;
   slider.oninput = () => { stop(); setStep(Number(slider.value)); };
   find("play").onclick = play;
   for (const box of document.querySelectorAll("[data-shows]")) {
@@ -293,16 +303,20 @@
   find("reset").onclick = () => {
     stop();
     view = photograph ? "photograph" : "front";
-    slider.value = lastStep;
+    slider.value = atStart;
     describe();
     look();
   };
+  if (!persons.some((person) => person.observed.length)) {
+    document.querySelector("[data-shows=keypoints]").closest("label").hidden = true;
+    find("legend").hidden = true;
+  }
   if (!photograph) {
     for (const each of document.querySelectorAll("[data-view=photograph], [data-shows=photograph]")) {
       (each.closest("label") || each).hidden = true;
     }
   }
-  slider.value = lastStep;
+  slider.value = atStart;
   describe();
   controls.addEventListener("change", draw);
   controls.addEventListener("start", () => { moved = true; });
