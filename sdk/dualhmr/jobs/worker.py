@@ -43,7 +43,7 @@ class JobOptions:
     focal_length: float | None = None
     max_pixels: int | None = None
     save: tuple[str, ...] = ("npz",)
-    """What is written of a photograph, besides `result.json`: `npz`, `overlay`, `steps`, `glb`.
+    """What is written of a photograph besides `result.json`, as by `dualhmr recover --save`.
     Of a video, `overlay` is a video."""
     motion_formats: tuple[str, ...] = ("npz",)
     """Of the motion files of a video: `npz`, `glb`, `bvh`, `trc`, `smpl`."""
