@@ -1,12 +1,13 @@
 """From the adapted bodies of a photograph's persons to one `Recovery`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
-from dualhmr.arrays import to_numpy
-from dualhmr.body.arrays import BodyArrays
+from dualhmr.arrays import is_tensor, library_of, to_numpy
+from dualhmr.body.arrays import JOINT_COUNT, BodyArrays
 from dualhmr.body.posing import pose_joints
 from dualhmr.person import AdaptedPerson, FloatArray, ObservedPerson, PersonEvidence
 from dualhmr.plausibility import PlausibleKeypoints, body_warnings
@@ -25,11 +26,20 @@ class PseudoMesh(NamedTuple):
     betas: FloatArray
     """(B,)."""
 
-    @classmethod
-    def of(cls, evidence: PersonEvidence) -> "PseudoMesh":
-        """Copied from where the network left it."""
-        parts = (evidence.rotations, evidence.betas)
-        return cls(*(np.array(to_numpy(part)[0], np.float32) for part in parts))
+
+def pseudo_meshes(people: Sequence[PersonEvidence]) -> list[PseudoMesh]:
+    """Those of P persons, copied from where the networks left them."""
+    parts = [(each.rotations, each.betas) for each in people]
+    if parts and all(map(is_tensor, chain(*parts))):
+        # In one array, since the host waits for a GPU at every copy.
+        joined = library_of(parts[0][0]).concatenate
+        rotations, betas = (joined(part) for part in zip(*parts, strict=True))
+        both = to_numpy(joined([rotations.reshape(len(parts), -1), betas], 1))
+        split = 9 * JOINT_COUNT
+        return [PseudoMesh(row[:split].reshape(JOINT_COUNT, 3, 3), row[split:]) for row in both]
+    return [
+        PseudoMesh(*(np.array(to_numpy(part)[0], np.float32) for part in pair)) for pair in parts
+    ]
 
 
 class FoundPerson(NamedTuple):

@@ -46,6 +46,7 @@ from dualhmr.recoverer.collecting import (
     PseudoMesh,
     collect_recovery,
     place_people,
+    pseudo_meshes,
 )
 from dualhmr.recoverer.finding import PeopleFinder
 from dualhmr.recoverer.observation import Observation, observe
@@ -174,7 +175,7 @@ class Pipeline:
             evidence = run_networks_on_people(people, self.networks)
         with _timed(timings, "adaptation"):
             fitted = [_projectable(each) for each in adapt(evidence)]
-            return list(zip(fitted, map(PseudoMesh.of, evidence), strict=True))
+            return list(zip(fitted, pseudo_meshes(evidence), strict=True))
 
     def predict(self, photo: Photo, detector: AnyDetector | None) -> tuple[Prediction, ...]:
         """What the networks say before any step of those who can be recovered."""
