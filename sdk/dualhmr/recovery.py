@@ -259,6 +259,7 @@ class Recovery:
             keypoints=np.where(known[:, None], keypoints, np.nan),
             observed=np.where(counted[:, None], self.keypoints.xy[person], np.nan),
             losses=[self.loss_history[person][step] for step in steps],
+            uncertainty=self[person].vertex_uncertainty()[0],
         )
 
     @classmethod

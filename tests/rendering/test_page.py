@@ -33,7 +33,16 @@ def balls(count: int = 2, steps: int = 3) -> tuple[list[PagePerson], NDArray[np.
         keypoints[:, 2] = np.nan
         rows = list(range(steps))
         persons.append(
-            PagePerson(number, rows, vertices, vertices[:, :24], keypoints, observed, [1.0] * steps)
+            PagePerson(
+                number,
+                rows,
+                vertices,
+                vertices[:, :24],
+                keypoints,
+                observed,
+                [1.0] * steps,
+                np.full(vertices.shape[1], 0.3),
+            )
         )
     return persons, solids[0].faces
 
@@ -118,6 +127,8 @@ def test_chromium_shows_bodies_photograph_and_steps(tmp_path: Path) -> None:
         last = chromium.screenshot()[:, :520]
         chromium.run("(s => { s.value = 0; s.oninput(); })(document.getElementById('step'))")
         first = chromium.screenshot()[:, :520]
+        chromium.run("document.querySelector('[data-shows=uncertainty]').click()")
+        tinted = chromium.screenshot()[:, :520]
         chromium.run("document.querySelector('[data-view=side]').click()")
         side = chromium.screenshot()[:, :520]
         problems = chromium.problems
@@ -126,6 +137,8 @@ def test_chromium_shows_bodies_photograph_and_steps(tmp_path: Path) -> None:
     assert seen_at_first > 0.3  # the photograph, in its own colour
     assert seen_at_last < seen_at_first - 0.1  # larger bodies hide more of it
     assert np.abs(first.astype(int) - side).mean() > 5
+    most = tinted[120:180].astype(int)  # the balls, 20 cm off and more: yellow, little blue
+    assert ((most[..., 0] > 120) & (most[..., 2] < most[..., 0] // 2)).mean() > 0.1
 
 
 def _share(picture: NDArray[np.uint8], colour: NDArray[np.uint8], tolerance: int) -> float:

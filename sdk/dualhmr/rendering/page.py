@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from dualhmr.rendering.distance_colours import FULL_M, distance_colours
 from dualhmr.rendering.meshes import person_colours
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -26,6 +27,7 @@ Floats = npt.NDArray[np.floating[Any]]
 _ASSETS = Path(__file__).parents[1] / "assets"
 _LONGEST_SIDE = 1600
 _JPEG_QUALITY = 85
+_SCALE_STOPS = 9
 _BEHIND_M = 0.3
 """Of the photograph, behind the last vertex."""
 
@@ -47,6 +49,8 @@ class PagePerson:
     """(K, 2) the user's in image pixels, NaN where there is none."""
     losses: Sequence[float]
     """S."""
+    uncertainty: Floats | None = None
+    """(V,) metres, of the vertices of the last step."""
 
 
 def page(
@@ -68,20 +72,25 @@ def page(
     of a video, and a person is seen from the first to the last of them.
     """
     deepest = max((float(person.vertices[..., 2].max()) for person in persons), default=1.0)
-    colours = (person_colours(len(persons)) * 255).round().astype(int).tolist()
     data = {
         "image": None if image is None else _jpeg(image),
         "size": None if image is None else [image.shape[1], image.shape[0]],
         "focal": float(focal_length),
         "center": [float(each) for each in principal_point],
         "fps": frames_per_second,
+        "scale": {
+            "full_cm": round(100 * FULL_M),
+            "colours": [
+                _hex(colour) for colour in distance_colours(np.linspace(0, FULL_M, _SCALE_STOPS))
+            ],
+        },
         "behind_m": max(deepest, 0.0) + _BEHIND_M,
         "faces": _base64(faces.astype("<u4").tobytes()),
         "vertex_count": persons[0].vertices.shape[1] if persons else 0,
         "bones": [[parent, joint] for joint, parent in enumerate(parents) if parent >= 0],
         "persons": [
-            _person(person, "#{:02x}{:02x}{:02x}".format(*colour))
-            for person, colour in zip(persons, colours, strict=True)
+            _person(person, _hex(colour))
+            for person, colour in zip(persons, person_colours(len(persons)), strict=True)
         ],
     }
     return _filled(title, data)
@@ -105,12 +114,22 @@ def _person(person: PagePerson, colour: str) -> dict[str, Any]:
         "keypoints": [_points(each[counted]) for each in person.keypoints],
         "loss": [float(loss) if np.isfinite(loss) else None for loss in person.losses],
         "error_px": [_mean(each) for each in distance],
+        "tints": None if person.uncertainty is None else _tints(person.uncertainty),
     }
+
+
+def _tints(metres: Floats) -> str:
+    """Of the vertices, as the bytes of sRGB."""
+    return _base64((255 * distance_colours(metres) + 0.5).astype(np.uint8).tobytes())
 
 
 def _points(points: Floats) -> list[list[float] | None]:
     rows = points.astype(float).round(2).tolist()
     return [row if np.isfinite(row).all() else None for row in rows]
+
+
+def _hex(colour: Floats) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*(colour * 255).round().astype(int).tolist())
 
 
 def _mean(distances: Floats) -> float | None:

@@ -5,7 +5,8 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const find = (id) => document.getElementById(id);
   const stage = find("stage"), marks = find("marks"), slider = find("step");
-  const shows = { photograph: true, mesh: true, wireframe: false, skeleton: false, keypoints: true };
+  const shows = { photograph: true, mesh: true, wireframe: false, skeleton: false, keypoints: true,
+    uncertainty: false };
 
   function bytes(text) {
     const raw = atob(text);
@@ -29,6 +30,9 @@
   const lamp = new THREE.DirectionalLight(0xffffff, 1.9);
   scene.add(lamp, lamp.target);
 
+  // sRGB to what three.js computes with.
+  const linearOf = (value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+
   // ---- bodies -------------------------------------------------------------------------------
   const faces = new Uint32Array(bytes(data.faces));
   const persons = data.persons.map((person) => {
@@ -39,6 +43,11 @@
     const material = new THREE.MeshStandardMaterial({
       color: new THREE.Color(person.colour), roughness: 0.75, side: THREE.DoubleSide,
     });
+    if (person.tints !== null) {
+      const tints = new Uint8Array(bytes(person.tints));
+      const linear = Float32Array.from(tints, (value) => linearOf(value / 255));
+      geometry.setAttribute("color", new THREE.BufferAttribute(linear, 3));
+    }
     const mesh = new THREE.Mesh(geometry, material);
     mesh.frustumCulled = false;
     scene.add(mesh);
@@ -204,8 +213,15 @@
     poseAll();
     for (const person of persons) {
       person.mesh.visible = seen(person) && shows.mesh;
-      person.mesh.material.wireframe = shows.wireframe;
+      const material = person.mesh.material, tinted = shows.uncertainty && person.tints !== null;
+      material.wireframe = shows.wireframe;
+      if (material.vertexColors !== tinted) {
+        material.vertexColors = tinted;
+        material.color.set(tinted ? "#ffffff" : person.colour);
+        material.needsUpdate = true;
+      }
     }
+    find("scale").hidden = !shows.uncertainty;
     if (photograph) photograph.visible = shows.photograph;
     const away = camera.position.distanceTo(controls.target);
     camera.near = Math.max(away / 200, 1e-3);
@@ -307,6 +323,11 @@
     describe();
     look();
   };
+  find("bar").style.background = `linear-gradient(to right, ${data.scale.colours.join(", ")})`;
+  find("full").textContent = `${data.scale.full_cm} cm and more`;
+  if (!persons.some((person) => person.tints !== null)) {
+    document.querySelector("[data-shows=uncertainty]").closest("label").hidden = true;
+  }
   if (!persons.some((person) => person.observed.length)) {
     document.querySelector("[data-shows=keypoints]").closest("label").hidden = true;
     find("legend").hidden = true;
