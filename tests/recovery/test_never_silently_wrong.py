@@ -200,7 +200,7 @@ def test_a_broken_person_changes_nothing_for_another(
 def test_a_body_that_is_not_finite_is_a_skipped_person(
     keypoints: Keypoints, photo: Photo, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    recoverer = Recoverer()
+    recoverer = Recoverer(options=EngineOptions(threads=1))  # persons one after the other
     adapt = recoverer._pipeline.fitter.adapt
     calls = []
 

@@ -68,6 +68,8 @@ def assert_same(found: Recovery, expected: Recovery) -> None:
     count = len(found.persons)
     np.testing.assert_allclose(found.vertices, expected.vertices[:count], atol=BODY_WITHIN_M)
     np.testing.assert_allclose(found.keypoints_2d, expected.keypoints_2d[:count], atol=0.01)
+    within = 3 * BODY_WITHIN_M
+    np.testing.assert_allclose(found.uncertainty, expected.uncertainty[:count], atol=within)
     for mine, theirs in zip(found.loss_history, expected.loss_history, strict=False):
         assert mine == pytest.approx(theirs, rel=1e-4)
 

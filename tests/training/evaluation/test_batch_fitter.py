@@ -1,5 +1,8 @@
 """Evaluating many people at once against recovering them one by one, as users do."""
 
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -93,6 +96,30 @@ def test_errors_are_those_of_what_recover_gives(
         box_px = FOCAL_LENGTH_PX * batch.evidence.view.box_height[person].item()
         given_px = errors.measures["given_2d_percent"][[0, -1]] * box_px / 100
         np.testing.assert_allclose(given_px, recovery.reprojection_px[0], rtol=1e-3)
+
+
+def test_the_script_ranks_the_uncertainty_that_recover_gives(
+    recoverer: Recoverer, body: Body, batch: EvaluationBatch
+) -> None:
+    path = Path(__file__).parents[3] / "benchmarks" / "scripts" / "uncertainty.py"
+    spec = spec_from_file_location("uncertainty", path)
+    assert spec is not None
+    assert spec.loader is not None
+    script = module_from_spec(spec)
+    spec.loader.exec_module(script)
+    facts = (networks := open_networks(None)).facts
+    fitter = script.RememberingFitter(networks, body, COCO_17, weights=facts.weights)
+    batch = batch._replace(image=torch.zeros(3, 256, 192, 3, dtype=torch.uint8))
+    schedule = facts.schedule.schedule("trained", weights=facts.weights).limited_to(2)
+    record = script.joint_record(fitter, batch, schedule)
+    for person in range(3):
+        recovery = recovered(recoverer, batch, person, schedule)
+        np.testing.assert_allclose(record.uncertainty[person], recovery.uncertainty[0], atol=1e-4)
+    assert (record.error[:, 0] == 0).all()
+    numbers = np.array([[3.0, 1, 5], [1, 2, 5], [2, 3, 5]])
+    found = script.rank_correlation(numbers, np.exp(numbers) * [1, -1, 1])
+    np.testing.assert_array_equal(found, [1, -1, np.nan])
+    assert "| **mean** |" in script.table({"noise 0": record})
 
 
 def test_several_schedules_at_once_do_not_disturb_each_other(
