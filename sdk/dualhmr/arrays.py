@@ -22,7 +22,8 @@ def library_of(array: Array) -> Any:
 
 def is_tensor(array: Array) -> bool:
     """Whether it is PyTorch's. Does not import it."""
-    return "torch" in sys.modules and isinstance(array, sys.modules["torch"].Tensor)
+    torch = sys.modules.get("torch")  # also None where an import of it is blocked
+    return torch is not None and isinstance(array, torch.Tensor)
 
 
 def to_numpy(array: Array) -> npt.NDArray[Any]:
