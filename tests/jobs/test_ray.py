@@ -4,7 +4,6 @@ Ray listens on all network interfaces, so it runs in a network namespace that ha
 """
 
 import importlib.util
-import json
 import shutil
 import subprocess
 import sys
@@ -68,12 +67,10 @@ def test_ray_gives_the_same_files_where_an_actor_is_killed(
         check=False, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    # The killed actor was at work; whether it had finished another item before is by chance.
     killed, report = done.stdout.splitlines()[-2:]
     assert len(killed.split()) == 2, "one actor was at work when the other was done"
     assert report == "JobReport(9 done, 0 kept, 3 failed)"
     assert files_in(out / "results") == {
         f"{name}/{path}": content for name in names for path, content in uninterrupted.items()
     }
-    lines = (out / "items.jsonl").read_text().splitlines()
-    processes = {json.loads(line)["where"].rpartition(":")[2] for line in lines}
-    assert killed.split()[1] not in processes

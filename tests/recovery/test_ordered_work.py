@@ -151,8 +151,9 @@ def test_groups_take_what_is_ready() -> None:
 
 def test_an_interrupt_ends_the_program_while_the_source_waits() -> None:
     program = """
-import time
+import signal, time
 from dualhmr.recoverer.ordered_work import in_order
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells ignore in the background
 def camera():
     yield 1
     print("waits", flush=True)
