@@ -9,7 +9,7 @@ from dualhmr.images import load_image
 from dualhmr.keypoints import COCO_17, Keypoints
 
 NAME = "cameraman"
-_PHOTOGRAPH = Path(__file__).parent / "assets" / f"{NAME}.png"
+PHOTOGRAPH = Path(__file__).parent / "assets" / f"{NAME}.png"
 # Pixels of the 512x512 photograph, without joints that the coat, the camera or the frame hide.
 _ANNOTATED = {
     "nose": (251, 166),
@@ -36,4 +36,4 @@ def example() -> tuple[npt.NDArray[np.uint8], Keypoints]:
     for name, point in _ANNOTATED.items():
         xy[0, COCO_17.index(name)] = point
         confidence[0, COCO_17.index(name)] = 1
-    return load_image(_PHOTOGRAPH), Keypoints(COCO_17, xy, confidence)
+    return load_image(PHOTOGRAPH), Keypoints(COCO_17, xy, confidence)

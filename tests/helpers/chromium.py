@@ -87,8 +87,8 @@ class Page:
             if not url.startswith(("file:", "data:")):
                 self.problems.append(url)
 
-    def open(self, path: Path, *, width: int = 900, height: int = 600) -> None:
-        """Attaches to a tab and opens a file in it."""
+    def open(self, page: Path | str, *, width: int = 900, height: int = 600) -> None:
+        """Attaches to a tab and opens a file or an address in it."""
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         attached = self.ask("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
@@ -96,7 +96,8 @@ class Page:
             self.ask(f"{domain}.enable")
         screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.ask("Emulation.setDeviceMetricsOverride", **screen)
-        self.ask("Page.navigate", url=path.resolve().as_uri())
+        url = page if isinstance(page, str) else page.resolve().as_uri()
+        self.ask("Page.navigate", url=url)
 
     def run(self, script: str) -> Any:
         """The value of an expression in JavaScript."""

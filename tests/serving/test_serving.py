@@ -101,7 +101,7 @@ TOO_LARGE, ANIMAL = b"\xff\xd8\xff" + bytes(500_000), b"a photograph of a giraff
         ("/recover?focal_length=long", b"x", {}, 400, "focal_length is 'long'"),
         ("/recover?focal_length=nan", picture(), {}, 422, "not finite"),
         ("/recover?focal_length=1", picture(), {}, 422, "focal"),
-        ("/recover", b"x", {"Accept": "text/html"}, 406, "answers are application/json"),
+        ("/recover", b"x", {"Accept": "application/pdf"}, 406, "answers are application/json"),
         ("/recover", b"{}", {"Content_Type": "application/json"}, 415, "expected an image file"),
         ("/recover", b"x", {"Content_Type": "multipart/form-data"}, 400, "form cannot be read"),
         ("/absent", b"x", {}, 404, "Not Found"),

@@ -5,17 +5,18 @@ says otherwise, and knows no passwords. Ctrl-C or SIGTERM answers what has come,
 """
 
 import argparse
-import io
 import ipaddress
 import sys
 from contextlib import suppress
-
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from dualhmr.adaptation.schedule import ITERATES, SCHEDULE_NAMES
 from dualhmr.engines import AUTO, BACKENDS, PROVIDERS, EngineOptions
-from dualhmr.example import example
+from dualhmr.example import PHOTOGRAPH
 from dualhmr.person_fitting import ADAPTATIONS
+
+if TYPE_CHECKING:
+    from dualhmr.serving.service import BodyService
 
 NAME = "serve"
 
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     except ImportError as error:
         raise ImportError(f'a server needs {error.name}: pip install "dualhmr[serve]"') from error
     from dualhmr.recoverer import Recoverer
-    from dualhmr.serving.service import BodyService, PhotoRequest
+    from dualhmr.serving.service import BodyService
 
     limits = Limits(
         max_bytes=int(options.max_mb * 2**20),
@@ -81,11 +82,8 @@ def run(options: argparse.Namespace) -> int:
         max_steps=options.max_steps,
         iterate=options.iterate,
     )
-    # Before the first client comes, as compiling takes a few seconds.
-    picture = io.BytesIO()
-    Image.fromarray(example()[0]).save(picture, "PNG")
-    service.submit(PhotoRequest(picture.getvalue())).result()
-    _warn_of_strangers(options.host)
+    warm_up(service)
+    warn_of_strangers(options.host, NAME)
     config = uvicorn.Config(
         make_app(service, limits),
         host=options.host,
@@ -98,12 +96,21 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _warn_of_strangers(host: str) -> None:
+def warm_up(service: "BodyService") -> None:
+    """Before the first client comes, as compiling takes a few seconds."""
+    from dualhmr.serving.service import PhotoRequest
+
+    service.submit(PhotoRequest(PHOTOGRAPH.read_bytes())).result()
+
+
+def warn_of_strangers(host: str, command: str) -> None:
+    """On stderr, where other computers may reach the address."""
     with suppress(ValueError):
         if ipaddress.ip_address(host).is_loopback:
             return
     if host != "localhost":
         print(
-            f"dualhmr serve: whoever can reach {host} can use this server; it knows no passwords",
+            f"dualhmr {command}: whoever can reach {host} can use this server; "
+            "it knows no passwords",
             file=sys.stderr,
         )

@@ -30,11 +30,11 @@ def show_page(text: str) -> Path | None:
     return path
 
 
-def open_in_browser(path: Path) -> bool:
-    """Whether there is a display and a browser that opens the file."""
+def open_in_browser(page: Path | str) -> bool:
+    """Whether there is a display and a browser that opens the file, or the address."""
     if sys.platform.startswith("linux") and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
         return False  # `webbrowser` would start one for terminals, and wait for it
-    return webbrowser.open(path.resolve().as_uri())
+    return webbrowser.open(page if isinstance(page, str) else page.resolve().as_uri())
 
 
 def _in_notebook() -> bool:

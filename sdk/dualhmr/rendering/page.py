@@ -10,7 +10,7 @@ import hashlib
 import html
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,25 +149,32 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
+def allowed(styles: Sequence[str] = (), scripts: Sequence[str] = ()) -> str:
+    """Of a content security policy, what allows the page's style and scripts, and those texts."""
+    style = " ".join(map(_hashed, (*styles, _asset("viewer/style.css"))))
+    own = _asset("three/three.min.js"), _asset("viewer/viewer.js")
+    script = " ".join(map(_hashed, (*scripts, *own)))
+    return f"style-src {style}; script-src {script}; base-uri 'none'; form-action 'none'"
+
+
 def _filled(title: str, data: dict[str, Any]) -> str:
-    three, viewer = _asset("three/three.min.js"), _asset("viewer/viewer.js")
-    style = _asset("viewer/style.css")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_hashed(style)}; "
-        f"script-src {_hashed(three)} {_hashed(viewer)}; base-uri 'none'; form-action 'none'"
-    )
     # In JSON a "<" stands in strings only, so that no "</script>" ends the element early.
     values = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = {
-        "policy": policy,
+        "policy": f"default-src 'none'; img-src data:; {allowed()}",
         "title": html.escape(title),
-        "style": style,
+        "style": _asset("viewer/style.css"),
         "data": values,
-        "three": three,
-        "viewer": viewer,
+        "three": _asset("three/three.min.js"),
+        "viewer": _asset("viewer/viewer.js"),
     }
+    return filled(_asset("viewer/page.html"), parts)
+
+
+def filled(template: str, parts: Mapping[str, str]) -> str:
+    """`template` with the texts of `parts` for `{{name}}`; they are markup already."""
     # Cut at the names, never replaced one after the other: a title may itself read "{{data}}".
-    head, *rest = _asset("viewer/page.html").split("{{")
+    head, *rest = template.split("{{")
     pieces = [head]
     for each in rest:
         name, _, text = each.partition("}}")

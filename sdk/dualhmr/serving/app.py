@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from dualhmr import __version__
 from dualhmr.outputs import describe_people, to_json
+from dualhmr.serving.demo import CHOSEN, Choices, demo_routes
 from dualhmr.serving.received import FORMATS, photo_request, read_body, wanted_format
 from dualhmr.serving.service import Answer, BodyService, RequestError
 
@@ -57,9 +58,12 @@ class Limits:
                 raise ValueError(f"{name} is {value}, expected more than 0")
 
 
-def make_app(service: BodyService, limits: Limits) -> Starlette:
-    """An ASGI application, which closes the service when it stops."""
-    server = _Server(service, limits)
+def make_app(service: BodyService, limits: Limits, *, choices: Choices | None = None) -> Starlette:
+    """An ASGI application, which closes the service when it stops.
+
+    With `choices`, for a `ChoosingService`, also the page of `dualhmr demo`.
+    """
+    server = _Server(service, limits, choices)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -71,6 +75,7 @@ def make_app(service: BodyService, limits: Limits) -> Starlette:
             Route("/recover", server.recover, methods=["POST"]),
             Route("/health", server.health),
             Route("/info", server.info),
+            *([] if choices is None else demo_routes(choices)),
         ],
         exception_handlers={HTTPException: _http_error, Exception: _internal_error},
         lifespan=lifespan,
@@ -78,8 +83,8 @@ def make_app(service: BodyService, limits: Limits) -> Starlette:
 
 
 class _Server:
-    def __init__(self, service: BodyService, limits: Limits) -> None:
-        self._service, self._limits = service, limits
+    def __init__(self, service: BodyService, limits: Limits, choices: Choices | None) -> None:
+        self._service, self._limits, self._choices = service, limits, choices
         self._inside = 0
 
     async def recover(self, request: Request) -> Response:
@@ -101,12 +106,18 @@ class _Server:
             self._inside -= 1
 
     async def _recover(self, request: Request) -> Response:
-        form = wanted_format(request)
+        choices = self._choices
+        form = wanted_format(request, others=() if choices is None else CHOSEN)
+        how = {} if choices is None else choices.read(request.query_params)
         body = await read_body(request, self._limits.max_bytes)
         sent = await photo_request(request, body, max_pixels=self._limits.max_pixels)
+        sent.how = how
         answer = await asyncio.wrap_future(self._service.submit(sent))
         content = await run_in_threadpool(_content, answer, form)
-        return Response(content, media_type=FORMATS[form])
+        headers = {"x-persons": str(len(answer.recovery)), "x-content-type-options": "nosniff"}
+        if form == "html":  # opened from here, its scripts are of no origin
+            headers["content-security-policy"] = "sandbox allow-scripts"
+        return Response(content, headers=headers, media_type=FORMATS[form])
 
     async def health(self, _: Request) -> Response:
         if self._service.is_alive:
@@ -138,6 +149,8 @@ def _content(answer: Answer, form: str) -> bytes:
     recovery, image = answer
     if form == "json":
         return to_json(_described(answer)).encode()
+    if form == "html":
+        return recovery.page(image.pixels).encode()
     if form == "overlay":
         picture = io.BytesIO()
         Image.fromarray(recovery.overlay(image.pixels, keypoints=True)).save(picture, "PNG")

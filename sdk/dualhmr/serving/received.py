@@ -17,17 +17,21 @@ FORMATS = {
     "glb": "model/gltf-binary",
     "npz": "application/x-npz",
     "overlay": "image/png",
+    "html": "text/html",
 }
 """Answers by name, which `?format=` takes, and their types, which `Accept` does."""
 _PARAMETERS = ("format", "keypoint_set", "focal_length")
 _MOST_PERSONS = 1000
 
 
-def wanted_format(request: Request) -> str:
-    """One of `FORMATS`; JSON if the client does not care. Raises `RequestError`."""
-    unknown = [name for name in request.query_params if name not in _PARAMETERS]
+def wanted_format(request: Request, *, others: tuple[str, ...] = ()) -> str:
+    """One of `FORMATS`; JSON if the client does not care. Raises `RequestError`.
+
+    So it does for parameters that are neither known here nor among the `others`.
+    """
+    unknown = [name for name in request.query_params if name not in _PARAMETERS + others]
     if unknown:
-        known = ", ".join(_PARAMETERS)
+        known = ", ".join(_PARAMETERS + others)
         raise RequestError(400, f"unknown parameter {unknown[0][:80]!r}; known are {known}")
     name = request.query_params.get("format")
     if name is not None:

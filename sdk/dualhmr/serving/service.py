@@ -13,6 +13,7 @@ from dualhmr.detection import AnyDetector
 from dualhmr.image_files import ImageFormatError, ImageSizeError
 from dualhmr.images import LoadedImage, read_image
 from dualhmr.recoverer import FailedPhoto, Photo, Recoverer
+from dualhmr.recoverer.streaming import Results
 from dualhmr.recovery import Recovery
 
 _log = logging.getLogger("dualhmr")
@@ -42,6 +43,8 @@ class PhotoRequest:
     known: dict[str, Any] = field(default_factory=dict)
     """Fields of `Photo`: keypoints, their set, the focal length."""
     max_pixels: int | None = None
+    how: dict[str, Any] = field(default_factory=dict)
+    """Arguments of `Recoverer.recover` for this one, which the demo alone lets clients choose."""
     answer: "Future[Answer]" = field(default_factory=Future)
     _image: LoadedImage | None = None
 
@@ -102,12 +105,8 @@ class BodyService:
         """Most photographs that were in the stream at once."""
         self._waiting: SimpleQueue[PhotoRequest | None] = SimpleQueue()
         self._in_stream = deque[PhotoRequest]()
-        self._results = recoverer.stream(
-            self._requests(),
-            detector=detector,
-            schedule=schedule,
-            max_steps=max_steps,
-            iterate=iterate,
+        self._results = self._recoveries(
+            detector=detector, schedule=schedule, max_steps=max_steps, iterate=iterate
         )
         self._thread = Thread(target=self._run, name="dualhmr-serve", daemon=True)
         self._thread.start()
@@ -131,6 +130,9 @@ class BodyService:
         """Answers what is in the queue, and stops."""
         self._waiting.put(None)
         self._thread.join()
+
+    def _recoveries(self, **how: Any) -> Results:
+        return self.recoverer.stream(self._requests(), **how)
 
     def _requests(self) -> Iterator[Any]:
         while (request := self._waiting.get()) is not None:
