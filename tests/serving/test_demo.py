@@ -1,6 +1,9 @@
 """The page of `dualhmr demo`: what it may load, what may be chosen, and what Chromium shows."""
 
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +94,30 @@ def test_what_is_no_choice_is_refused(client: Client, parameters: str, message: 
 def test_graphs_of_one_schedule_leave_no_choice() -> None:
     recoverer = Recoverer(adaptation="onnx")
     assert schedules_of(recoverer) == (recoverer.bundle.manifest.schedule.name,)
+
+
+PROGRAM = """
+from argparse import ArgumentParser
+from dualhmr.cli import demo
+parser = ArgumentParser()
+demo.add_arguments(parser)
+raise SystemExit(demo.run(parser.parse_args()))
+"""
+
+
+def test_the_command_says_where_the_page_is() -> None:
+    command = [sys.executable, "-c", PROGRAM, "--port", "0", "--no-browser"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        found = re.fullmatch(r"the demo is at http://127\.0\.0\.1:(\d+)/; Ctrl-C ends it\n", said)
+        assert found, said
+        assert b"<option>trained</option>" in Client(int(found[1]))("GET", "/").body
+        process.send_signal(signal.SIGTERM)
+        rest, errors = process.communicate(timeout=30)
+    assert rest == ""
+    assert "Traceback" not in errors
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)")
