@@ -132,6 +132,9 @@ def export_onnx(
             verbose=False,
         )
     assert program is not None
+    for node in program.model.graph.all_nodes():
+        # Where in whose folders PyTorch's module and its code stand: nothing to give away.
+        node.metadata_props.clear()
     size = sum(tensor.nbytes for tensor in module.state_dict().values())
     program.save(path, external_data=size > _MOST_BYTES)
     if stored == torch.float16 and size <= _MOST_BYTES:

@@ -62,6 +62,11 @@ def test_onnx_equals_pytorch_at_any_batch(bundle: Path, persons: int) -> None:
             np.testing.assert_allclose(output, reference[name], atol=2e-5)
 
 
+def test_graphs_name_no_file_of_the_computer_they_were_made_on(bundle: Path) -> None:
+    for path in bundle.glob("*.onnx"):
+        assert b".py" not in path.read_bytes(), path
+
+
 def test_inputs_and_outputs_are_named(bundle: Path) -> None:
     graph = onnx.load(bundle / "auxiliary.onnx").graph
     assert [output.name for output in graph.output] == ["rotations", "betas", "camera"]
