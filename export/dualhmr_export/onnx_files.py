@@ -10,7 +10,7 @@ import copy
 import logging
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -119,22 +119,8 @@ def export_onnx(
     The keys of `example` name the inputs. The first dimension of inputs and outputs, the number of
     persons, stays dynamic. `example` holds two persons because the exporter specialises to 1.
     """
-    shapes: tuple[Any, ...] = tuple({0: torch.export.Dim.DYNAMIC} for _ in example)
-    with quiet_exporter():
-        program = torch.onnx.export(
-            module.eval(),
-            tuple(example.values()),
-            dynamo=True,
-            dynamic_shapes=(shapes,),
-            input_names=list(example),
-            output_names=list(outputs),
-            opset_version=opset,
-            verbose=False,
-        )
-    assert program is not None
-    for node in program.model.graph.all_nodes():
-        # Where in whose folders PyTorch's module and its code stand: nothing to give away.
-        node.metadata_props.clear()
+    shapes = tuple({0: torch.export.Dim.DYNAMIC} for _ in example)
+    program = trace(module, example, shapes, opset=opset, outputs=outputs)
     size = sum(tensor.nbytes for tensor in module.state_dict().values())
     program.save(path, external_data=size > _MOST_BYTES)
     if stored == torch.float16 and size <= _MOST_BYTES:
@@ -164,8 +150,38 @@ def _store_in_half(path: Path) -> None:
     onnx.save(model, path)
 
 
+def trace(
+    module: nn.Module,
+    example: Mapping[str, Tensor],
+    shapes: tuple[Any, ...],
+    *,
+    opset: int,
+    outputs: Sequence[str] | None = None,
+) -> torch.onnx.ONNXProgram:
+    """PyTorch's exporter on `module`, called with the values of `example` in order.
+
+    `shapes` says which dimensions of each input stay dynamic. The graph does not say where on this
+    computer PyTorch and the module's code are.
+    """
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(example.values()),
+            dynamo=True,
+            dynamic_shapes=(shapes,),
+            input_names=list(example),
+            output_names=outputs,
+            opset_version=opset,
+            verbose=False,
+        )
+    assert program is not None
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()
+    return program
+
+
 @contextmanager
-def quiet_exporter() -> Iterator[None]:
+def _quiet_exporter() -> Iterator[None]:
     """Silences the exporter's remarks on torch's internals and on a missing torchvision."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

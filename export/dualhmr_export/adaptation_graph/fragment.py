@@ -9,7 +9,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from dualhmr_export.adaptation_graph.pieces import Piece, PieceModule
-from dualhmr_export.onnx_files import quiet_exporter
+from dualhmr_export.onnx_files import trace
 
 OPSET = 18
 Constants = dict[str, npt.NDArray[Any]]
@@ -94,17 +94,8 @@ def fragment_of(piece: Piece, *, free: str | None = None) -> Fragment:
     with torch.no_grad():
         module = PieceModule(piece)
     shapes = tuple({0: torch.export.Dim.DYNAMIC} if name == free else None for name in module.reads)
-    with quiet_exporter(), torch.no_grad():
-        program = torch.onnx.export(
-            module.eval(),
-            tuple(piece.example.values()),
-            dynamo=True,
-            dynamic_shapes=(shapes,),
-            input_names=list(module.reads),
-            opset_version=OPSET,
-            verbose=False,
-        )
-    assert program is not None
+    with torch.no_grad():
+        program = trace(module, piece.example, shapes, opset=OPSET)
     model = program.model_proto
     assert not model.functions
     simplify(model.graph)
@@ -127,7 +118,6 @@ def renamed(
         node = onnx.NodeProto()
         node.CopyFrom(original)
         node.name, node.doc_string = f"{prefix}/{original.name}", ""
-        del node.metadata_props[:]
         node.input[:] = [names[name] for name in original.input]
         node.output[:] = [f"{prefix}/{name}" for name in original.output]
         yield original, node

@@ -22,9 +22,7 @@ from dualhmr.body.posing import pose_arrays
 from dualhmr.bundle import Bundle
 from dualhmr.crop import crop_convention
 from dualhmr.detection import AnyDetector
-from dualhmr.engines import (
-    FrozenNetworks,
-)
+from dualhmr.engines import FrozenNetworks
 from dualhmr.images import LoadedImage, read_image
 from dualhmr.keypoints import network_keypoints
 from dualhmr.person import (

@@ -230,7 +230,7 @@ class VideoWriter:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, fps: float) -> None:
-        """`fps` is the rate that players are told; frames have times of their own."""
+        """`fps` is the nominal rate in the file; each frame has its own time stamp."""
         self._rate = Fraction(fps).limit_denominator(1001)
         self._stack = contextlib.ExitStack()
         self._path = Path(path)
