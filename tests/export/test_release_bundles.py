@@ -25,6 +25,10 @@ from dualhmr_export import onnx_files
 
 RTX = "sm86"
 
+# What an engine may hold beside the graph's weights. Half-precision weights kept in single
+# precision would be more than this: 0.8 MB more in each of the two.
+KERNEL_BYTES = {"auxiliary.onnx": 4_200_000, "backbone.onnx": 1_300_000}
+
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +77,8 @@ def test_meta_hmr(
     names = [path.name.split(".")[:2] for path in engines]
     assert names == [["auxiliary", RTX], ["backbone", RTX]] * with_graphs
     for path, graph in zip(engines, ("auxiliary.onnx", "backbone.onnx"), strict=False):
-        assert path.stat().st_size < 1.9 * (out / graph).stat().st_size  # in half precision too
+        kernels = path.stat().st_size - (out / graph).stat().st_size  # both hold the weights
+        assert kernels < KERNEL_BYTES[graph]
     if with_graphs:
         assert (manifest.precision, manifest.max_batch) == (precision, 4)
     for graph in ("backbone.onnx", "auxiliary.onnx") if with_graphs else ():
