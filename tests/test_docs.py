@@ -13,7 +13,7 @@ import dualhmr
 ROOT = Path(__file__).parents[1]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")))
+    for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")))
 }
 PATH = re.compile(
     r"(?<![\w./-])(?:sdk|training|export|benchmarks|scripts|tests|docs|examples)/[\w./-]*[\w/]"
@@ -77,7 +77,7 @@ def test_the_page_on_architecture_has_the_layers_of_the_code() -> None:
 
 
 def _layer_lines() -> list[str]:
-    text = PAGES["docs/architecture.md"]
+    text = PAGES["docs/concepts/architecture.md"]
     section = text[text.index("## Layers") :]
     # Items may be wrapped: one line each.
     return re.sub(r"\n {3}", " ", section).splitlines()
