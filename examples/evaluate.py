@@ -3,7 +3,8 @@
 Run: python examples/evaluate.py
 Needs: pip install "dualhmr[training]"
 The same on the command line: dualhmr evaluate --json errors.json
-docs/how_to/training.md describes --poses, for poses of your own, and evaluation on the licensed data sets.
+docs/how_to/training.md describes --poses, for poses of your own, and evaluation on licensed
+data sets.
 """
 
 import argparse

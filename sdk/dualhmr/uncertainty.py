@@ -5,8 +5,8 @@ same point of the pseudo mesh, both with the pelvis at the origin, plus the mean
 body's keypoints to the observed ones, at the body's depth; both in metres, times one factor.
 
 What both networks get wrong alike cannot be seen: how far away and how large a person is, a depth
-that the keypoints do not tell, a detector's keypoints on somebody else. docs/results/accuracy.md has how
-well it predicts errors.
+that the keypoints do not tell, a detector's keypoints on somebody else.
+docs/results/accuracy.md has how well it predicts errors.
 """
 
 import numpy as np

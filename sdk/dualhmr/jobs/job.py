@@ -66,10 +66,10 @@ def run_job(
 ) -> JobReport:
     """Recovers from every photograph and video of `inputs`, each into a folder of its own.
 
-    An item's results are in `out/results/NAME`, complete or not at all: `docs/how_to/jobs.md` describes
-    the folder. Items that are done are kept, so the same call after an interruption goes on, and
-    gives the same files as without it. An item whose file's size or time has changed is done again,
-    and so is one that failed.
+    An item's results are in `out/results/NAME`, complete or not at all;
+    `docs/how_to/jobs.md` describes the folder. Items that are done are kept, so the same call
+    after an interruption goes on, and gives the same files as without it. An item whose file's
+    size or time has changed is done again, and so is one that failed.
 
     Processes are started anew, so a script that calls this needs `if __name__ == "__main__":`.
 

@@ -20,7 +20,8 @@ from dualhmr_training.data.synthetic.poses import SeededRandom
 class LandmarkErrors:
     """Errors of a landmark network. Each person has a level between 0 and 2.
 
-    The defaults follow from what BlazePose says of 1,200 rendered people, see `docs/how_to/training.md`.
+    The defaults follow from what BlazePose says of 1,200 rendered people, see
+    `docs/how_to/training.md`.
     """
 
     closed: float = 0.2
