@@ -9,7 +9,7 @@ TEST := OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=2 $(BIN)/python -m pytest -n 2 --dist
 
 MOST_MEMORY := tests/adaptation tests/benchmarks tests/objective tests/person_fitting tests/recovery
 
-.PHONY: demo test lint wheel light clean
+.PHONY: demo test lint wheel light docs docs-serve clean
 
 demo: $(VENV)/.installed
 	$(BIN)/dualhmr detect --example --out dualhmr-out
@@ -26,6 +26,13 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation, into site/; a warning is an error.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-serve: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel
@@ -49,4 +56,4 @@ $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) $(LIGHT) dist dualhmr-out
+	rm -rf $(VENV) $(LIGHT) dist site dualhmr-out

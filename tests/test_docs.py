@@ -1,11 +1,14 @@
 """What README, CONTRIBUTING and docs name exists: files, modules, links, layers, versions."""
 
 import importlib
+import inspect
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 from test_imports import LAYERS
 
 import dualhmr
@@ -58,6 +61,7 @@ def test_the_names_in_lists_of_steps_are_those_of_the_code() -> None:
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
+    """By links, where a page of the site shows the navigation too."""
     reached, waiting = set(), ["README.md"]
     while waiting:
         page = waiting.pop()
@@ -67,8 +71,36 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
             str((links / link).resolve().relative_to(ROOT.resolve()))
             for link in LINK.findall(PAGES[page])
         }
+        if page == "docs/index.md":
+            found |= set(NAVIGATION)
         waiting += sorted((found & PAGES.keys()) - reached)
     assert reached == PAGES.keys()
+
+
+def pages_of(entry: Any) -> list[str]:
+    """Of a part of the navigation of mkdocs, in order, as files of the repository."""
+    if isinstance(entry, str):
+        root = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+        return [root.get(entry, f"docs/{entry}")]
+    parts = entry.values() if isinstance(entry, dict) else entry
+    return [page for part in parts for page in pages_of(part)]
+
+
+NAVIGATION = pages_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
+
+
+def test_the_site_has_every_page_once() -> None:
+    assert len(NAVIGATION) == len(set(NAVIGATION))
+    assert set(NAVIGATION) == PAGES.keys() - {"README.md"}
+
+
+def test_the_reference_has_every_public_name() -> None:
+    reference = "\n".join(text for page, text in PAGES.items() if "/reference/" in page)
+    names = {name for name in vars(dualhmr) if not name.startswith("_")} | {"Body", "load_body"}
+    public = {name for name in names if not inspect.ismodule(getattr(dualhmr, name))}
+    assert len(public) > 30
+    described = re.findall(r"^::: dualhmr\.(\w+)$", reference, re.MULTILINE)
+    assert public - {"Any", "TYPE_CHECKING"} == set(described)
 
 
 def test_the_page_on_architecture_has_the_layers_of_the_code() -> None:

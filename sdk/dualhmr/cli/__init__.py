@@ -57,13 +57,7 @@ class CommandWithoutTorch:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns the exit status. A user's error is one line on stderr."""
-    parser = argparse.ArgumentParser(
-        prog="dualhmr", description="Bodies from photographs and 2D keypoints."
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in _commands():
-        _add(command, subparsers)
+    parser, _ = parsers()
     options, fields = parser.parse_known_args(arguments)
     if fields and not options.takes_fields:
         parser.error(f"unrecognized arguments: {' '.join(fields)}")
@@ -78,6 +72,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("dualhmr: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of `dualhmr`, and those of its subcommands by name."""
+    parser = argparse.ArgumentParser(
+        prog="dualhmr", description="Bodies from photographs and 2D keypoints."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in _commands():
+        _add(command, subparsers)
+    return parser, subparsers.choices
 
 
 def _commands() -> Iterator[Command]:

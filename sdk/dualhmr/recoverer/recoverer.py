@@ -172,12 +172,17 @@ class Recoverer:
             images: What `recover` takes, N times. For crops, pseudo meshes or a camera of each
                 image, pass `Photo`s to `stream`.
             keypoints: For each image what `recover` takes; None: a detector finds people.
-            boxes, scores: Likewise.
+            boxes: For each image what `recover` takes.
+            scores: For each image what `recover` takes.
 
         The other arguments are for all images; `dualhmr.recover` describes them.
 
-        Returns N recoveries in the order of the images. Raises what `recover` does, for the first
-        image that cannot be used; `stream` goes on instead.
+        Returns:
+            N recoveries in the order of the images.
+
+        Raises:
+            FileNotFoundError, TypeError, ValueError, ImportError, RuntimeError: As `recover`, for
+                the first image that cannot be used; `stream` goes on instead.
         """
         photos = photos_of(
             images,
