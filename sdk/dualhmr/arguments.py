@@ -1,9 +1,20 @@
-"""Checks of what users pass, with errors that say what came and what is expected."""
+"""Checks of what users pass: errors say what came, what is expected; and the messages of errors."""
 
 import math
 import reprlib
 from numbers import Integral, Real
 from typing import Any
+
+EXPECTED_ERRORS = (
+    ValueError,
+    TypeError,
+    OSError,
+    ImportError,
+    RuntimeError,
+    MemoryError,
+    FloatingPointError,
+)
+"""Whose message is for users; any other is a fault of this project."""
 
 
 def finite_number(name: str, value: object, expected: str = "a number") -> float:
@@ -38,6 +49,14 @@ def check_type(name: str, value: object, kinds: type | tuple[type, ...], expecte
         raise TypeError(
             f"{name} is {shown(value)} of type {type(value).__name__}, expected {expected}"
         )
+
+
+def message_of(error: BaseException) -> str:
+    """What users are told. Of an error that is not expected, the type is a part of it."""
+    name, text = type(error).__name__, str(error)
+    if isinstance(error, EXPECTED_ERRORS):
+        return text or name
+    return f"{name}: {text}" if text else name
 
 
 def shown(value: object) -> str:

@@ -10,6 +10,7 @@ from helpers.walking_people import crossing, detector, frame
 
 import dualhmr
 from dualhmr.cli import video as command
+from dualhmr.cli.shared_options import open_recoverer
 from dualhmr.detection import Detections
 from dualhmr.video import VideoReader, VideoWriter
 
@@ -26,10 +27,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(monkeypatch: pytest.MonkeyPatch, people: Any, *arguments: object) -> int:
     """The command with a detector that cannot be named on the command line."""
 
-    def recoverer(bundle: Any, **options: Any) -> dualhmr.Recoverer:
-        return dualhmr.Recoverer(bundle, **options | {"detector": detector(people)})
+    def recoverer(options: argparse.Namespace, **_: Any) -> dualhmr.Recoverer:
+        return open_recoverer(options, detector=detector(people))
 
-    monkeypatch.setattr(command, "Recoverer", recoverer)
+    monkeypatch.setattr(command, "open_recoverer", recoverer)
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     return command.run(parser.parse_args(list(map(str, arguments))))

@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
 from dualhmr import __version__
+from dualhmr.arguments import EXPECTED_ERRORS, message_of
 from dualhmr.arrays import INSTALL_TORCH, torch_installed
 
 ENTRY_POINT_GROUP = "dualhmr.commands"
@@ -64,9 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.fields = fields
     try:
         return int(options.run(options))
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError) as error:
+    except EXPECTED_ERRORS as error:
         without_torch = isinstance(error, ModuleNotFoundError) and error.name == "torch"
-        message = f"this needs PyTorch: {INSTALL_TORCH}" if without_torch else error
+        message = f"this needs PyTorch: {INSTALL_TORCH}" if without_torch else message_of(error)
         print(f"dualhmr: {message}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:

@@ -6,17 +6,16 @@ The page, and the server behind it, are on this computer alone, unless --host sa
 import argparse
 from typing import Any
 
+from dualhmr.cli.shared_options import OF_RECOVERER, add_options, open_recoverer
+
 NAME = "demo"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=8770, help="0 is a free one (%(default)s)")
+    add_options(parser, "host", "port", port={"default": 8770})
     parser.add_argument("--no-browser", action="store_true", help="only say where the page is")
-    parser.add_argument("--bundle", help="networks other than the default ones")
-    parser.add_argument("--body", help="body file, for bundles trained on SMPL")
-    parser.add_argument("--device", help="cpu (default), cuda, cuda:1, or auto")
+    add_options(parser, *OF_RECOVERER)
     parser.add_argument(
         "--detector",
         action="append",
@@ -35,7 +34,6 @@ def run(options: argparse.Namespace) -> int:
         raise ImportError(f'the demo needs {error.name}: pip install "dualhmr[serve]"') from error
     from dualhmr.cli.serve import warm_up, warn_of_strangers
     from dualhmr.detection import open_detector
-    from dualhmr.recoverer import Recoverer
     from dualhmr.rendering.browser import open_in_browser
     from dualhmr.serving.demo import Choices, ChoosingService, schedules_of
 
@@ -50,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
                     print("no browser was found here; open the address in one", flush=True)
 
     detectors = {name: open_detector(name) for name in options.detector or ["movenet"]}
-    recoverer = Recoverer(options.bundle, body=options.body, device=options.device)
+    recoverer = open_recoverer(options)
     service = ChoosingService(recoverer)
     warm_up(service)
     warn_of_strangers(options.host, NAME)

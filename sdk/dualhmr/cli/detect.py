@@ -23,12 +23,11 @@ from dualhmr.cli.photographs import (
     print_lines,
     report_each,
 )
-from dualhmr.cli.recover import DEFAULT_OUT, DETECTOR_HELP
 from dualhmr.cli.report import printed_report
+from dualhmr.cli.shared_options import add_options
 from dualhmr.compiling import usable_cpus
 from dualhmr.detection import Detections, NamedDetector, open_detector, write_coco
 from dualhmr.engines import EngineOptions
-from dualhmr.keypoints import MIN_PERSON_SCORE
 from dualhmr.recoverer.ordered_work import in_order
 
 NAME = "detect"
@@ -42,18 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
     parser.add_argument("image", type=Path, nargs="?", help="a photograph, or a folder of them")
     parser.add_argument("--example", action="store_true", help="use the example photograph")
-    parser.add_argument("--detector", help=DETECTOR_HELP)
-    parser.add_argument(
-        "--min-person-score",
-        type=float,
-        default=MIN_PERSON_SCORE,
-        metavar="S",
-        help="persons with a lower score are left out (%(default)s)",
-    )
-    parser.add_argument("--max-pixels", type=int, metavar="N", help="as of dualhmr recover")
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder (%(default)s)")
+    add_options(parser, "detector", "min_person_score", "max_pixels", "out")
     parser.add_argument("--no-pictures", action="store_true", help="write keypoints.json only")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of ONNX Runtime")
+    add_options(parser, "threads")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
 
 

@@ -8,13 +8,11 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import fields
 
-from dualhmr.adaptation.schedule import ITERATES, SCHEDULE_NAMES
-from dualhmr.engines import AUTO, BACKENDS, PROVIDERS
+from dualhmr.cli.report import clock
+from dualhmr.cli.shared_options import OF_RECOVERER, OF_SCHEDULE, add_options, chosen
 from dualhmr.jobs import JobOptions, Progress, run_job
 from dualhmr.outputs import OUTPUTS
-from dualhmr.person_fitting import ADAPTATIONS
 
 NAME = "job"
 
@@ -57,24 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--detect-every", type=int, default=1, metavar="N", help="frames of a video (%(default)s)"
     )
-    group.add_argument("--bundle", help="networks other than the default ones")
-    group.add_argument("--body", help="body file, for bundles trained on SMPL")
-    group.add_argument("--detector", help="finds people; as of dualhmr recover (movenet)")
-    group.add_argument(
-        "--min-person-score", type=float, default=JobOptions.min_person_score, metavar="S"
-    )
-    group.add_argument("--schedule", choices=SCHEDULE_NAMES, help="the bundle's if left out")
-    group.add_argument("--max-steps", type=int, metavar="N")
-    group.add_argument("--iterate", choices=ITERATES)
-    group.add_argument("--focal-length", type=float, metavar="PIXELS")
-    group.add_argument("--max-pixels", type=int, metavar="N", help="of a photograph")
-    group.add_argument("--device", help="cpu (default), cuda, cuda:1, or auto")
-    group.add_argument("--backend", choices=BACKENDS, default=AUTO)
-    group.add_argument("--adaptation", choices=ADAPTATIONS, default=AUTO)
-    group.add_argument("--provider", choices=PROVIDERS, help="of ONNX Runtime")
-    group.add_argument(
-        "--threads", type=int, default=1, metavar="N", help="of each process (%(default)s)"
-    )
+    add_options(group, "detector", "min_person_score", "max_pixels", *OF_SCHEDULE, "focal_length")
+    of_each = {"default": JobOptions.threads, "help": "of each process (%(default)s)"}
+    add_options(group, *OF_RECOVERER, threads=of_each)
 
 
 def _listed(text: str) -> tuple[str, ...]:
@@ -83,11 +66,10 @@ def _listed(text: str) -> tuple[str, ...]:
 
 def run(options: argparse.Namespace) -> int:
     """Runs or continues the job and reports on stderr."""
-    chosen = JobOptions(**{each.name: getattr(options, each.name) for each in fields(JobOptions)})
     report = run_job(
         options.inputs,
         options.out,
-        options=chosen,
+        options=chosen(JobOptions, options),
         listed=options.listed,
         recursive=options.recursive,
         workers=options.workers,
@@ -115,12 +97,6 @@ def _printer() -> Callable[[Progress], None]:
         what = f"error: {outcome.error}"
         if outcome.error is None:
             what = "done" if outcome.persons is None else f"{outcome.persons} persons"
-        print(f"[{ended}/{total}] {outcome.item}: {what}; {_clock(left)} left", file=sys.stderr)
+        print(f"[{ended}/{total}] {outcome.item}: {what}; {clock(left)} left", file=sys.stderr)
 
     return show
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -16,12 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dualhmr.arguments import EXPECTED_ERRORS, message_of
 from dualhmr.example import example
 from dualhmr.images import list_images, read_image
 from dualhmr.keypoints import KeypointFile, Keypoints, keypoint_file_for, open_keypoint_file
-
-EXPECTED_ERRORS = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)
-"""Whose message is for users; of others the traceback is printed too."""
 
 
 class Inputs(NamedTuple):
@@ -160,9 +158,8 @@ def _said(outcome: Outcome | Exception) -> dict[str, Any]:
     if isinstance(outcome, Outcome):
         print_lines(outcome)
         return outcome.report
-    message = str(outcome) or type(outcome).__name__
+    message = message_of(outcome)
     if not isinstance(outcome, EXPECTED_ERRORS):
-        message = f"{type(outcome).__name__}: {outcome}"
         traceback.print_exception(outcome)
     print(f"  error: {message}", file=sys.stderr)
     return {"error": message}

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dualhmr.adaptation.schedule import ITERATES, SCHEDULE_NAMES
 from dualhmr.cli.photographs import (
     BOXES,
     KeypointOptions,
@@ -24,26 +23,27 @@ from dualhmr.cli.photographs import (
     print_lines,
     report_each,
 )
-from dualhmr.cli.recovering import Recovering, chosen_outputs, schedule_options
+from dualhmr.cli.recovering import Recovering, chosen_outputs
 from dualhmr.cli.report import printed_report
+from dualhmr.cli.shared_options import (
+    OF_RECOVERER,
+    OF_SCHEDULE,
+    add_options,
+    open_recoverer,
+    schedule_options,
+)
 from dualhmr.compiling import usable_cpus
-from dualhmr.detection import DEFAULT_DETECTOR, NamedDetector, open_detector
-from dualhmr.engines import AUTO, BACKENDS, PROVIDERS, EngineOptions
+from dualhmr.detection import NamedDetector, open_detector
+from dualhmr.engines import EngineOptions
 from dualhmr.images import scan_folder
-from dualhmr.keypoints import MIN_CONFIDENCE, MIN_PERSON_SCORE, NAMED_SETS
+from dualhmr.keypoints import MIN_CONFIDENCE, NAMED_SETS
 from dualhmr.keypoints.frames import FRAMES
 from dualhmr.outputs import OUTPUTS
-from dualhmr.person_fitting import ADAPTATIONS
 from dualhmr.recoverer import Recoverer
 from dualhmr.recoverer.ordered_work import in_order
 from dualhmr.recovery import OVERLAY_COLORS
 
 NAME = "recover"
-DETECTOR_HELP = (
-    "finds people without --keypoints: movenet, rtmlib:body, rtmlib:body_with_feet, "
-    f"rtmlib:wholebody, or ultralytics:FILE ({DEFAULT_DETECTOR})"
-)
-DEFAULT_OUT = Path("dualhmr-out")
 _OF_KEYPOINT_FILES = {
     "keypoint_set": None,
     "points_frame": None,
@@ -62,11 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="COCO or OpenPose JSON, or .npy, or a folder of them; without, people are found",
     )
-    parser.add_argument("--detector", help=DETECTOR_HELP)
+    add_options(parser, "detector")
     parser.add_argument("--example", action="store_true", help="use the example photograph")
     _add_input_options(parser.add_argument_group("reading photographs and keypoints"))
-    parser.add_argument("--bundle", type=Path, help="networks other than the default ones")
-    parser.add_argument("--body", type=Path, help="body file, for bundles trained on SMPL")
+    add_options(parser, "bundle", "body")
     parser.add_argument(
         "--extra-joints", type=Path, help="SPIN's J_regressor_extra.npy (default: the bundle's)"
     )
@@ -80,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--auxiliary", type=Path, metavar="ONNX", help="predicts the pseudo mesh, likewise"
     )
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder (%(default)s)")
+    add_options(parser, "out")
     parser.add_argument(
         "--save",
         type=_outputs,
@@ -97,29 +96,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-pictures", action="store_true", help="write no overlay, steps or page"
     )
-    parser.add_argument("--schedule", choices=SCHEDULE_NAMES, help="the bundle's if left out")
-    parser.add_argument("--max-steps", type=int, metavar="N")
-    parser.add_argument(
-        "--iterate",
-        choices=ITERATES,
-        help="which iterate is the result: the one with the lowest loss, or the last "
-        "(best; of the schedule release, last)",
-    )
-    parser.add_argument("--focal-length", type=float, metavar="PIXELS", help="if it is known")
-    parser.add_argument("--device", help="cpu (default), cuda, cuda:1, or auto")
-    parser.add_argument(
-        "--backend", choices=BACKENDS, default=AUTO, help="of the frozen networks (%(default)s)"
-    )
-    parser.add_argument(
-        "--adaptation",
-        choices=ADAPTATIONS,
-        default=AUTO,
-        help="with PyTorch or without (%(default)s)",
-    )
-    parser.add_argument(
-        "--provider", choices=PROVIDERS, help="of ONNX Runtime; that of the device if left out"
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of ONNX Runtime")
+    add_options(parser, *OF_SCHEDULE, "focal_length")
+    add_options(parser, *OF_RECOVERER[2:])
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
 
 
@@ -146,25 +124,14 @@ def _add_input_options(group: Any) -> None:
         metavar="C",
         help="keypoints below it count as missing (%(default)s)",
     )
-    group.add_argument(
-        "--min-person-score",
-        type=float,
-        default=MIN_PERSON_SCORE,
-        metavar="S",
-        help="persons with a lower score of the detector are left out (%(default)s)",
-    )
+    add_options(group, "min_person_score")
     group.add_argument(
         "--boxes",
         choices=BOXES,
         default=BOXES[0],
         help="what a person's box is made from: keypoints, or the bbox in the keypoint file",
     )
-    group.add_argument(
-        "--max-pixels",
-        type=int,
-        metavar="N",
-        help="largest width times height of a photograph (twice Pillow's limit, 179 million)",
-    )
+    add_options(group, "max_pixels")
 
 
 def _outputs(text: str) -> tuple[str, ...]:
@@ -200,15 +167,8 @@ def _run(options: argparse.Namespace, printed: dict[str, Any]) -> int:
         detector = open_detector(
             options.detector, min_score=options.min_person_score, engine=engine
         )
-    recoverer = Recoverer(
-        options.bundle,
-        body=options.body,
-        extra_joints=options.extra_joints,
-        device=options.device,
-        backend=options.backend,
-        adaptation=options.adaptation,
-        options=EngineOptions(provider=options.provider, threads=options.threads),
-        auxiliary=options.auxiliary,
+    recoverer = open_recoverer(
+        options, extra_joints=options.extra_joints, auxiliary=options.auxiliary
     )
     work = [Recovering(photograph, recoverer, detector, options) for photograph in photographs]
     if not of_folder:

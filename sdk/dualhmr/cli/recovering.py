@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ from dualhmr.body.files import FREE_BODY
 from dualhmr.cli.photographs import Outcome, Photograph
 from dualhmr.cli.pseudo_meshes import OTHER_BETAS, read_pseudo_meshes
 from dualhmr.cli.report import lines, report
+from dualhmr.cli.shared_options import schedule_options
 from dualhmr.detection import NamedDetector
 from dualhmr.outputs import PICTURES, write_outputs
 from dualhmr.recoverer import FailedPhoto, Photo, Recoverer
@@ -83,11 +83,6 @@ class Recovering:
         name = None if self._detector is None else self._detector.name
         said = (recovery, self._notes, written)
         return Outcome(report(*said, detector=name), [*lines(*said, detector=name)])
-
-
-def schedule_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Those of `Recoverer.recover`."""
-    return {name: getattr(options, name) for name in ("schedule", "max_steps", "iterate")}
 
 
 def chosen_outputs(options: argparse.Namespace) -> list[str]:

@@ -1,4 +1,4 @@
-"""What `dualhmr recover` says of a recovery: JSON for programs, lines for people."""
+"""What subcommands say of their work: JSON for programs, lines for people."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dualhmr.arguments import message_of
 from dualhmr.outputs import describe_people, to_json
 from dualhmr.recovery import Recovery
 
@@ -48,6 +49,13 @@ def _summary(recovery: Recovery, detector: str | None) -> str:
     return f"{people}, keypoints {before:.1f} px off before adaptation, {after:.1f} px after"
 
 
+def clock(seconds: float) -> str:
+    """A time, such as that left: 0:07, 12:00, 1:00:00."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
 @contextmanager
 def printed_report(*, as_json: bool) -> Iterator[dict[str, Any]]:
     """A dict to fill in, which is printed in the end as JSON, if asked for.
@@ -58,7 +66,7 @@ def printed_report(*, as_json: bool) -> Iterator[dict[str, Any]]:
     try:
         yield printed
     except BaseException as error:
-        printed["error"] = str(error) or type(error).__name__
+        printed["error"] = message_of(error)
         raise
     finally:
         if as_json:

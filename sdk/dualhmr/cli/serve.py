@@ -10,10 +10,14 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dualhmr.adaptation.schedule import ITERATES, SCHEDULE_NAMES
-from dualhmr.engines import AUTO, BACKENDS, PROVIDERS, EngineOptions
+from dualhmr.cli.shared_options import (
+    OF_RECOVERER,
+    OF_SCHEDULE,
+    add_options,
+    open_recoverer,
+    schedule_options,
+)
 from dualhmr.example import PHOTOGRAPH
-from dualhmr.person_fitting import ADAPTATIONS
 
 if TYPE_CHECKING:
     from dualhmr.serving.service import BodyService
@@ -23,8 +27,7 @@ NAME = "serve"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=8765, help="0 is a free one (%(default)s)")
+    add_options(parser, "host", "port", port={"default": 8765})
     limits = parser.add_argument_group("limits of what clients may ask for")
     limits.add_argument("--max-mb", type=float, default=20.0, help="of a body (%(default)s)")
     limits.add_argument(
@@ -37,17 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--timeout", type=float, default=60.0, metavar="S", help="of a request (%(default)s)"
     )
     group = parser.add_argument_group("how people are recovered, as in dualhmr recover")
-    group.add_argument("--bundle", help="networks other than the default ones")
-    group.add_argument("--body", help="body file, for bundles trained on SMPL")
-    group.add_argument("--detector", help="finds people (movenet)")
-    group.add_argument("--schedule", choices=SCHEDULE_NAMES, help="the bundle's if left out")
-    group.add_argument("--max-steps", type=int, metavar="N")
-    group.add_argument("--iterate", choices=ITERATES)
-    group.add_argument("--device", help="cpu (default), cuda, cuda:1, or auto")
-    group.add_argument("--backend", choices=BACKENDS, default=AUTO)
-    group.add_argument("--adaptation", choices=ADAPTATIONS, default=AUTO)
-    group.add_argument("--provider", choices=PROVIDERS, help="of ONNX Runtime")
-    group.add_argument("--threads", type=int, metavar="N", help="CPU threads (all cores)")
+    add_options(group, "detector", *OF_SCHEDULE, *OF_RECOVERER)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -58,7 +51,6 @@ def run(options: argparse.Namespace) -> int:
         from dualhmr.serving.app import Limits, make_app
     except ImportError as error:
         raise ImportError(f'a server needs {error.name}: pip install "dualhmr[serve]"') from error
-    from dualhmr.recoverer import Recoverer
     from dualhmr.serving.service import BodyService
 
     limits = Limits(
@@ -67,20 +59,8 @@ def run(options: argparse.Namespace) -> int:
         queue=options.queue,
         timeout_s=options.timeout,
     )
-    recoverer = Recoverer(
-        options.bundle,
-        body=options.body,
-        device=options.device,
-        backend=options.backend,
-        adaptation=options.adaptation,
-        options=EngineOptions(provider=options.provider, threads=options.threads),
-    )
     service = BodyService(
-        recoverer,
-        detector=options.detector,
-        schedule=options.schedule,
-        max_steps=options.max_steps,
-        iterate=options.iterate,
+        open_recoverer(options), detector=options.detector, **schedule_options(options)
     )
     warm_up(service)
     warn_of_strangers(options.host, NAME)

@@ -12,20 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dualhmr.adaptation.schedule import SCHEDULE_NAMES
 from dualhmr.cli.photographs import check_writable
-from dualhmr.detection import DEFAULT_DETECTOR
-from dualhmr.engines import AUTO, BACKENDS, PROVIDERS, EngineOptions
+from dualhmr.cli.report import clock
+from dualhmr.cli.shared_options import OF_RECOVERER, add_options, open_recoverer
 from dualhmr.motion import MOTION_SUFFIXES
-from dualhmr.person_fitting import ADAPTATIONS
-from dualhmr.recoverer import Recoverer
 from dualhmr.video.frames import VideoReader
 from dualhmr.video.video_recoverer import VideoRecoverer
 from dualhmr.video.video_recovery import TrackCollector, VideoRecovery
 from dualhmr.video.warm_start import WarmOptions
 
 NAME = "video"
-DEFAULT_OUT = Path("dualhmr-out")
 OVERLAY, TRACKS = "overlay.mp4", "tracks.json"
 _FORMATS = tuple(suffix.removeprefix(".") for suffix in MOTION_SUFFIXES)
 _INTERRUPTED = 130
@@ -36,7 +32,7 @@ _EVERY_S = 1.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
     parser.add_argument("video", help="a video file, or the index of a webcam (Linux)")
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder (%(default)s)")
+    add_options(parser, "out")
     parser.add_argument(
         "--motion-format",
         type=_formats,
@@ -64,17 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cold", action="store_true", help="begin every frame at the trained head, with all steps"
     )
-    parser.add_argument("--schedule", choices=SCHEDULE_NAMES, help="the bundle's if left out")
-    parser.add_argument("--max-steps", type=int, metavar="N", help="in a person's first frame")
-    parser.add_argument("--focal-length", type=float, metavar="PIXELS", help="if it is known")
-    parser.add_argument("--detector", help=f"as of dualhmr recover ({DEFAULT_DETECTOR})")
-    parser.add_argument("--bundle", type=Path, help="networks other than the default ones")
-    parser.add_argument("--body", type=Path, help="body file, for bundles trained on SMPL")
-    parser.add_argument("--device", help="cpu (default), cuda, cuda:1, or auto")
-    parser.add_argument("--backend", choices=BACKENDS, default=AUTO, help="of the frozen networks")
-    parser.add_argument("--adaptation", choices=ADAPTATIONS, default=AUTO)
-    parser.add_argument("--provider", choices=PROVIDERS, help="of ONNX Runtime")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    first = {"help": "in a person's first frame"}
+    add_options(parser, "schedule", "max_steps", "focal_length", max_steps=first)
+    add_options(parser, "detector", *OF_RECOVERER)
 
 
 def _formats(text: str) -> tuple[str, ...]:
@@ -111,15 +99,7 @@ def _check_video_stays(options: argparse.Namespace) -> None:
 
 def _recoverer(options: argparse.Namespace) -> VideoRecoverer:
     return VideoRecoverer(
-        Recoverer(
-            options.bundle,
-            body=options.body,
-            device=options.device,
-            backend=options.backend,
-            adaptation=options.adaptation,
-            options=EngineOptions(provider=options.provider, threads=options.threads),
-            detector=options.detector,
-        ),
+        open_recoverer(options, detector=options.detector),
         schedule=options.schedule,
         max_steps=options.max_steps,
         warm_start=False if options.cold else WarmOptions(steps=options.steps),
@@ -188,10 +168,7 @@ def _progress(what: str, expected: int | None) -> Iterator[Callable[[int], None]
         if expected is None:
             return f"{what}: {count} frames, {rate:.1f} a second"
         left = max(expected - count, 0) / rate if rate else 0.0
-        return (
-            f"{what}: {count}/{expected} frames, {rate:.1f} a second, "
-            f"{int(left // 60)}:{int(left % 60):02d} left"
-        )
+        return f"{what}: {count}/{expected} frames, {rate:.1f} a second, {clock(left)} left"
 
     def done(number: int) -> None:
         nonlocal count, last

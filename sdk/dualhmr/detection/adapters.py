@@ -19,12 +19,11 @@ from dualhmr.arguments import shown
 from dualhmr.detection.detections import AnyDetector, Detections, keypoint_boxes
 from dualhmr.detection.movenet import MovenetDetector, MovenetOptions
 from dualhmr.engines.frozen_network import EngineOptions
-from dualhmr.keypoints import KeypointSet, keypoint_set_for_count
+from dualhmr.keypoints import MIN_PERSON_SCORE, KeypointSet, keypoint_set_for_count
 from dualhmr.keypoints.keypoints import check_unit_scale
 from dualhmr.untrusted import brief
 
 DEFAULT_DETECTOR = "movenet"
-MIN_PERSON_SCORE = 0.2
 _RTMLIB_CLASSES = {"body": "Body", "body_with_feet": "BodyWithFeet", "wholebody": "Wholebody"}
 _NAMES = "'movenet', 'rtmlib:body', 'rtmlib:body_with_feet', 'rtmlib:wholebody', 'ultralytics:FILE'"
 _BOX_SCORE = 0.3

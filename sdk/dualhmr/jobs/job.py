@@ -13,7 +13,6 @@ from dualhmr.arguments import whole_number
 from dualhmr.body.files import FREE_BODY
 from dualhmr.bundle import MANIFEST, open_bundle
 from dualhmr.compiling import usable_cpus
-from dualhmr.engines import EngineOptions
 from dualhmr.files import sha256
 from dualhmr.jobs.crew import Crew, LocalCrew, work_through
 from dualhmr.jobs.items import JobItem, find_items, is_readable
@@ -134,7 +133,7 @@ def _checked(options: JobOptions) -> dict[str, Any]:
     bundle = open_bundle(options.bundle)
     chosen_schedule(bundle, options.schedule, options.max_steps, options.iterate)
     device_name(options.device)
-    EngineOptions(provider=options.provider, threads=options.threads)
+    options.engine()
     motions = [suffix.removeprefix(".") for suffix in MOTION_SUFFIXES]
     plain = asdict(options) | {
         "save": _chosen("save", options.save, list(OUTPUTS)),

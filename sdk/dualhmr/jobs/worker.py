@@ -9,30 +9,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from dualhmr.arguments import message_of
 from dualhmr.compiling import compiled_anew
 from dualhmr.detection import NamedDetector, open_detector
-from dualhmr.detection.adapters import MIN_PERSON_SCORE
-from dualhmr.engines import AUTO, EngineOptions
+from dualhmr.engines import EngineOptions
 from dualhmr.image_files import PHOTOGRAPH
 from dualhmr.images import read_image
 from dualhmr.jobs.items import JobItem
 from dualhmr.jobs.job_folder import complete_folder
+from dualhmr.keypoints import MIN_PERSON_SCORE
 from dualhmr.outputs import describe_people, to_json, write_outputs
-from dualhmr.recoverer import Recoverer
+from dualhmr.recoverer import Recoverer, RecovererOptions
 
 RESULT = "result.json"
 
 
 @dataclass(frozen=True)
-class JobOptions:
+class JobOptions(RecovererOptions):
     """How the items of a job are recovered; the defaults are those of `dualhmr.recover`."""
 
-    bundle: str | None = None
-    body: str | None = None
-    device: str | None = None
-    backend: str = AUTO
-    adaptation: str = AUTO
-    provider: str | None = None
     threads: int = 1
     """CPU threads of each process. More of them may round differently."""
     detector: str | None = None
@@ -99,23 +94,13 @@ class JobWorker:
         except Renewal as renewal:
             return renewal
         except Exception as raised:  # of any kind: one item never costs the rest
-            error = str(raised) or type(raised).__name__
-            if not isinstance(raised, ValueError | OSError | ImportError | RuntimeError):
-                error = f"{type(raised).__name__}: {raised}"
+            error = message_of(raised)
         return Outcome(item.name, error, persons, round(time.perf_counter() - start, 3), where)
 
     @cached_property
     def recoverer(self) -> Recoverer:
         """Opened in the process that works."""
-        options = self.options
-        return Recoverer(
-            options.bundle,
-            body=options.body,
-            device=options.device,
-            backend=options.backend,
-            adaptation=options.adaptation,
-            options=EngineOptions(provider=options.provider, threads=options.threads),
-        )
+        return self.options.open()
 
     @cached_property
     def detector(self) -> NamedDetector:

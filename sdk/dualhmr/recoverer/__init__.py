@@ -4,4 +4,5 @@ from dualhmr.recoverer.photo import Photo as Photo
 from dualhmr.recoverer.prediction import Prediction as Prediction
 from dualhmr.recoverer.recover_function import recover as recover
 from dualhmr.recoverer.recoverer import Recoverer as Recoverer
+from dualhmr.recoverer.recoverer_options import RecovererOptions as RecovererOptions
 from dualhmr.recoverer.streaming import FailedPhoto as FailedPhoto
