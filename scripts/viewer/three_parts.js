@@ -1,4 +1,4 @@
-// The parts of three.js that sdk/dualhmr/assets/viewer/viewer.js uses; build.sh bundles them.
+// The parts of three.js that the scripts in sdk/dualhmr/assets/viewer use; build.sh bundles them.
 export {
   BufferAttribute, BufferGeometry, Color, DirectionalLight, DoubleSide, HemisphereLight, Mesh,
   MeshBasicMaterial, MeshStandardMaterial, PerspectiveCamera, Scene, SRGBColorSpace, Texture,

@@ -225,7 +225,7 @@ class Recovery:
             print(f"the page is {path}")
 
     def _page_person(self, person: int) -> PagePerson:
-        from dualhmr.rendering.page import PagePerson
+        from dualhmr.rendering.page import PagePerson, camera_shift
 
         if self.body is None:
             raise ValueError(f"{_NO_BODY}; make the page where it was made")
@@ -242,13 +242,11 @@ class Recovery:
         keypoints = projected[..., :2] / projected[..., 2:] * focal + center
         # The page has one camera: the first person's. For another one's camera (of some networks
         # every person has one), the body moves so that it stays where the photograph shows it.
-        depth = trace.translation[steps][:, 2:] * (self.focal_length[0] / focal)
-        moved = np.concatenate(
-            [
-                (center - self.principal_point[0]) / self.focal_length[0] * depth,
-                depth - trace.translation[steps][:, 2:],
-            ],
-            axis=1,
+        moved = camera_shift(
+            trace.translation[steps][:, 2],
+            focal,
+            center,
+            (self.focal_length[0], self.principal_point[0]),
         )[:, None]
         counted = self.keypoints.confidence[person] > 0
         return PagePerson(

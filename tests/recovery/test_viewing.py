@@ -1,6 +1,8 @@
 """Results read back, and the pages of them: `Recovery.load`, `recovery.show`, `dualhmr view`."""
 
 import argparse
+import base64
+import io
 import json
 import re
 import sys
@@ -12,12 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.walking_people import frame
 from numpy.typing import NDArray
+from PIL import Image
 
-from dualhmr import Recoverer, Recovery
+from dualhmr import Recoverer, Recovery, viewing
 from dualhmr.cli import view
 from dualhmr.keypoints import Keypoints, KeypointSet
-from dualhmr.viewing import result_page
+from dualhmr.video import VideoWriter
+from dualhmr.viewing import named_video, result_page
 
 
 @pytest.fixture(scope="module")
@@ -178,4 +183,98 @@ def test_tracks_have_a_slider_of_frames(recovery: Recovery, tmp_path: Path) -> N
     assert [person["number"] for person in data["persons"]] == [2, 5]
     assert data["persons"][0]["steps"] == list(range(0, 300, 2))
     assert data["persons"][1]["steps"] == [8, 10, 12, 14, 16]
-    assert data["fps"] == walk.fps / 2
+    assert data["fps"] == walk.fps
+    assert data["pictures"] == []
+
+
+@pytest.fixture(scope="module")
+def tracks(recovery: Recovery, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two tracks of a clip of 12 frames, of whose first frames 3 was filled in."""
+    folder = tmp_path_factory.mktemp("tracks")
+    one = recovery[0].motion()
+    frames = np.array([2, 4, 5, 6, 7, 8, 9])
+    row = np.zeros(len(frames), int)
+    names = ("rotations", "translation", "focal_length", "principal_point", "confidence")
+    walk = replace(one, frames=frames, **{name: getattr(one, name)[row] for name in names})
+    walk.save(folder / "track_01.npz")
+    far = replace(walk, focal_length=2 * walk.focal_length, frames=frames + 1)
+    far.save(folder / "track_04.npz")
+    with VideoWriter(folder / "clip.mp4", fps=10) as video:
+        for number in range(12):
+            pixels = frame(number)
+            pixels[60:] = np.random.default_rng(number).integers(0, 255, (60, 160, 3))
+            video.write(pixels, number / 10)
+    (folder / "tracks.json").write_text('{"video": "clip.mp4", "size": [160, 120]}')
+    return folder
+
+
+def test_frames_of_the_video_are_those_of_the_bodies(tracks: Path) -> None:
+    data = data_of(result_page(tracks, video=named_video(tracks)))
+    near, far = data["persons"]
+    assert near["steps"] == list(range(2, 10))
+    assert near["seen"] == [1, 0, 1, 1, 1, 1, 1, 1]
+    assert data["size"] == [160, 120]
+    said = {}
+    for number, address in data["pictures"]:
+        pixels = Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+        said[number] = round(np.asarray(pixels)[4:20, 4:20].mean() / 10)
+    assert said == {number: number for number in range(2, 11)}  # `frame` draws its number
+    # Half as far for the page's camera, whose focal length is half of its own: seen the same.
+    joints = [np.array(person["joints"][0]) for person in (near, far)]
+    np.testing.assert_allclose(joints[1][0, 2], joints[0][0, 2] / 2, rtol=0.01)
+
+
+def test_pictures_are_bounded_in_bytes(tracks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def size() -> int:
+        pictures = data_of(result_page(tracks, video=tracks / "clip.mp4"))["pictures"]
+        assert len(pictures) == 9
+        return sum(len(base64.b64decode(each.partition(",")[2])) for _, each in pictures)
+
+    most = int(0.95 * size())
+    monkeypatch.setattr(viewing, "_PAGE_PICTURES_BYTES", most)
+    assert size() <= most
+
+
+def test_only_a_video_in_the_folder_is_found_by_itself(tracks: Path, tmp_path: Path) -> None:
+    assert named_video(tracks) == tracks / "clip.mp4"
+    assert named_video(tracks / "track_01.npz") is None
+    for name in (
+        "../clip.mp4",
+        str(tracks / "clip.mp4"),
+        "link.mp4",
+        "",
+        "..",
+        "a\0",
+        ["clip.mp4"],
+    ):
+        (tmp_path / "tracks.json").write_text(json.dumps({"video": name}))
+        (tmp_path / "clip.mp4").touch()
+        (tmp_path / "link.mp4").unlink(missing_ok=True)
+        (tmp_path / "link.mp4").symlink_to(tracks / "clip.mp4")
+        inside = tmp_path / "results"
+        inside.mkdir(exist_ok=True)
+        (inside / "tracks.json").write_text(json.dumps({"video": name}))
+        assert named_video(tmp_path) is None
+        assert named_video(inside) is None
+    (tmp_path / "tracks.json").write_text("[")
+    assert named_video(tmp_path) is None
+
+
+def test_another_video_is_refused_and_one_found_is_left_out(
+    tracks: Path, saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with VideoWriter(tmp_path / "short.mp4", fps=10) as video:
+        video.write(frame(0), 0)
+    with pytest.raises(ValueError, match="has 1 frames, and the motions reach to frame 10"):
+        result_page(tracks, video=tmp_path / "short.mp4")
+    with pytest.raises(ValueError, match="pass image, not video"):
+        result_page(saved, video=tmp_path / "short.mp4")
+    for name in ("track_01.npz", "clip.mp4"):
+        (tmp_path / name).write_bytes((tracks / name).read_bytes())
+    (tmp_path / "tracks.json").write_text('{"video": "clip.mp4", "size": [99, 120]}')
+    with pytest.raises(ValueError, match="pass the video that was recovered"):
+        result_page(tmp_path, video=tmp_path / "clip.mp4")
+    page = tmp_path / "page.html"
+    assert run(tmp_path, "--out", page, "--no-browser") == 0
+    assert "the page is without the video" in capsys.readouterr().err
+    assert data_of(page.read_text(encoding="utf-8"))["pictures"] == []

@@ -4,17 +4,18 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.chromium import CHROMIUM, chromium_page
+from helpers.chromium import CHROMIUM, Page, chromium_page
 from helpers.solids import sphere
 from numpy.typing import NDArray
 
-from dualhmr.rendering.page import PagePerson, page
+from dualhmr.rendering.page import PagePerson, PageVideo, jpeg, page
 
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 PHOTO = np.full((120, 160, 3), (40, 160, 60), np.uint8)
@@ -120,7 +121,7 @@ def test_chromium_shows_bodies_photograph_and_steps(tmp_path: Path) -> None:
     text = page(persons, faces, PARENTS, image=PHOTO, title=HOSTILE, **CAMERA)
     path.write_text(text, encoding="utf-8")
     with chromium_page(tmp_path / "profile") as chromium:
-        chromium.open(path, width=800, height=300)
+        chromium.open(path, width=800, height=360)
         chromium.wait_for("document.documentElement?.dataset.ready === 'yes'")
         assert chromium.run("document.title") == HOSTILE
         chromium.run("document.querySelector('[data-shows=keypoints]').click()")
@@ -131,6 +132,10 @@ def test_chromium_shows_bodies_photograph_and_steps(tmp_path: Path) -> None:
         tinted = chromium.screenshot()[:, :520]
         chromium.run("document.querySelector('[data-view=side]').click()")
         side = chromium.screenshot()[:, :520]
+        video = tmp_path / "video.html"
+        video.write_text(video_page(), encoding="utf-8")
+        chromium.open(video, width=390, height=600)
+        check_video(chromium)
         problems = chromium.problems
     assert problems == []
     seen_at_first, seen_at_last = (_share(each, PHOTO[0, 0], 12) for each in (first, last))
@@ -139,6 +144,41 @@ def test_chromium_shows_bodies_photograph_and_steps(tmp_path: Path) -> None:
     assert np.abs(first.astype(int) - side).mean() > 5
     most = tinted[120:180].astype(int)  # the balls, 20 cm off and more: yellow, little blue
     assert ((most[..., 0] > 120) & (most[..., 2] < most[..., 0] // 2)).mean() > 0.1
+
+
+def video_page() -> str:
+    """Of 4 frames, green and then red; the second person is in the last two, in one by guess."""
+    (first, second), faces = balls(steps=4)
+    late = {"steps": [2, 3], "seen": [True, False], "vertices": second.vertices[:2]}
+    late |= {"joints": second.joints[:2], "keypoints": second.keypoints[:2], "losses": [1.0] * 2}
+    colours = [PHOTO, PHOTO, PHOTO[..., [1, 0, 2]], PHOTO[..., [1, 0, 2]]]
+    video = PageVideo(2.0, (160, 120), {n: jpeg(each, 99, 90) for n, each in enumerate(colours)})
+    people = [replace(first, seen=[True] * 4), replace(second, **late)]
+    return page(people, faces, PARENTS, video=video, **CAMERA)
+
+
+def check_video(chromium: Page) -> None:
+    """Its pictures change with the slider, the keys, the time line and by themselves."""
+    chromium.wait_for("document.documentElement?.dataset.ready === 'yes'")
+    assert chromium.run("document.documentElement.scrollWidth") == 390
+    assert _share(chromium.screenshot()[:250], PHOTO[0, 0], 12) > 0.2
+    for key, words in (("ArrowRight", "frame 1 of 3, 0.50 s"), ("End", "frame 3 of 3, 1.50 s")):
+        chromium.ask("Input.dispatchKeyEvent", type="keyDown", key=key)
+        assert chromium.run("document.getElementById('step-words').textContent") == words
+    red = "!document.getElementById('step').ariaValueText.includes('frame 3') || backdrop.at === 3"
+    chromium.wait_for(red)
+    assert _share(chromium.screenshot()[:250], PHOTO[0, 0, [1, 0, 2]], 12) > 0.2
+    times = "document.querySelectorAll('.times')"
+    labels = f"[...{times}].map(each => each.ariaLabel).join('; ')"
+    assert chromium.run(labels) == "in frames 0 to 3; in frames 2 to 2"
+    x, y = chromium.run(
+        f"(b => [b.left + 0.4 * b.width, b.top + 3])({times}[1].getBoundingClientRect())"
+    )
+    for kind in ("mousePressed", "mouseReleased"):
+        chromium.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    assert chromium.run("[stepNow(), persons.map(isShown).join()].join()") == "1,true,false"
+    chromium.run("document.getElementById('play').click()")
+    chromium.wait_for("stepNow() === 3 && playing === null")
 
 
 def _share(picture: NDArray[np.uint8], colour: NDArray[np.uint8], tolerance: int) -> float:

@@ -1,6 +1,7 @@
 """One HTML file that shows bodies in 3D, before and after every step, without a network.
 
-It holds three.js, the photograph as JPEG and the vertices of every step, quantised to 16 bits.
+It holds three.js, the photograph or frames of the video as JPEG, and the vertices of every step,
+quantised to 16 bits.
 Nothing of the user's becomes markup or script: text is escaped, and a content security policy lets
 the browser run only the two scripts whose hashes it names, and load nothing from anywhere.
 """
@@ -11,7 +12,7 @@ import html
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ class PagePerson:
     """S."""
     uncertainty: Floats | None = None
     """(V,) metres, of the vertices of the last step."""
+    seen: Sequence[bool] | None = None
+    """S: False in frames of a video where the person was not seen, and the motion was filled in."""
+
+
+@dataclass(frozen=True, eq=False)
+class PageVideo:
+    """What `steps` of the persons are frames of."""
+
+    frames_per_second: float
+    size: tuple[int, int] = (0, 0)
+    """Width and height of the frames in pixels, of which the camera's are too."""
+    pictures: Mapping[int, bytes] = field(default_factory=dict)
+    """Frames as JPEG, of any size, by their numbers, which rise."""
 
 
 def page(
@@ -62,22 +76,28 @@ def page(
     principal_point: tuple[float, float],
     image: npt.NDArray[np.uint8] | None = None,
     title: str = "dualhmr",
-    frames_per_second: float | None = None,
+    video: PageVideo | None = None,
 ) -> str:
     """The text of the page.
 
     `faces` (F, 3); `parents` of the 24 joints, -1 of the root. `image` (H, W, 3) is seen by the
     camera of `focal_length` and `principal_point` (pixels), and shown behind everybody; it is made
-    smaller where it has more than 1600 pixels a side. With `frames_per_second`, `steps` are frames
-    of a video, and a person is seen from the first to the last of them.
+    smaller where it has more than 1600 pixels a side. With `video`, `steps` are its frames: a
+    person is there from the first to the last of them, and its pictures take the place of `image`.
     """
     deepest = max((float(person.vertices[..., 2].max()) for person in persons), default=1.0)
+    pictures = {} if image is None else {0: jpeg(image, _LONGEST_SIDE, _JPEG_QUALITY)}
+    height, width = (0, 0) if image is None else image.shape[:2]
+    if video is not None:
+        (width, height), pictures = video.size, dict(video.pictures)
     data = {
-        "image": None if image is None else _jpeg(image),
-        "size": None if image is None else [image.shape[1], image.shape[0]],
+        "pictures": [
+            [number, "data:image/jpeg;base64," + _base64(each)] for number, each in pictures.items()
+        ],
+        "size": [width, height],
         "focal": float(focal_length),
         "center": [float(each) for each in principal_point],
-        "fps": frames_per_second,
+        "fps": None if video is None else video.frames_per_second,
         "scale": {
             "full_cm": round(100 * FULL_M),
             "colours": [
@@ -94,6 +114,20 @@ def page(
         ],
     }
     return _filled(title, data)
+
+
+def camera_shift(
+    depth: Floats, focal_length: Any, principal_point: Any, page_camera: tuple[Any, Any]
+) -> Floats:
+    """(S, 3) what moves bodies at `depth` (S,) to where the page's one camera sees them the same.
+
+    `focal_length` and `principal_point` are of their own camera, or of S of them; `page_camera` is
+    the page's, likewise; pixels.
+    """
+    page_focal, page_center = page_camera
+    moved = (depth * (page_focal / focal_length))[:, None]
+    sideways = (np.asarray(principal_point) - page_center) / page_focal * moved
+    return np.concatenate([sideways, moved - depth[:, None]], axis=1)
 
 
 def _person(person: PagePerson, colour: str) -> dict[str, Any]:
@@ -115,6 +149,7 @@ def _person(person: PagePerson, colour: str) -> dict[str, Any]:
         "loss": [float(loss) if np.isfinite(loss) else None for loss in person.losses],
         "error_px": [_mean(each) for each in distance],
         "tints": None if person.uncertainty is None else _tints(person.uncertainty),
+        "seen": None if person.seen is None else [int(each) for each in person.seen],
     }
 
 
@@ -137,12 +172,13 @@ def _mean(distances: Floats) -> float | None:
     return float(finite.mean()) if len(finite) else None
 
 
-def _jpeg(image: npt.NDArray[np.uint8]) -> str:
+def jpeg(image: npt.NDArray[np.uint8], longest_side: int, quality: int) -> bytes:
+    """The file of an image (H, W, 3), made smaller where a side has more pixels."""
     picture = Image.fromarray(image)
-    picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.LANCZOS)
+    picture.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
     written = io.BytesIO()
-    picture.save(written, format="JPEG", quality=_JPEG_QUALITY)
-    return "data:image/jpeg;base64," + _base64(written.getvalue())
+    picture.save(written, format="JPEG", quality=quality)
+    return written.getvalue()
 
 
 def _base64(data: bytes) -> str:
@@ -152,7 +188,7 @@ def _base64(data: bytes) -> str:
 def allowed(styles: Sequence[str] = (), scripts: Sequence[str] = ()) -> str:
     """Of a content security policy, what allows the page's style and scripts, and those texts."""
     style = " ".join(map(_hashed, (*styles, _asset("viewer/style.css"))))
-    own = _asset("three/three.min.js"), _asset("viewer/viewer.js")
+    own = _asset("three/three.min.js"), _viewer()
     script = " ".join(map(_hashed, (*scripts, *own)))
     return f"style-src {style}; script-src {script}; base-uri 'none'; form-action 'none'"
 
@@ -166,7 +202,7 @@ def _filled(title: str, data: dict[str, Any]) -> str:
         "style": _asset("viewer/style.css"),
         "data": values,
         "three": _asset("three/three.min.js"),
-        "viewer": _asset("viewer/viewer.js"),
+        "viewer": _viewer(),
     }
     return filled(_asset("viewer/page.html"), parts)
 
@@ -180,6 +216,11 @@ def filled(template: str, parts: Mapping[str, str]) -> str:
         name, _, text = each.partition("}}")
         pieces += [parts[name], text]
     return "".join(pieces)
+
+
+def _viewer() -> str:
+    """The page's own script; its parts are in this order."""
+    return "".join(_asset(f"viewer/{part}.js") for part in ("scene", "view", "panel"))
 
 
 def _asset(name: str) -> str:
