@@ -16,6 +16,7 @@ from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
+import dualhmr
 from dualhmr.cli import parsers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +32,10 @@ NOTICES = {
 NOTEBOOKS = {
     path: f"notebooks/{path.name}" for path in sorted((EXAMPLES / "notebooks").glob("*.ipynb"))
 }
+PUBLIC = {name for name in (*vars(dualhmr), "Body", "load_body") if not name.startswith("_")}
 LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
+NAME = re.compile(r"<code>((dualhmr\w*\.)?([A-Za-z_]\w*)((?:\.\w+)*))((?:\([^<]*\))?)</code>")
+WITHOUT_NAMES = re.compile(r"(<(a|pre|h\d|autoref)\b.*?</\2>)", re.DOTALL)
 FENCE = re.compile(r"^(```.*?^```)", re.MULTILINE | re.DOTALL)
 
 
@@ -68,6 +72,23 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if page.file.src_uri == EXAMPLES_PAGE:
         markdown += "".join(_example(path) for path in sorted(EXAMPLES.glob("*.py")))
     return markdown.replace(COMMANDS_MARK, _commands()) if COMMANDS_MARK in markdown else markdown
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
+    """Names of the API in the text lead to where the reference describes them."""
+    parts = WITHOUT_NAMES.split(html)
+    parts[::3] = [NAME.sub(_to_reference, part) for part in parts[::3]]
+    del parts[2::3]  # the names of the elements between
+    return "".join(parts)
+
+
+def _to_reference(name: re.Match[str]) -> str:
+    """A reference that mkdocs-autorefs resolves; what it does not know stays as it is."""
+    whole, package, first, _, call = name.groups()
+    if not package and first not in PUBLIC:
+        return name[0]
+    identifier = whole if package else f"dualhmr.{whole}"
+    return f'<autoref identifier="{identifier}" optional><code>{whole}{call}</code></autoref>'
 
 
 def _linked(text: str, folder: Path, page: str) -> str:
@@ -112,7 +133,7 @@ def _command(name: str, parser: argparse.ArgumentParser) -> str:
     first, _, more = (parser.description or "").partition("\n")
     text = f"## dualhmr {name} {{ #{name} }}\n\n{first}\n"
     if more.strip():
-        text += f"\n```text\n{more.strip()}\n```\n"
+        text += f"\n{more.strip().replace('<', '&lt;')}\n"
     text += f"\n```text\n{parser.format_usage().strip()}\n```\n\n| argument | what |\n|---|---|\n"
     formatter = argparse.HelpFormatter(parser.prog)
     for action in parser._actions:

@@ -67,12 +67,14 @@ class NetworkSpec:
     """One network's architecture."""
 
     backbone: str
+    """A name of `dualhmr.networks.regressor.BACKBONES`."""
     backbone_options: dict[str, int]
     reads: tuple[str, ...]
     """The network's inputs: some of `image`, `keypoints`, `box_info`."""
     hidden: int
     """Units of the head's hidden layers; 0 for a head without them."""
     iterations: int
+    """How often the head corrects its estimate."""
     head_reads_box_info: bool
 
     def __post_init__(self) -> None:
@@ -113,6 +115,7 @@ class ScheduleDefaults:
     """How these networks are adapted by default."""
 
     name: str = "paper"
+    """Of the schedule."""
     adam_rate: float = 1e-5
     descent_rate: float = 1e-5
     """Of gradient descent, if the schedule has it; best as the inner step's in training."""

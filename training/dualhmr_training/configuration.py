@@ -35,12 +35,15 @@ class InnerLoop:
     """
 
     steps: int = 1
+    """0 is ordinary training."""
     learning_rate: float = 1e-5
+    """Of the plain gradient step."""
     max_norm: float | None = None
     """Bound on the length of the gradient that a step descends: a sample's own, or the batch's."""
     losses: tuple[str, ...] | None = None
     """Names of the losses that are descended on; None is all that the objective has."""
     second_order: bool = False
+    """Whether the outer gradient goes through the inner gradients; first order is the release's."""
     scope: str = "head"
     """`head`, as in the release, or `all`: the backbone's parameters too."""
     weights_per: str = "sample"
@@ -111,12 +114,14 @@ class TrainingConfig:
     outer_losses: tuple[str, ...] | None = None
     """Names of the losses of the outer problem; None is all that have a weight."""
     loss_scale: float = 1.0
+    """Of the outer loss."""
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     camera: str = "cliff"
     """Whose camera the networks predict: `cliff` or `hmr`."""
     data: str = "synthetic"
     """`synthetic` people of `population`, or the licensed `datasets` that users bring."""
     population: Population = field(default_factory=Population)
+    """Who the synthetic people are, and what a detector sees of them."""
     appearance: Appearance = field(default_factory=Appearance)
     """Of synthetic people in pictures, for networks that read the image."""
     landmarks: LandmarkErrors | None = None
@@ -132,10 +137,12 @@ class TrainingConfig:
     dropout: float = 0.0
     """In the heads."""
     ema_decay: float | None = None
+    """Of a moving average of the weights, which is then validated and written."""
     precision: str = "no"
     """`no` (float32) or `bf16`."""
     seed: int = 0
     validate_every: int = 500
+    """Steps; a row of `history.jsonl` each time."""
     checkpoint_every: int = 500
 
     @property

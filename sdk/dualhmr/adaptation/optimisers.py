@@ -132,6 +132,7 @@ class Adam:
     """Adam (Kingma and Ba, ICLR 2015), with the bias correction of `torch.optim.Adam`."""
 
     learning_rate: float
+    """About how far each weight moves in a step."""
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8

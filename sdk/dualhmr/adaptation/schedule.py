@@ -60,9 +60,11 @@ class Schedule:
     name: str
     phases: tuple[Phase, ...]
     tolerance: float
+    """Of the losses, in their own unit; 0 takes all steps."""
     stop_rule: str = WITHIN_PHASE
+    """`within_phase` or `across_phases`."""
     iterate: str = BEST
-    """One of `ITERATES`."""
+    """Which iterate is the result: `best`, that of the lowest watched loss, or `last`."""
 
     def __post_init__(self) -> None:
         if not self.phases:

@@ -4,7 +4,7 @@ MoveNet MultiPose finds people in the whole photograph, made smaller; MoveNet Th
 a square crop around each of them, and finds the keypoints anew. Each network knows people of some
 sizes only: MultiPose sees the photograph at two sizes, so that people who fill it are found and
 people of a tenth of its side, too. Sizes and thresholds were chosen on 11 photographs with 15
-people, mirrored, made smaller and cropped (docs/how_to/detection.md).
+people, mirrored, made smaller and cropped (docs/results/detection.md).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _AREA = 0.8
 """Area of a person, in areas of the box around the keypoints."""
 MOVENET_SCORE_RANGE = (0.1, 0.7)
 """Of labelled keypoints, 19 % of those with a score below 0.1 are within 5 % of the box, and all of
-those above 0.6: see docs/how_to/detection.md."""
+those above 0.6: see docs/results/detection.md."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class MovenetOptions:
     min_score: float = 0.2
     """Of people; and of keypoints that the second look's crop is put around."""
     second_look: bool = True
+    """Whether MoveNet Thunder looks at a crop of each person."""
     tiles: int = 1
     """Above 1, the first look also sees this many overlapping tiles along each side, at the first
     of `sides`: for small people. Time grows with its square."""

@@ -53,6 +53,7 @@ PROVIDERS = {
         "pip install onnxruntime-openvino in place of onnxruntime",
     ),
 }
+"""Execution providers of ONNX Runtime by the names that `EngineOptions.provider` takes."""
 
 
 def provider_for(name: str | None, device: str) -> Provider:

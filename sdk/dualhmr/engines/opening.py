@@ -101,6 +101,7 @@ _OPENERS: dict[str, Callable[[Bundle, str, EngineOptions], _Pair]] = {
 }
 AUTO = "auto"
 BACKENDS = (AUTO, *_OPENERS)
+"""What `backend=` can be."""
 _FASTEST_FIRST = {"cpu": ("onnxruntime", "torch"), "cuda": ("tensorrt", "onnxruntime", "torch")}
 
 

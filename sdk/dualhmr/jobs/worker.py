@@ -31,12 +31,16 @@ class JobOptions(RecovererOptions):
     threads: int = 1
     """CPU threads of each process. More of them may round differently."""
     detector: str | None = None
+    """A name, see `dualhmr.open_detector`; a function cannot go to other processes."""
     min_person_score: float = MIN_PERSON_SCORE
+    """Of those who are found; others are left out."""
     schedule: str | None = None
     max_steps: int | None = None
     iterate: str | None = None
     focal_length: float | None = None
+    """Image pixels; None: the guess of the bundle's networks."""
     max_pixels: int | None = None
+    """Larger photographs are refused before they are decoded; None: 179 million."""
     save: tuple[str, ...] = ("npz",)
     """What is written of a photograph besides `result.json`, as by `dualhmr recover --save`.
     Of a video, `overlay` is a video."""

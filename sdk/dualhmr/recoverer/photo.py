@@ -17,14 +17,23 @@ class Photo:
     keypoints: Any = None
     """Of its P persons. None: a detector finds people, unless there are boxes."""
     boxes: Any = None
+    """(P, 4) x0, y0, x1, y1 in image pixels, or `Box`es."""
     crops: Any = None
+    """(P, 256, 192, 3) uint8 RGB, ready ones of these boxes."""
     pseudo_mesh: SMPLParameters | Sequence[SMPLParameters | None] | None = None
+    """Of each person, in the camera frame; None: what the auxiliary network says."""
     scores: Any = None
+    """(P, K) confidences, if they are not in `keypoints`."""
     score_scale: float = 1.0
+    """The best score of the detector, by which confidences are divided."""
     min_confidence: float = MIN_CONFIDENCE
+    """Keypoints below it count as missing."""
     keypoint_set: str | KeypointSet | None = None
+    """What the K keypoints are; None: inferred from K."""
     focal_length: float | None = None
+    """Image pixels; None: the guess of the bundle's networks."""
     principal_point: tuple[float, float] | None = None
+    """Image pixels; None: the image's centre."""
 
     def __repr__(self) -> str:
         """In one line, without numbers."""

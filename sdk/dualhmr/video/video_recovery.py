@@ -85,7 +85,7 @@ class VideoRecovery:
         return paths
 
     def save_tracks(self, path: str | os.PathLike[str], *, formats: tuple[str, ...] = ()) -> None:
-        """Writes a JSON file of the tracks: docs/how_to/video.md describes it."""
+        """Writes a JSON file of the tracks: docs/reference/formats.md describes it."""
         tracks = [
             {
                 "number": track.number,

@@ -21,7 +21,7 @@ class LandmarkErrors:
     """Errors of a landmark network. Each person has a level between 0 and 2.
 
     The defaults follow from what BlazePose says of 1,200 rendered people, see
-    `docs/how_to/training.md`.
+    `docs/results/detection.md`.
     """
 
     closed: float = 0.2
