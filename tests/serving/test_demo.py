@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.chromium import CHROMIUM, chromium_page
+from helpers.chromium import CHROMIUM, Page, chromium_page
 from helpers.http_client import Client, served
 
 from dualhmr import Recoverer
@@ -53,7 +53,7 @@ def test_the_page_loads_nothing_from_elsewhere(client: Client, choices: Choices)
     assert len(re.findall("<script", text)) == 1
     assert "&lt;/option&gt;&lt;script&gt;" in text
     labelled = set(re.findall(r'<label for="(\w+)"', text))
-    labelled |= set(re.findall(r'<label>[^<]*<(?:select|input) id="(\w+)"', text))
+    labelled |= set(re.findall(r'<label[^>]*>[^<]*<(?:select|input) id="(\w+)"', text))
     assert labelled == set(re.findall(r'<(?:select|input) id="(\w+)"', text))
     assert demo_page(choices) == (text, policy)
     assert client("GET", "/example.png").body == PHOTOGRAPH.read_bytes()
@@ -127,6 +127,11 @@ def test_chromium_shows_the_example_and_errors_as_text(client: Client, tmp_path:
         chromium.open(address, width=1000, height=500)
         chromium.wait_for("typeof recover === 'function' && document.readyState === 'complete'")
         chromium.run("document.querySelector('#max_steps').value = 2")
+        chromium.run("covered = false")
+        chromium.run(
+            "new MutationObserver(() => { covered ||= !at('cover').hidden; })"
+            ".observe(at('cover'), { attributes: true })"
+        )
         chromium.run("document.querySelector('#example').click()")
         chromium.wait_for("!document.querySelector('#save').hidden")
         assert chromium.run("document.querySelector('#status').textContent").startswith(
@@ -140,8 +145,39 @@ def test_chromium_shows_the_example_and_errors_as_text(client: Client, tmp_path:
                 break
         assert stage.std() > 40, chromium.problems
         assert [each for each in chromium.problems if not each.startswith(address)] == []
-        chromium.run("take(new Blob(['<img src=x>']), '<b>name</b>')")
-        chromium.wait_for("document.querySelector('#status.wrong') !== null")
-        said = chromium.run("document.querySelector('#status').textContent")
+        assert chromium.run("covered") is True  # while it was computed
+        file = tmp_path / "<b>name<b>.png"
+        file.write_text("<img src=x>")
+        drop(chromium, file, x=500, y=250)  # on the body
+        chromium.wait_for("document.querySelector('#status.wrong') !== null && !busy")
+        failed = "document.querySelector('#failed:not([hidden])')"
+        said = chromium.run(f"{failed}.textContent")
+        assert said.startswith(f"No body of {file.name}: ")
         assert "not an image in a format that is read" in said
-        assert chromium.run("document.querySelectorAll('#status *').length") == 0
+        assert chromium.run("document.querySelectorAll('#status *, #failed *').length") == 0
+        assert chromium.run("document.querySelectorAll('iframe').length") == 0  # of the one before
+        assert chromium.run("document.querySelector('#save').hidden") is True
+        chromium.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=390,
+            height=700,
+            deviceScaleFactor=1,
+            mobile=True,
+        )
+        assert chromium.run("document.documentElement.scrollWidth") == 390
+
+
+def drop(chromium: Page, file: Path, *, x: int, y: int) -> None:
+    """Drags a file over the frame of a result, which lets the page around it have it."""
+    data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+
+    def drag(kind: str) -> None:
+        chromium.ask("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
+    chromium.run("entered = false; addEventListener('dragenter', () => { entered = true; })")
+    for _ in range(100):  # browsers say it again when what is below the pointer changes
+        drag("dragEnter")
+        if chromium.run("entered"):
+            break
+    drag("dragOver")
+    drag("drop")

@@ -179,6 +179,16 @@ function setUpPanel() {
   }
 }
 
+// A file that is dropped must not replace the page; in the demo, the page around this one takes it.
+function passDrops() {
+  for (const name of ["dragenter", "dragover", "drop"]) {
+    window.addEventListener(name, (event) => {
+      event.preventDefault();
+      if (window.parent !== window && name !== "drop") window.parent.postMessage("drag", "*");
+    });
+  }
+}
+
 function listen() {
   slider.oninput = () => { stop(); setStep(stepNow()); };
   at("play").onclick = play;
@@ -205,6 +215,7 @@ function listen() {
 
 setUpPanel();
 listen();
+passDrops();
 [slider.min, slider.max] = [firstStep, lastStep];
 at("time").hidden = numbers.length < 2;
 slider.value = atStart;
