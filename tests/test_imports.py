@@ -39,7 +39,7 @@ LAYERS = (
     {"objective"},
     {"bundle", "engines", "person", "plausibility", "uncertainty", "detection"},
     {"person_fitting"},
-    {"recovery", "recovery_files", "recoverer", "example", "outputs"},
+    {"recovered_people", "recovery", "recovery_files", "recoverer", "example", "outputs"},
     {"video", "jobs", "serving", "viewing"},
     {"cli"},
 )

@@ -1,11 +1,9 @@
-"""The result: bodies in the camera frame, how they were found, and files and pictures of them."""
+"""`Recovery`: the result, with files and pictures of the bodies."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from copy import deepcopy
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,148 +11,29 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhmr.body.arrays import BodyArrays
-from dualhmr.body.files import FREE_BODY
 from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.files import atomic_path, write_text
 from dualhmr.images import read_image, upright_by_keypoints
-from dualhmr.keypoints import Keypoints
-from dualhmr.person import FloatArray, StepTrace, place_bodies
-from dualhmr.plausibility import PersonWarning, SkippedPerson
-from dualhmr.recovery_files import free_body, padded, read_recovery_fields, trace_arrays
-from dualhmr.uncertainty import keypoint_distance_m, vertex_uncertainty
+from dualhmr.recovered_people import RecoveredPeople
+from dualhmr.recovery_files import padded, read_recovery_fields, trace_arrays
 
 if TYPE_CHECKING:
     from dualhmr.motion import Motion
     from dualhmr.rendering.page import PagePerson
 
-
 OVERLAY_COLORS = ("person", "uncertainty")
 """What the colours of `Recovery.overlay` can show."""
+_PAGE_BODIES = 160
+"""Of all persons and steps in a page: 9 MB."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Recovery:
+class Recovery(RecoveredPeople):
     """P recovered persons. Arrays are float32 with the person axis first.
 
     The camera frame is x right, y down, z forward, in metres. `recovery[i]` is the recovery of one
     person; iterating gives them one by one.
     """
-
-    persons: npt.NDArray[np.int64]
-    """(P,) indices among the user's persons; 0..P-1 unless some were skipped."""
-    skipped: tuple[SkippedPerson, ...]
-    """The user's persons that could not be recovered, and why."""
-    warnings: tuple[PersonWarning, ...]
-    """Of single persons: keypoints that were not used, bodies that cannot be right."""
-    vertices: FloatArray
-    """(P, V, 3) camera frame."""
-    joints: FloatArray
-    """(P, 24, 3) SMPL's skeleton, camera frame."""
-    keypoints_2d: FloatArray
-    """(P, K, 2) the body's keypoints in image pixels, in the order of the user's.
-
-    NaN if the body has no such point (fingers, contour of the face).
-    """
-    global_orient: FloatArray
-    """(P, 3, 3) rotation matrices, body frame to camera frame."""
-    body_pose: FloatArray
-    """(P, 23, 3, 3) rotation matrices relative to the parent joint."""
-    betas: FloatArray
-    """(P, 10)."""
-    translation: FloatArray
-    """(P, 3) metres, added to the body in its own frame."""
-    uncertainty: FloatArray
-    """(P, 24) metres: how far each joint may be off, with the pelvis in its place.
-
-    Where the pseudo mesh or the keypoints disagree with this body: a hint, see
-    `dualhmr.uncertainty`.
-    """
-    pseudo_rotations: FloatArray
-    """(P, 24, 3, 3) of the pseudo mesh, as `global_orient` and `body_pose`."""
-    pseudo_betas: FloatArray
-    """(P, 10) of the pseudo mesh."""
-    focal_length: FloatArray
-    """(P,) image pixels, of the camera that sees the person."""
-    principal_point: FloatArray
-    """(P, 2) image pixels."""
-    faces: npt.NDArray[np.int64]
-    """(F, 3) triangles, the same for everybody."""
-    loss_history: tuple[tuple[float, ...], ...]
-    """Per person, the loss at the start and after every step."""
-    steps: npt.NDArray[np.int64]
-    """(P,) steps taken."""
-    best_step: npt.NDArray[np.int64]
-    """(P,) the step with the lowest loss, whose body this is."""
-    stop_reason: tuple[str, ...]
-    """Per person: `converged`, `max_steps` or `non_finite`."""
-    reprojection_px: FloatArray
-    """(P, 2) mean distance in pixels to the user's keypoints, before and after adaptation."""
-    timings_ms: dict[str, float]
-    """Milliseconds by stage, for all persons together."""
-    engine: str
-    """What ran the frozen networks."""
-    adaptation: str
-    """What ran the adaptation: PyTorch, or ONNX Runtime by the bundle's graph."""
-    keypoints: Keypoints
-    """The user's, of the recovered persons; those that were not used have confidence 0."""
-    traces: tuple[StepTrace, ...]
-    """Per person, the parameters at every step."""
-    body: BodyArrays | None
-    """None after unpickling where it is not the free body: see `__getstate__`."""
-
-    def __repr__(self) -> str:
-        """In one line: arrays of thousands of vertices would fill a notebook."""
-        parts = [f"{len(self)} persons", f"{len(self.skipped)} skipped"]
-        parts += [f"{len(self.warnings)} warnings"] if self.warnings else []
-        return f"Recovery({', '.join(parts)}, {self.engine}, adaptation={self.adaptation})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the body (20 MB): for the free body its name, by which it is read again.
-
-        A licensed body is left out, and so is a changed one: another body of the same name would
-        show other steps.
-        """
-        free = self.body is not None and self.body.same_as(free_body())
-        return vars(self) | {"body": FREE_BODY if free else None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """The free body is read again from the package, once a process."""
-        self.__dict__.update(state)
-        if state["body"] == FREE_BODY:
-            object.__setattr__(self, "body", free_body())
-
-    def __copy__(self) -> Recovery:
-        """Shares all arrays."""
-        return replace(self)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Recovery:
-        """Shares nothing but the body, which is never changed."""
-        copied = {
-            name: value if name == "body" else deepcopy(value, memo)
-            for name, value in vars(self).items()
-        }
-        return Recovery(**copied)
-
-    def __len__(self) -> int:
-        """P."""
-        return len(self.persons)
-
-    def __getitem__(self, person: int) -> Recovery:
-        """The recovery of one person, with a person axis of 1. Raises IndexError past the last."""
-        index = range(len(self))[person]
-        number = self.persons[index]
-        chosen: dict[str, Any] = {
-            "keypoints": self.keypoints.select([index]),
-            "warnings": tuple(warning for warning in self.warnings if warning.person == number),
-        }
-        for field in fields(self):
-            if field.name not in _WITHOUT_PERSON_AXIS:
-                chosen[field.name] = getattr(self, field.name)[index : index + 1]
-        return replace(self, **chosen)
-
-    def __iter__(self) -> Iterator[Recovery]:
-        """One person at a time."""
-        return (self[person] for person in range(len(self)))
 
     def save(self, path: str | os.PathLike[str], *, image: Any = None) -> None:
         """Writes the arrays to `.npz`, the meshes to `.glb`, `.obj` or `.ply`, a page, a skeleton.
@@ -227,15 +106,13 @@ class Recovery:
     def _page_person(self, person: int) -> PagePerson:
         from dualhmr.rendering.page import PagePerson, camera_shift
 
-        if self.body is None:
-            raise ValueError(f"{_NO_BODY}; make the page where it was made")
-        best, trace = int(self.best_step[person]), self.traces[person]
+        body, trace = self._own_body("make the page"), self.traces[person]
         shown = max(_PAGE_BODIES // len(self), 1)
-        steps = np.unique(np.linspace(best, 0, shown).round().astype(int)).tolist()
-        vertices, joints = place_bodies(
-            self.body, trace.rotations[steps], trace.betas[steps], trace.translation[steps]
-        )
-        points = keypoint_regressor(self.body, self.keypoints.set)
+        steps = np.unique(
+            np.linspace(self.best_step[person], 0, shown).round().astype(int)
+        ).tolist()
+        vertices, joints = self._posed(person, steps)
+        points = keypoint_regressor(body, self.keypoints.set)
         known = points.available
         focal, center = self.focal_length[person], self.principal_point[person]
         projected = points.from_mesh(vertices, joints)
@@ -288,35 +165,17 @@ class Recovery:
         """
         if person is None and len(self) != 1:
             raise ValueError(f"this recovery is of {len(self)} persons: say which, motion(0)")
-        if self.body is None:
-            raise ValueError(f"{_NO_BODY}; make the motion where it was made")
         from dualhmr.motion import Motion
 
-        one = self[person or 0]
+        body, one = self._own_body("make the motion"), self[person or 0]
         return Motion(
             rotations=np.concatenate([one.global_orient[:, None], one.body_pose], axis=1),
             betas=one.betas[0],
             translation=one.translation,
-            body=self.body,
+            body=body,
             focal_length=one.focal_length,
             principal_point=one.principal_point,
             confidence=one.keypoints.confidence.mean(1),
-        )
-
-    def vertex_uncertainty(self) -> FloatArray:
-        """(P, V) metres: `uncertainty` of every vertex.
-
-        Raises ValueError where the body was left out of a pickle.
-        """
-        if self.body is None:
-            raise ValueError(f"{_NO_BODY}; compute the uncertainty where it was made")
-        return vertex_uncertainty(
-            self.body,
-            self.vertices,
-            self.joints,
-            self.pseudo_rotations,
-            self.pseudo_betas,
-            keypoint_distance_m(self.reprojection_px[:, 1], self.joints, self.focal_length),
         )
 
     def overlay(
@@ -358,7 +217,7 @@ class Recovery:
         shown, words = rendering.shown_steps(steps), rendering.step_words(steps)
         return rendering.step_strip(
             self._upright(image),
-            self._posed(person, shown),
+            self._posed(person, shown)[0],
             self.faces,
             focal_length=float(self.focal_length[person]),
             principal_point=self.principal_point[person],
@@ -366,19 +225,6 @@ class Recovery:
             title=f"person {self.persons[person]}" if several else "input",
             panel_height=panel_height,
         )
-
-    def step_vertices(self, person: int = 0) -> FloatArray:
-        """(S, V, 3) one person at the start and after every step up to the best, camera frame."""
-        return self._posed(person, list(range(int(self.best_step[person]) + 1)))
-
-    def _posed(self, person: int, steps: list[int]) -> FloatArray:
-        if self.body is None:
-            raise ValueError(f"{_NO_BODY}; draw the steps where it was made")
-        trace = self.traces[person]
-        vertices, _ = place_bodies(
-            self.body, trace.rotations[steps], trace.betas[steps], trace.translation[steps]
-        )
-        return vertices
 
     def _upright(self, image: Any) -> npt.NDArray[np.uint8]:
         pixels, _ = upright_by_keypoints(
@@ -397,19 +243,3 @@ class Recovery:
             "loss_history": padded(self.loss_history).astype(np.float64),
             "stop_reason": np.array(self.stop_reason, str),
         }
-
-
-_PAGE_BODIES = 160
-"""Of all persons and steps in a page: 9 MB."""
-_NO_BODY = "this recovery was unpickled without its body, which is not the free one"
-_WITHOUT_PERSON_AXIS = {
-    "warnings",
-    "skipped",
-    "faces",
-    "timings_ms",
-    "engine",
-    "adaptation",
-    "keypoints",
-    "body",
-}
-"""Fields of `Recovery` that have no person axis, or know themselves how to be selected from."""

@@ -8,8 +8,7 @@ import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 
-import dualhmr.recovery as recovery_module
-from dualhmr import Motion, Recoverer, Recovery, rendering
+from dualhmr import Motion, Recoverer, Recovery, recovered_people, rendering
 from dualhmr.keypoints import Keypoints
 from dualhmr.outputs import OUTPUTS, write_outputs
 from dualhmr.rendering import meshes
@@ -167,7 +166,7 @@ def test_pictures_of_many_people_cost_little_more_than_those_of_a_few(
     count = 40
     many = repeated(recovery[0], count)
     pixels, posed = [], []
-    blend, place = meshes._blend, recovery_module.place_bodies
+    blend, place = meshes._blend, recovered_people.place_bodies
 
     def counting_blend(window: NDArray[np.uint8], *rest: Any) -> None:
         pixels.append(window.shape[0] * window.shape[1])
@@ -178,7 +177,7 @@ def test_pictures_of_many_people_cost_little_more_than_those_of_a_few(
         return place(body, rotations, *rest)
 
     monkeypatch.setattr(meshes, "_blend", counting_blend)
-    monkeypatch.setattr(recovery_module, "place_bodies", counting_place)
+    monkeypatch.setattr(recovered_people, "place_bodies", counting_place)
     write_outputs(many, photo, tmp_path, ["steps"])
     with Image.open(tmp_path / "steps.png") as steps:
         assert steps.height < 5000
