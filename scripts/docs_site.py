@@ -9,8 +9,10 @@ is written from the parsers.
 import argparse
 import posixpath
 import re
+from html import unescape
 from pathlib import Path
 
+import latex2mathml.converter
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files, InclusionLevel
@@ -36,6 +38,11 @@ PUBLIC = {name for name in (*vars(dualhmr), "Body", "load_body") if not name.sta
 LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 NAME = re.compile(r"<code>((dualhmr\w*\.)?([A-Za-z_]\w*)((?:\.\w+)*))((?:\([^<]*\))?)</code>")
 WITHOUT_NAMES = re.compile(r"(<(a|pre|h\d|autoref)\b.*?</\2>)", re.DOTALL)
+FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$", re.DOTALL)
+# Of notebooks: they would fetch MathJax and Mermaid from other hosts.
+LOADING_SCRIPT = re.compile(
+    r"<script\b[^>]*>(?:(?!</script>).)*(?:mermaid|MathJax)(?:(?!</script>).)*</script>", re.DOTALL
+)
 FENCE = re.compile(r"^(```.*?^```)", re.MULTILINE | re.DOTALL)
 
 
@@ -50,9 +57,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 @event_priority(100)  # before mkdocs-jupyter, which looks for notebooks
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the files of the repository that become pages."""
-    in_navigation = {ROOT / name: uri for name, uri in ROOT_PAGES.items()} | NOTEBOOKS
-    for path, uri in in_navigation.items():
-        files.append(File.generated(config, uri, abs_src_path=str(path)))
+    for name, uri in ROOT_PAGES.items():
+        files.append(File.generated(config, uri, abs_src_path=str(ROOT / name)))
+    for uri in NOTEBOOKS.values():  # mkdocs-jupyter knows no generated files
+        files.append(File(uri, str(EXAMPLES), config.site_dir, config.use_directory_urls))
     for path, uri in NOTICES.items():
         file = File.generated(
             config, uri, abs_src_path=str(path), inclusion=InclusionLevel.NOT_IN_NAV
@@ -75,11 +83,22 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Names of the API in the text lead to where the reference describes them."""
+    """Names of the API in the text lead to the reference; formulas of notebooks become MathML."""
+    in_notebook = page.file.src_uri.endswith(".ipynb")
+    if in_notebook:
+        html = LOADING_SCRIPT.sub("", html)
     parts = WITHOUT_NAMES.split(html)
-    parts[::3] = [NAME.sub(_to_reference, part) for part in parts[::3]]
+    for place, part in enumerate(parts[::3]):
+        linked = NAME.sub(_to_reference, part)
+        parts[3 * place] = FORMULA.sub(_to_mathml, linked) if in_notebook else linked
     del parts[2::3]  # the names of the elements between
     return "".join(parts)
+
+
+def _to_mathml(formula: re.Match[str]) -> str:
+    display, inline = formula.groups()
+    how = "block" if display else "inline"
+    return latex2mathml.converter.convert(unescape(display or inline), display=how)
 
 
 def _to_reference(name: re.Match[str]) -> str:

@@ -47,8 +47,9 @@ def test_nothing_is_loaded_from_other_hosts(site: Path) -> None:
     assert len(pages) > 40
     assert [url for url in loaded if url.endswith("site.css")]
     assert not [url for url in loaded if re.match(r"(?:\w+:)?//", url)]
-    # The theme would fetch Mermaid for a page with one of its diagrams.
-    assert not [page for page in pages if 'class="mermaid"' in page.read_text(encoding="utf-8")]
+    # Of scripts: the theme's would fetch Mermaid for a page with one of its diagrams.
+    texts = [page.read_text(encoding="utf-8") for page in pages if page.suffix == ".html"]
+    assert not [text for text in texts if 'class="mermaid"' in text or "cdnjs" in text]
 
 
 def test_pages_hold_what_is_written_elsewhere(site: Path) -> None:
@@ -63,3 +64,6 @@ def test_pages_hold_what_is_written_elsewhere(site: Path) -> None:
     contributing = (site / "contributing.html").read_text(encoding="utf-8")
     assert 'href="concepts/architecture.html"' in contributing
     assert "dualhmr_training" in (site / "search/search_index.json").read_text(encoding="utf-8")
+    for notebook in (ROOT / "examples" / "notebooks").glob("*.ipynb"):
+        page = (site / "notebooks" / f"{notebook.stem}.html").read_text(encoding="utf-8")
+        assert "$" not in re.sub(r"<pre.*?</pre>|<script.*?</script>", "", page, flags=re.DOTALL)
