@@ -19,10 +19,10 @@ from dualhmr.keypoints import (
 )
 from dualhmr.plausibility import (
     PlausibleKeypoints,
-    body_warnings,
     check_keypoint_names,
     plausible_keypoints,
 )
+from dualhmr.recoverer.collecting import body_warnings
 
 IMAGE_SIZE = (512, 512)
 BODY = read_body()

@@ -33,7 +33,7 @@ from dualhmr.bundle import read_manifest
 from dualhmr.files import write_json
 from dualhmr.networks import read_mean_params
 from dualhmr.weights import save_weights
-from dualhmr_export.checkpoints.releases import read_checkpoint
+from dualhmr_export.checkpoints.torch_files import read_checkpoint
 from dualhmr_training.checkpoints import (
     Checkpoint,
     RunningMeans,

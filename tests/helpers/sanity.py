@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from dualhmr import Recovery
 from dualhmr.body.arrays import KEYPOINT_MIDPOINTS, BodyArrays, body_keypoints
-from dualhmr.plausibility import BODY_HEIGHT_M
+from dualhmr.recoverer.collecting import BODY_HEIGHT_M
 
 WARNED = {
     "in front of the camera": {"behind_camera"},

@@ -8,7 +8,8 @@ from dualhmr.crop import crop_convention
 from dualhmr.networks import MeshRegressor
 from dualhmr.plain_data import from_plain
 from dualhmr_export.checkpoints.architectures import Contents, ImportedNetwork
-from dualhmr_export.checkpoints.releases import AnyPath, read_release
+from dualhmr_export.checkpoints.releases import read_release
+from dualhmr_export.checkpoints.torch_files import AnyPath
 from dualhmr_training.training_folder import NetworkFacts, network_facts, read_networks, read_record
 
 _SHARED_FACTS = ("body", "camera", "keypoint_set")

@@ -2,7 +2,8 @@
 
 The stages, their formulas and their derivations are those of `dualhmr.objective.gradient`; here a
 stage is a loop over joints or points, not a chain of small tensor operations, each of which takes
-longer to start than to compute. `dualhmr.objective.compiled_objective` makes the arrays.
+longer to start than to compute. `dualhmr.objective.compiled_objective` makes the arrays:
+`constants`, `person` and `s` are its `BodyConstants`, `PersonConstants` and `Scratch`.
 
 How long the code takes to compile depends on how much of it there is, so: arrays are flat, one
 index is cheaper than three; the root's parent is an identity in row 24; points that are joints of
@@ -11,7 +12,7 @@ joints have, with a basis of zeros.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 from dualhmr.camera import SCALE_FLOOR
 from dualhmr.compiling import compiled_loop, compiled_part
@@ -21,79 +22,6 @@ LOSSES = ("keypoints_2d", "joints_3d", "vertices", "rotations", "betas", "camera
 _POSE = 144
 _SMALLEST_NORM = 1e-12
 """As in `torch.nn.functional.normalize`."""
-
-
-class BodyConstants(NamedTuple):
-    """What is constant for a body and the weights of the losses. B counts betas, P pairs."""
-
-    parents: Any
-    """(24,) int64; 24 above the root."""
-    rest: Any
-    """(1 + B, 72): rest joints for 1 and each beta."""
-    pair_points: Any
-    """(P,) int64: where the pair's point starts in `Scratch.points`."""
-    pair_joints: Any
-    """(P,) int64: where the transform that moves the pair starts in `Scratch.transforms`."""
-    basis: Any
-    """(1 + B + 216, 4 P): (m, a) of each pair for each blend weight, see `gradient.points`."""
-    keypoints: Any
-    """(K,) int64: where each 2D keypoint starts in `Scratch.points`."""
-    joints: Any
-    """(J,) int64: likewise for 3D joints."""
-    joint_weights: Any
-    """(J,), with all factors of the loss."""
-    root: Any
-    """(2,) int64: where the points that joints are centred between start in `Scratch.points`."""
-    weights: Any
-    """(3,): of the losses on rotations, betas and camera, with all factors."""
-
-
-class PersonConstants(NamedTuple):
-    """What is constant for a person."""
-
-    keypoints: Any
-    """(2 K,) in normalised crop coordinates."""
-    keypoint_weights: Any
-    """(K,), with all factors of the loss; zero where a keypoint is missing."""
-    camera: Any
-    """(8,): a, o, f and c of `dualhmr.camera.CropProjection`."""
-    rotations: Any
-    """(216,) of the pseudo mesh."""
-    betas: Any
-    """(B,) likewise."""
-    joints: Any
-    """(3 J,) likewise, centred; metres."""
-
-
-class Scratch(NamedTuple):
-    """A posed skeleton with its points, and the loss's gradient with respect to all of it."""
-
-    rotations: Any
-    """(216,) against the parents."""
-    norms: Any
-    """(72,): n1, n2 and d of `gram_schmidt` for each joint."""
-    rest: Any
-    """(72,)."""
-    joints: Any
-    """(72,) posed."""
-    transforms: Any
-    """(300,): [W | s] of each joint, and the identity; as `Pose.transforms`."""
-    blend: Any
-    """(1 + B + 216,)."""
-    places: Any
-    """(4 P,)."""
-    points: Any
-    """(3 U,)."""
-    grad_rotations: Any
-    grad_rest: Any
-    grad_transforms: Any
-    grad_blend: Any
-    grad_places: Any
-    grad_points: Any
-    force: Any
-    """(75,): S of `gradient.skeleton.Chain`."""
-    moment: Any
-    """(225,): M, before the joint's own place is subtracted."""
 
 
 @compiled_part

@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from dualhmr_export.checkpoints.releases import read_checkpoint
+from dualhmr_export.checkpoints.torch_files import read_checkpoint
 
 
 class Call:

@@ -39,6 +39,10 @@ class CompiledArithmetic:
 
     A person's matrices and moments stay in the cache from step to step unless another person's
     come in between, so it is fastest to adapt one person at a time.
+
+    `dualhmr recover` seldom comes here, as `adaptation="numba"` is faster. `dualhmr evaluate` and
+    `dualhmr reproduce` do, for batches of people: with `TorchArithmetic` 32 people
+    take 2.7 times as long with the default head, and 16 take 5 to 6 times as long with SPIN's.
     """
 
     def forward(
