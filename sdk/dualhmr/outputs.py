@@ -41,7 +41,7 @@ def write_outputs(
     """Writes the chosen ones of `OUTPUTS` into `folder`; returns their paths.
 
     `image` (H, W, 3) may be None where no picture is chosen. `title` is that of `result.html`,
-    `color` that of `Recovery.overlay`.
+    `color` that of `Recovery.overlay` and `Recovery.step_strip`.
     `steps.png` has a strip for every person, smaller ones for many persons. Every file is written
     completely or not at all. Raises OSError, naming the file, if one cannot be written.
     """
@@ -53,7 +53,7 @@ def write_outputs(
         if output == "overlay":
             write_png(path, recovery.overlay(image, keypoints=True, color=color))
         elif output == "steps" and image is not None:
-            write_png(path, _all_strips(recovery, image))
+            write_png(path, _all_strips(recovery, image, color))
         elif output == "html":
             write_text(path, recovery.page(image, title=title))
         else:
@@ -61,14 +61,16 @@ def write_outputs(
     return list(paths.values())
 
 
-def _all_strips(recovery: Recovery, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _all_strips(
+    recovery: Recovery, image: npt.NDArray[np.uint8], color: str
+) -> npt.NDArray[np.uint8]:
     """One below the other, narrower ones padded with white; without persons the photograph."""
     if len(recovery) == 0:
         return image
     low, high = _PANEL_HEIGHTS
     panel_height = min(max(_STRIPS_HEIGHT // len(recovery), low), high)
     pictures = [
-        recovery.step_strip(image, person, panel_height=panel_height)
+        recovery.step_strip(image, person, panel_height=panel_height, color=color)
         for person in range(len(recovery))
     ]
     width = max(picture.shape[1] for picture in pictures)

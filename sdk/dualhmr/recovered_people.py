@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from dualhmr.body.arrays import BodyArrays
 from dualhmr.body.files import FREE_BODY
+from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.keypoints import Keypoints
 from dualhmr.person import FloatArray, StepTrace, place_bodies
 from dualhmr.plausibility import PersonWarning, SkippedPerson
@@ -164,6 +165,33 @@ class RecoveredPeople:
         body, trace = self._own_body("draw the steps"), self.traces[person]
         return place_bodies(
             body, trace.rotations[steps], trace.betas[steps], trace.translation[steps]
+        )
+
+    def _keypoints_of(self, person: int, vertices: FloatArray, joints: FloatArray) -> FloatArray:
+        """(S, K, 2) pixels, of one person after S steps; NaN for points it does not have."""
+        points = keypoint_regressor(self._own_body("draw the steps"), self.keypoints.set)
+        projected = points.from_mesh(vertices, joints)
+        keypoints = projected[..., :2] / projected[..., 2:] * self.focal_length[person]
+        keypoints = keypoints + self.principal_point[person]
+        return np.where(points.available[:, None], keypoints, np.nan)
+
+    def _observed(self, person: int) -> FloatArray:
+        """(K, 2) the user's keypoints in pixels, NaN for those that do not count."""
+        counted = self.keypoints.confidence[person] > 0
+        return np.where(counted[:, None], self.keypoints.xy[person], np.nan)
+
+    def _uncertainty_of(self, person: int, vertices: FloatArray, joints: FloatArray) -> FloatArray:
+        """(S, V) metres, of one person's bodies after S steps, as `vertex_uncertainty`."""
+        rows = np.full(len(vertices), person)
+        keypoints = self._keypoints_of(person, vertices, joints)
+        distance = np.linalg.norm(keypoints - self._observed(person), axis=-1)
+        return vertex_uncertainty(
+            self._own_body("compute the uncertainty"),
+            vertices,
+            joints,
+            self.pseudo_rotations[rows],
+            self.pseudo_betas[rows],
+            keypoint_distance_m(np.nanmean(distance, axis=1), joints, self.focal_length[rows]),
         )
 
     def _own_body(self, work: str) -> BodyArrays:

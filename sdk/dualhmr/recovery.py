@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhmr.body.arrays import BodyArrays
-from dualhmr.body.point_regressors import keypoint_regressor
 from dualhmr.files import atomic_path, write_text
 from dualhmr.images import read_image, upright_by_keypoints
 from dualhmr.recovered_people import RecoveredPeople
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from dualhmr.rendering.page import PagePerson
 
 OVERLAY_COLORS = ("person", "uncertainty")
-"""What the colours of `Recovery.overlay` can show."""
+"""What the colours of `Recovery.overlay` and `Recovery.step_strip` can show."""
 _PAGE_BODIES = 160
 """Of all persons and steps in a page: 9 MB."""
 
@@ -106,33 +105,26 @@ class Recovery(RecoveredPeople):
     def _page_person(self, person: int) -> PagePerson:
         from dualhmr.rendering.page import PagePerson, camera_shift
 
-        body, trace = self._own_body("make the page"), self.traces[person]
         shown = max(_PAGE_BODIES // len(self), 1)
         steps = np.unique(
             np.linspace(self.best_step[person], 0, shown).round().astype(int)
         ).tolist()
         vertices, joints = self._posed(person, steps)
-        points = keypoint_regressor(body, self.keypoints.set)
-        known = points.available
-        focal, center = self.focal_length[person], self.principal_point[person]
-        projected = points.from_mesh(vertices, joints)
-        keypoints = projected[..., :2] / projected[..., 2:] * focal + center
         # The page has one camera: the first person's. For another one's camera (of some networks
         # every person has one), the body moves so that it stays where the photograph shows it.
         moved = camera_shift(
-            trace.translation[steps][:, 2],
-            focal,
-            center,
+            self.traces[person].translation[steps][:, 2],
+            self.focal_length[person],
+            self.principal_point[person],
             (self.focal_length[0], self.principal_point[0]),
         )[:, None]
-        counted = self.keypoints.confidence[person] > 0
         return PagePerson(
             number=int(self.persons[person]),
             steps=steps,
             vertices=vertices + moved,
             joints=joints + moved,
-            keypoints=np.where(known[:, None], keypoints, np.nan),
-            observed=np.where(counted[:, None], self.keypoints.xy[person], np.nan),
+            keypoints=self._keypoints_of(person, vertices, joints),
+            observed=self._observed(person),
             losses=[self.loss_history[person][step] for step in steps],
             uncertainty=self[person].vertex_uncertainty()[0],
         )
@@ -189,8 +181,7 @@ class Recovery(RecoveredPeople):
         """
         from dualhmr import rendering
 
-        if color not in OVERLAY_COLORS:
-            raise ValueError(f"unknown color {color!r}; known are {', '.join(OVERLAY_COLORS)}")
+        _check_color(color)
         dots = np.concatenate([self.keypoints.xy, self.keypoints.confidence[..., None]], axis=2)
         return rendering.overlay(
             self._upright(image),
@@ -203,27 +194,32 @@ class Recovery(RecoveredPeople):
         )
 
     def step_strip(
-        self, image: Any, person: int = 0, *, panel_height: int = 360
+        self, image: Any, person: int = 0, *, panel_height: int = 360, color: str = "person"
     ) -> npt.NDArray[np.uint8]:
         """One person after 0, 1, 2, ... steps, side by side, as RGB (as in the paper's Fig. 4).
 
         `person` counts the recovered ones; its number in `persons` is written below the photograph
-        if there are several. The last panel is the recovered mesh, the best iterate.
+        if there are several. The last panel is the recovered mesh, the best iterate. `color` is as
+        in `overlay`, by the uncertainty of each step's body. Raises ValueError for another one.
         """
         from dualhmr import rendering
 
+        _check_color(color)
         several = len(self) + len(self.skipped) > 1
         steps = int(self.best_step[person]) + 1
         shown, words = rendering.shown_steps(steps), rendering.step_words(steps)
+        vertices, joints = self._posed(person, shown)
+        uncertain = color == "uncertainty"
         return rendering.step_strip(
             self._upright(image),
-            self._posed(person, shown)[0],
+            vertices,
             self.faces,
             focal_length=float(self.focal_length[person]),
             principal_point=self.principal_point[person],
             labels=[words[step] for step in shown],
             title=f"person {self.persons[person]}" if several else "input",
             panel_height=panel_height,
+            distances=self._uncertainty_of(person, vertices, joints) if uncertain else None,
         )
 
     def _upright(self, image: Any) -> npt.NDArray[np.uint8]:
@@ -243,3 +239,8 @@ class Recovery(RecoveredPeople):
             "loss_history": padded(self.loss_history).astype(np.float64),
             "stop_reason": np.array(self.stop_reason, str),
         }
+
+
+def _check_color(color: str) -> None:
+    if color not in OVERLAY_COLORS:
+        raise ValueError(f"unknown color {color!r}; known are {', '.join(OVERLAY_COLORS)}")

@@ -141,6 +141,8 @@ def test_wrong_options_are_errors_before_anything_is_written(
     out = tmp_path / "out"
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         command.run(parser.parse_args([str(photos), "--out", str(out), *arguments]))
+    with pytest.raises(ValueError, match="color has red; known are person, uncertainty"):
+        run_job(photos, out, options=JobOptions(color="red"))
     assert not out.exists()
 
 

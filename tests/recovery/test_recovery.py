@@ -11,7 +11,9 @@ from PIL import Image
 from dualhmr import Motion, Recoverer, Recovery, recovered_people, rendering
 from dualhmr.keypoints import Keypoints
 from dualhmr.outputs import OUTPUTS, write_outputs
+from dualhmr.recovery import OVERLAY_COLORS
 from dualhmr.rendering import meshes
+from dualhmr.rendering.distance_colours import distance_scale
 
 SAVED = (
     "vertices",
@@ -113,6 +115,22 @@ def test_pictures(recovery: Recovery, photo: NDArray[np.uint8]) -> None:
     assert 0.1 < changed.mean() < 0.9
     strip = recovery.step_strip(photo, 1)
     assert strip.shape[1] > strip.shape[0]
+
+
+def test_the_strip_shows_uncertainty_of_each_step(
+    recovery: Recovery, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, shown = (recovery.step_strip(photo, 1, color=each) for each in OVERLAY_COLORS)
+    assert shown.shape[1] > usual.shape[1] + 0.9 * distance_scale(360).shape[1]
+    asked: list[NDArray[np.float32]] = []
+    monkeypatch.setattr(
+        rendering, "step_strip", lambda *_, distances, **__: asked.append(distances) or photo
+    )
+    recovery.step_strip(photo, 1, color="uncertainty")
+    np.testing.assert_allclose(asked[0][-1], recovery.vertex_uncertainty()[1], atol=1e-4)
+    assert np.abs(asked[0][0] - asked[0][-1]).max() > 1e-3
+    with pytest.raises(ValueError, match="unknown color"):
+        recovery.step_strip(photo, color="red")
 
 
 def test_the_overlay_shows_uncertainty(recovery: Recovery, photo: NDArray[np.uint8]) -> None:

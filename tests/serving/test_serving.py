@@ -21,6 +21,7 @@ from PIL import Image
 from dualhmr import Recoverer
 from dualhmr.example import example
 from dualhmr.recoverer import FailedPhoto
+from dualhmr.rendering.distance_colours import distance_scale
 from dualhmr.serving.app import Limits, make_app
 from dualhmr.serving.service import BodyService
 
@@ -78,6 +79,9 @@ def test_keypoints_and_other_formats(client: Client, recoverer: Recoverer) -> No
     assert [len(mesh.vertices) for mesh in scene.geometry.values()] == [expected.vertices.shape[1]]
     overlay = client(*POST, picture(), Accept="image/*")
     assert Image.open(io.BytesIO(overlay.body)).height == 200
+    coloured = client("POST", "/recover?format=overlay&color=uncertainty", picture())
+    scale = Image.open(io.BytesIO(coloured.body)).width - Image.open(io.BytesIO(overlay.body)).width
+    assert scale == distance_scale(200).shape[1]
 
 
 ZIP = io.BytesIO()
@@ -96,6 +100,7 @@ TOO_LARGE, ANIMAL = b"\xff\xd8\xff" + bytes(500_000), b"a photograph of a giraff
         ("/recover", TOO_LARGE, {}, 413, "more than 400000 bytes"),
         ("/recover", picture(width=501), {}, 413, "501x200 are 100200 pixels"),
         ("/recover?format=fbx", b"x", {}, 400, "unknown format 'fbx'; known are json"),
+        ("/recover?color=red", b"x", {}, 400, "unknown color 'red'; known are person"),
         ("/recover?file=/etc/passwd", b"x", {}, 400, "unknown parameter 'file'"),
         ("/recover?keypoint_set=face", b"x", {}, 400, "unknown keypoint set 'face'"),
         ("/recover?focal_length=long", b"x", {}, 400, "focal_length is 'long'"),

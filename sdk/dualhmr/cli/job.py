@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--detect-every", type=int, default=1, metavar="N", help="frames of a video (%(default)s)"
     )
+    add_options(group, "color")
     add_options(group, "detector", "min_person_score", "max_pixels", *OF_SCHEDULE, "focal_length")
     of_each = {"default": JobOptions.threads, "help": "of each process (%(default)s)"}
     add_options(group, *OF_RECOVERER, threads=of_each)

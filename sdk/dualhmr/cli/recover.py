@@ -41,7 +41,6 @@ from dualhmr.keypoints.frames import FRAMES
 from dualhmr.outputs import OUTPUTS
 from dualhmr.recoverer import Recoverer
 from dualhmr.recoverer.ordered_work import in_order
-from dualhmr.recovery import OVERLAY_COLORS
 
 NAME = "recover"
 _OF_KEYPOINT_FILES = {
@@ -87,12 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help=f"what to write, of {','.join(OUTPUTS)} (all)",
     )
-    parser.add_argument(
-        "--color",
-        choices=OVERLAY_COLORS,
-        default=OVERLAY_COLORS[0],
-        help="what the overlay's colours show (%(default)s)",
-    )
+    add_options(parser, "color")
     parser.add_argument(
         "--no-pictures", action="store_true", help="write no overlay, steps or page"
     )

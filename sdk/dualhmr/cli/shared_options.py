@@ -11,6 +11,7 @@ from dualhmr.engines import AUTO, BACKENDS, PROVIDERS
 from dualhmr.keypoints import MIN_PERSON_SCORE
 from dualhmr.person_fitting import ADAPTATIONS
 from dualhmr.recoverer import Recoverer, RecovererOptions
+from dualhmr.recovery import OVERLAY_COLORS
 
 OF_RECOVERER = tuple(each.name for each in fields(RecovererOptions))
 """Those that `recoverer_options` reads."""
@@ -59,6 +60,11 @@ _SHARED: dict[str, dict[str, Any]] = {
         "choices": ITERATES,
         "help": "which iterate is the result: the one with the lowest loss, or the last "
         "(best; of the schedule release, last)",
+    },
+    "color": {
+        "choices": OVERLAY_COLORS,
+        "default": OVERLAY_COLORS[0],
+        "help": "what the colours of overlay.png and steps.png show (%(default)s)",
     },
     "focal_length": {"type": float, "metavar": "PIXELS", "help": "if it is known"},
 }

@@ -21,6 +21,7 @@ from dualhmr.jobs.worker import JobOptions, JobWorker, Outcome, as_record, not_r
 from dualhmr.motion import MOTION_SUFFIXES
 from dualhmr.outputs import OUTPUTS
 from dualhmr.recoverer.arguments import chosen_schedule, device_name
+from dualhmr.recovery import OVERLAY_COLORS
 
 PathLike = str | os.PathLike[str]
 
@@ -134,6 +135,7 @@ def _checked(options: JobOptions) -> dict[str, Any]:
     chosen_schedule(bundle, options.schedule, options.max_steps, options.iterate)
     device_name(options.device)
     options.engine()
+    _chosen("color", [options.color], OVERLAY_COLORS)
     motions = [suffix.removeprefix(".") for suffix in MOTION_SUFFIXES]
     plain = asdict(options) | {
         "save": _chosen("save", options.save, list(OUTPUTS)),

@@ -20,6 +20,7 @@ from dualhmr.jobs.job_folder import complete_folder
 from dualhmr.keypoints import MIN_PERSON_SCORE
 from dualhmr.outputs import describe_people, to_json, write_outputs
 from dualhmr.recoverer import Recoverer, RecovererOptions
+from dualhmr.recovery import OVERLAY_COLORS
 
 RESULT = "result.json"
 
@@ -44,6 +45,8 @@ class JobOptions(RecovererOptions):
     save: tuple[str, ...] = ("npz",)
     """What is written of a photograph besides `result.json`, as by `dualhmr recover --save`.
     Of a video, `overlay` is a video."""
+    color: str = OVERLAY_COLORS[0]
+    """Of a photograph's `overlay` and `steps`, one of `OVERLAY_COLORS`."""
     motion_formats: tuple[str, ...] = ("npz",)
     """Of the motion files of a video: `npz`, `glb`, `bvh`, `trc`, `smpl`."""
     detect_every: int = 1
@@ -129,7 +132,10 @@ class JobWorker:
             iterate=options.iterate,
             focal_length=options.focal_length,
         )
-        write_outputs(recovery, image.pixels, folder, options.save, title=Path(item.path).name)
+        title = Path(item.path).name
+        write_outputs(
+            recovery, image.pixels, folder, options.save, title=title, color=options.color
+        )
         described = describe_people(recovery) | {"notes": list(image.notes)}
         (folder / RESULT).write_text(to_json(described) + "\n", encoding="utf-8")
         return len(recovery)

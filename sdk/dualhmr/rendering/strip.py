@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dualhmr.rendering.distance_colours import distance_colours, distance_scale
 from dualhmr.rendering.meshes import draw_scene
 from dualhmr.rendering.pictures import blank, check_picture, resize, write_words
 from dualhmr.rendering.scene import Scene, bounds
@@ -44,6 +45,7 @@ def step_strip(
     principal_point: ArrayLike,
     labels: Sequence[str] | None = None,
     colour: ArrayLike | None = None,
+    distances: ArrayLike | None = None,
     opacity: float = 0.9,
     title: str = "input",
     panel_height: int = 360,
@@ -63,6 +65,7 @@ def step_strip(
         principal_point: (2,) or (S, 2) pixels; (0, 0) is the centre of the first pixel.
         labels: S short words; "step 0", "step 1", ..., "final" by default.
         colour: (3,) sRGB in [0, 1]; the palette's first by default.
+        distances: (S, V) metres, shown as colours of the vertices, with a scale to the right.
         opacity: of the meshes, 0 to 1.
         title: below the first panel, the input.
         panel_height: pixels.
@@ -101,8 +104,12 @@ def step_strip(
     for step in shown:
         drawn = panel.copy()
         colours = None if colour is None else np.asarray(colour)[None]
+        if distances is not None:
+            colours = distance_colours(np.asarray(distances)[[step]])
         draw_scene(near.select([step]), drawn, colours=colours, opacity=opacity)
         panels.append(_with_words(drawn, words[step]))
+    if distances is not None:
+        panels.append(_with_words(distance_scale(panel_height), ""))
     return _in_a_row(panels, round(GAP * panel_height))
 
 

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from dualhmr import __version__
 from dualhmr.outputs import describe_people, to_json
 from dualhmr.serving.demo import CHOSEN, Choices, demo_routes
-from dualhmr.serving.received import FORMATS, photo_request, read_body, wanted_format
+from dualhmr.serving.received import FORMATS, photo_request, read_body, wanted_color, wanted_format
 from dualhmr.serving.service import Answer, BodyService, RequestError
 
 _log = logging.getLogger("dualhmr")
@@ -108,12 +108,13 @@ class _Server:
     async def _recover(self, request: Request) -> Response:
         choices = self._choices
         form = wanted_format(request, others=() if choices is None else CHOSEN)
+        color = wanted_color(request)
         how = {} if choices is None else choices.read(request.query_params)
         body = await read_body(request, self._limits.max_bytes)
         sent = await photo_request(request, body, max_pixels=self._limits.max_pixels)
         sent.how = how
         answer = await asyncio.wrap_future(self._service.submit(sent))
-        content = await run_in_threadpool(_content, answer, form)
+        content = await run_in_threadpool(_content, answer, form, color)
         headers = {"x-persons": str(len(answer.recovery)), "x-content-type-options": "nosniff"}
         if form == "html":  # opened from here, its scripts are of no origin
             headers["content-security-policy"] = "sandbox allow-scripts"
@@ -144,7 +145,7 @@ class _Server:
         )
 
 
-def _content(answer: Answer, form: str) -> bytes:
+def _content(answer: Answer, form: str, color: str) -> bytes:
     """The answer's body, in one of `FORMATS`."""
     recovery, image = answer
     if form == "json":
@@ -153,7 +154,8 @@ def _content(answer: Answer, form: str) -> bytes:
         return recovery.page(image.pixels).encode()
     if form == "overlay":
         picture = io.BytesIO()
-        Image.fromarray(recovery.overlay(image.pixels, keypoints=True)).save(picture, "PNG")
+        drawn = recovery.overlay(image.pixels, keypoints=True, color=color)
+        Image.fromarray(drawn).save(picture, "PNG")
         return picture.getvalue()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"bodies.{form}"

@@ -9,6 +9,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from dualhmr.keypoints import NAMED_SETS
+from dualhmr.recovery import OVERLAY_COLORS
 from dualhmr.serving.service import PhotoRequest, RequestError
 from dualhmr.untrusted import parse_json
 
@@ -20,7 +21,7 @@ FORMATS = {
     "html": "text/html",
 }
 """Answers by name, which `?format=` takes, and their types, which `Accept` does."""
-_PARAMETERS = ("format", "keypoint_set", "focal_length")
+_PARAMETERS = ("format", "color", "keypoint_set", "focal_length")
 _MOST_PERSONS = 1000
 
 
@@ -46,6 +47,15 @@ def wanted_format(request: Request, *, others: tuple[str, ...] = ()) -> str:
             if each in (kind, "*/*", f"{kind.split('/')[0]}/*"):
                 return name
     raise RequestError(406, f"answers are {', '.join(FORMATS.values())}")
+
+
+def wanted_color(request: Request) -> str:
+    """Of the overlay, one of `OVERLAY_COLORS`. Raises `RequestError`."""
+    color = request.query_params.get("color", OVERLAY_COLORS[0])
+    if color not in OVERLAY_COLORS:
+        known = ", ".join(OVERLAY_COLORS)
+        raise RequestError(400, f"unknown color {color[:80]!r}; known are {known}")
+    return color
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
