@@ -41,11 +41,13 @@ from helpers.page_blocks import (
 from helpers.reader_files import FILES, variables
 
 import dualhmr_export.export
-from dualhmr import Recoverer, cli
+from dualhmr import Recoverer, cli, outputs
+from dualhmr.detection import movenet
 from dualhmr.engines import onnxruntime_network
 from dualhmr.jobs import job
 from dualhmr.jobs.items import JobItem
 from dualhmr.jobs.worker import JobWorker, Outcome
+from dualhmr.person_fitting import adaptation_graph
 from dualhmr.serving.app import Limits, make_app
 from dualhmr.serving.service import BodyService
 from dualhmr.video import frames
@@ -110,7 +112,8 @@ def folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_session: Callable[..., Any]
 ) -> Path:
     """The current one, where hardware, browsers, processes and big networks have stand-ins."""
-    monkeypatch.setattr(onnxruntime_network, "open_session", open_session)
+    for module in (adaptation_graph, movenet, onnxruntime_network):
+        monkeypatch.setattr(module, "open_session", open_session)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(ROOT)  # `python -m scripts...` is run there
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -118,6 +121,7 @@ def folder(
     monkeypatch.setattr(job, "LocalCrew", SameProcess)
     monkeypatch.setattr(frames, "_open_webcam", lambda *_: frames._open("clip.mp4"))
     monkeypatch.setattr(dualhmr_export.export, "export", exported)
+    monkeypatch.setattr(outputs, "_PANEL_HEIGHTS", (90, 90))  # small pictures are drawn sooner
     narrow_networks(monkeypatch)
     return tmp_path
 

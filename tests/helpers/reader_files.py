@@ -22,10 +22,10 @@ from helpers.joblib_files import write_joblib_file
 from helpers.small_training import write_training
 from helpers.tiny_training import write_poses
 
-SIDE = 256
+SIDE = 160
 """Pixels of the photographs: small ones are drawn sooner."""
-_FRAMES = ("000007.jpg", "000008.jpg")
-"""With two persons each in `write_joblib_file`."""
+_FRAME = "000007.jpg"
+"""With two persons in `write_joblib_file`."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -51,8 +51,8 @@ def _write_folder(path: Path, names: tuple[str, ...] = ("a.jpg", "b.jpg")) -> No
 
 
 def _write_keypoints(path: Path) -> None:
-    """COCO's annotations of every photograph here; of two persons in the frames."""
-    names = ("photo.jpg", "a.jpg", "b.jpg", *(name for name in _FRAMES for _ in range(2)))
+    """COCO's annotations of every photograph here; of two persons in the frame."""
+    names = ("photo.jpg", "a.jpg", "b.jpg", _FRAME, _FRAME)
     images = {name: number for number, name in enumerate(dict.fromkeys(names))}
     flat = (keypoints()[0] * [1, 1, 2]).ravel().tolist()
     document = {
@@ -113,9 +113,9 @@ FILES: dict[str, Callable[[Path], object]] = {
     "photo.jpg": _write_photograph,
     "a.jpg": _write_photograph,
     "photos": _write_folder,
-    "more": _write_folder,
-    "frames": functools.partial(_write_folder, names=_FRAMES),
-    "000007.jpg": _write_photograph,
+    "more": functools.partial(_write_folder, names=("c.jpg",)),
+    "frames": functools.partial(_write_folder, names=(_FRAME,)),
+    _FRAME: _write_photograph,
     "paths.txt": lambda path: path.write_text("photos/b.jpg\n", encoding="utf-8"),
     "clip.mp4": _write_clip,
     "person_keypoints.json": _write_keypoints,
