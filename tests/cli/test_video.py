@@ -51,6 +51,7 @@ def test_what_it_writes(
     assert names == {path.name for path in tmp_path.iterdir()}
     assert "recovering: 10/10 frames" in printed.err
     assert "track 2: 10 frames from 0 to 9" in printed.err
+    assert f"dualhmr view {tmp_path} --video {clip}" in printed.err
 
 
 def test_ctrl_c_keeps_what_is_finished(

@@ -7,6 +7,7 @@ ends the recovery, and what was recovered until then is written.
 import argparse
 import contextlib
 import itertools
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -152,6 +153,10 @@ def _write(result: VideoRecovery, options: argparse.Namespace, *, with_overlay: 
             f"track {track.number}: {len(frames)} frames from {frames[0]} to {frames[-1]}, "
             f"{track.starts.count('reset')} resets"
         )
+    if result.tracks and "npz" in options.motion_format:
+        frames_of = [] if options.video.isdigit() else ["--video", options.video]
+        words = shlex.join(["dualhmr", "view", str(options.out), *frames_of])
+        _say(f"to look at them in 3D: {words}")
     for path in paths:
         print(path)
 
