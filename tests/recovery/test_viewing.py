@@ -162,7 +162,7 @@ def test_in_a_notebook_the_page_is_in_the_cell(
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
     monkeypatch.setitem(sys.modules, "IPython.display", notebook)
     recovery.show()
-    assert shown[0].startswith('<iframe srcdoc="&lt;!DOCTYPE html')
+    assert shown[0].startswith('<div><iframe srcdoc="&lt;!DOCTYPE html')
     assert "<script" not in shown[0]
 
 

@@ -22,7 +22,8 @@ def show_page(text: str) -> Path | None:
         from IPython.display import HTML, display
 
         frame = f'<iframe srcdoc="{html.escape(text)}" width="100%" height="{_CELL_HEIGHT}">'
-        display(HTML(frame + "</iframe>"))
+        # In a div, as IPython warns of a bare frame: it expects one with an address.
+        display(HTML(f"<div>{frame}</iframe></div>"))
         return None
     path = Path(tempfile.mkdtemp(prefix="dualhmr-")) / "result.html"
     write_text(path, text)
