@@ -13,7 +13,6 @@ from PIL import Image
 from dualhmr.image_files import IMAGE_SUFFIXES, image_format, list_images, scan_folder
 from dualhmr.images import load_image, read_image
 
-LOSSLESS = {"PNG": {}, "WEBP": {"lossless": True}, "TIFF": {}, "BMP": {}, "PPM": {}}
 SMOOTH: NDArray[np.uint8] = np.add.outer(np.arange(48), 2 * np.arange(64)).astype(np.uint8)
 FORMATS = ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF"]
 

@@ -134,8 +134,7 @@ def test_adaptation_knows_tensors_and_nothing_of_humans() -> None:
         "dualhmr.adaptation.compiled_head": ("numpy", "dualhmr.compiling"),
         "dualhmr.adaptation.head_iterations": ("numpy", "dualhmr.compiling"),
         "dualhmr.adaptation.input_quadrature": ("numpy",),
-        "dualhmr.adaptation.fast_head.choose_arithmetic": ("dualhmr.compiling",),
-        "dualhmr.adaptation.fast_head.cupy_kernels": ("cupy",),
+        "dualhmr.adaptation.fast_head.arithmetic": ("dualhmr.compiling",),
     }
     wrong = [
         pair

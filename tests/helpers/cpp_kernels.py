@@ -106,7 +106,7 @@ def cpp_function(source: str, name: str, options: tuple[str, ...], *, threads: i
 
 
 def cpp_kernel(variant: KernelVariant, *, threads: int = 1) -> Kernel:
-    """As `cupy_kernels.compiled`, but in C++ and on the CPU."""
+    """As `cupy_kernels` compiles, but in C++ and on the CPU."""
     run = cpp_function(variant.source, variant.name, variant.options, threads=threads)
 
     def launched(launch: Launch, device: torch.device) -> None:

@@ -1,6 +1,5 @@
 """Recovering on a pretend GPU: the numbers of a CPU, and what is asked of the device for them."""
 
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from helpers import pretend_cuda as pretended
 from helpers.pretend_cuda import Counts, pretend_cuda
 
 from dualhmr import Recovery
-from dualhmr.adaptation.fast_head.choose_arithmetic import cuda_kernels
+from dualhmr.adaptation.fast_head.cupy_kernels import cuda_kernels
 from dualhmr.engines import EngineOptions
 from dualhmr.example import example
 from dualhmr.groups import group_sizes
@@ -33,11 +32,9 @@ BODY_WITHIN_M = 1e-4
 @contextmanager
 def gpu() -> Iterator[Counts]:
     cuda_kernels.cache_clear()
-    sys.modules.pop("dualhmr.adaptation.fast_head.cupy_kernels", None)
     with pretend_cuda() as counts:
         yield counts
     cuda_kernels.cache_clear()
-    sys.modules.pop("dualhmr.adaptation.fast_head.cupy_kernels", None)
 
 
 def opened(**options: Any) -> Recoverer:

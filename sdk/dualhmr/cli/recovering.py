@@ -7,14 +7,21 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhmr.body.files import FREE_BODY
+from dualhmr.body.parameter_files import read_smpl_parameters
+from dualhmr.body.parameters import SMPLParameters
 from dualhmr.cli.photographs import Outcome, Photograph
-from dualhmr.cli.pseudo_meshes import OTHER_BETAS, read_pseudo_meshes
 from dualhmr.cli.report import lines, report
 from dualhmr.cli.shared_options import schedule_options
 from dualhmr.detection import NamedDetector
 from dualhmr.outputs import PICTURES, write_outputs
 from dualhmr.recoverer import FailedPhoto, Photo, Recoverer
 from dualhmr.recovery import Recovery
+
+_MESH_SUFFIXES = (".npz", ".pkl", ".npy")
+_OTHER_BETAS = (
+    f"betas of a pseudo mesh are taken for those of the bundle's body, {FREE_BODY}; SMPL's mean "
+    "something else on it"
+)
 
 
 class Recovering:
@@ -37,8 +44,8 @@ class Recovering:
         self._notes = inputs.notes
         if self._options.pseudo_mesh is not None:
             name = self._photograph.path or Path(self._photograph.name)
-            meshes = read_pseudo_meshes(self._options.pseudo_mesh, name)
-            self._notes += (OTHER_BETAS,) if self._recoverer.body.name == FREE_BODY else ()
+            meshes = _read_pseudo_meshes(self._options.pseudo_mesh, name)
+            self._notes += (_OTHER_BETAS,) if self._recoverer.body.name == FREE_BODY else ()
         return Photo(
             inputs.pixels,
             inputs.keypoints,
@@ -83,6 +90,26 @@ class Recovering:
         name = None if self._detector is None else self._detector.name
         said = (recovery, self._notes, written)
         return Outcome(report(*said, detector=name), [*lines(*said, detector=name)])
+
+
+def _read_pseudo_meshes(place: Path, photograph: Path) -> list[SMPLParameters]:
+    """The persons of a photograph in files of another network, `--pseudo-mesh`.
+
+    A file is of frames by their names, or of one photograph.
+
+    In a folder, photo.jpg has photo.jpg.npz or photo.npz, or .pkl or .npy. Raises
+    FileNotFoundError, listing the names that were tried, and what `read_smpl_parameters` raises.
+    """
+    if place.is_dir():
+        both = (photograph.name, photograph.stem)
+        names = [f"{each}{suffix}" for each in both for suffix in _MESH_SUFFIXES]
+        found = [place / name for name in names if (place / name).is_file()]
+        if not found:
+            raise FileNotFoundError(
+                f"no pseudo mesh for {photograph.name} in {place}: no {', '.join(names)}"
+            )
+        return read_smpl_parameters(found[0])
+    return read_smpl_parameters(place, frame=photograph.name)
 
 
 def chosen_outputs(options: argparse.Namespace) -> list[str]:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 
 from dualhmr.adaptation.fast_head import AffineHead
-from dualhmr.adaptation.fast_head.choose_arithmetic import cuda_kernels
 from dualhmr.adaptation.fast_head.cuda_graph import EagerReplay, Replay, replay_for
+from dualhmr.adaptation.fast_head.cupy_kernels import cuda_kernels
 from dualhmr.adaptation.schedule import NonFiniteError, Schedule
 from dualhmr.body.arrays import JOINT_COUNT
 from dualhmr.body.model import Body

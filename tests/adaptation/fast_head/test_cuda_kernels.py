@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from dualhmr.adaptation.fast_head.choose_arithmetic import cuda_kernels
 from dualhmr.adaptation.fast_head.cuda_kernels import KernelVariant
+from dualhmr.adaptation.fast_head.cupy_kernels import cuda_kernels
 
 HEAD = ("dualhmr.adaptation.fast_head", "head.cu")
 OBJECTIVE = ("dualhmr.objective.gradient", "objective.cu")
@@ -66,11 +66,8 @@ def _large_spills(printed: str) -> list[str]:
 
 
 @pytest.fixture
-def cupy_unseen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def cupy_unseen() -> Iterator[None]:
     """As in a new process, which has not looked for CuPy yet."""
-    package = sys.modules["dualhmr.adaptation.fast_head"]
-    monkeypatch.delattr(package, "cupy_kernels", raising=False)
-    monkeypatch.delitem(sys.modules, f"{package.__name__}.cupy_kernels", raising=False)
     cuda_kernels.cache_clear()
     yield
     cuda_kernels.cache_clear()

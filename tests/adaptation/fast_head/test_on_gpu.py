@@ -16,8 +16,8 @@ from dualhmr.adaptation.fast_head import (
     TorchArithmetic,
     adapt_heads,
 )
-from dualhmr.adaptation.fast_head.choose_arithmetic import cuda_kernels
 from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels
+from dualhmr.adaptation.fast_head.cupy_kernels import cuda_kernels
 from dualhmr.adaptation.fast_head.head_step import Evaluate
 from dualhmr.adaptation.recorder import AdaptationResult
 from dualhmr.adaptation.schedule import SCHEDULE_NAMES, Schedule, named_schedule

@@ -9,7 +9,7 @@ from helpers.shared_weights_examples import fitter, networks, subjects
 from dualhmr.body.model import pose_skeleton
 from dualhmr.bundle import NetworkSpec
 from dualhmr.keypoints import COCO_17
-from dualhmr_benchmarks.claims.experiments.pseudo_meshes import (
+from dualhmr_benchmarks.claims.experiments.experiment import (
     TruthFitter,
     auxiliary_alone,
     with_auxiliary_eye_simulated,

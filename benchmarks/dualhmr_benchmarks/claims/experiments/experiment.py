@@ -4,19 +4,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from dualhmr.adaptation.optimisers import GradientDescent
 from dualhmr.adaptation.schedule import Phase, Schedule, named_schedule
+from dualhmr.objective.objective import MeshTarget
 from dualhmr.plain_data import from_plain
 from dualhmr_benchmarks.claims.experiments.populations import (
     VARIED,
     evaluated_population,
     training_poses,
-)
-from dualhmr_benchmarks.claims.experiments.pseudo_meshes import (
-    TruthFitter,
-    auxiliary_alone,
-    with_auxiliary_eye_simulated,
-    with_auxiliary_of,
 )
 from dualhmr_benchmarks.claims.experiments.recipes import RECIPES
 from dualhmr_benchmarks.claims.experiments.setting import Setting, free_body, poses_of
@@ -26,9 +23,10 @@ from dualhmr_training.configuration import InnerLoop
 from dualhmr_training.data.synthetic.degradations import Appearance
 from dualhmr_training.data.synthetic.landmarks import LandmarkErrors
 from dualhmr_training.data.synthetic.poses import PoseFile
+from dualhmr_training.dual import with_simulated_eye
 from dualhmr_training.evaluation.batch_fitter import BatchFitter
 from dualhmr_training.evaluation.errors import PersonErrors, measure_errors
-from dualhmr_training.evaluation.groups import EvaluationGroup, population_group
+from dualhmr_training.evaluation.groups import EvaluationGroup, GroundTruth, population_group
 from dualhmr_training.training_folder import Networks, open_networks, read_record
 from dualhmr_training.validation import held_out_clips
 
@@ -206,4 +204,41 @@ def fitter_for(networks: Networks, group: EvaluationGroup, experiment: Experimen
         keypoint_set,
         scope=experiment.scope,
         people_at_once=experiment.people_at_once,
+    )
+
+
+class TruthFitter(BatchFitter):
+    """Adapts to the true mesh in place of the pseudo mesh."""
+
+    def pseudo_mesh(self, truth: GroundTruth, _inputs: dict[str, Tensor]) -> MeshTarget:
+        """The true mesh; ValueError of people whose truth is no body of this kind."""
+        if truth.rotations is None or truth.betas is None:
+            raise ValueError("the truth about these people has no rotations and betas")
+        return self.objective.target(truth.rotations, truth.betas)
+
+
+def with_auxiliary_of(networks: Networks, others: Networks) -> Networks:
+    """The main network of the first with the auxiliary network of the second."""
+    return replace(networks, auxiliary=others.auxiliary, auxiliary_spec=others.auxiliary_spec)
+
+
+def with_auxiliary_eye_simulated(networks: Networks) -> Networks:
+    """Networks whose auxiliary reads simulated landmarks in place of the image.
+
+    As they are where the auxiliary network has no landmark network.
+    """
+    auxiliary = with_simulated_eye(networks.auxiliary)
+    return networks if auxiliary is None else replace(networks, auxiliary=auxiliary.eval())
+
+
+def auxiliary_alone(networks: Networks) -> Networks:
+    """The auxiliary network as the main one, without another; ValueError where there is none."""
+    if networks.auxiliary is None or networks.auxiliary_spec is None:
+        raise ValueError(f"{networks.source} has no auxiliary network")
+    return replace(
+        networks,
+        main=networks.auxiliary,
+        main_spec=networks.auxiliary_spec,
+        auxiliary=None,
+        auxiliary_spec=None,
     )

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from dualhmr.adaptation.fast_head.affine_head import AffineHead
-from dualhmr.adaptation.fast_head.arithmetic import Arithmetic
-from dualhmr.adaptation.fast_head.choose_arithmetic import arithmetic_for
+from dualhmr.adaptation.fast_head.arithmetic import Arithmetic, arithmetic_for
 from dualhmr.adaptation.fast_head.head_gradients import MatrixGradients
 from dualhmr.adaptation.fast_head.head_step import (
     AdaptedMatrices,

@@ -20,6 +20,7 @@ from dualhmr.adaptation.fast_head.head_gradients import (
     OuterProducts,
 )
 from dualhmr.adaptation.optimisers import AdamCoefficients, Moments, adam_update
+from dualhmr.compiling import numba_installed
 
 
 class Arithmetic(Protocol):
@@ -130,3 +131,17 @@ class TorchArithmetic:
 
     def recycle(self, tensors: Iterable[Tensor]) -> None:
         """Nothing to do."""
+
+
+def arithmetic_for(tensor: Tensor) -> Arithmetic:
+    """The fastest where `tensor` is; float32 and float64 only, PyTorch for other dtypes.
+
+    On a GPU eager steps are PyTorch's; `CapturedHeads` has kernels of its own.
+    """
+    on_cpu = tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64)
+    if on_cpu and numba_installed():
+        # Imported only where it is used: numba takes a while to load.
+        from dualhmr.adaptation.fast_head.compiled import CompiledArithmetic
+
+        return CompiledArithmetic()
+    return TorchArithmetic()

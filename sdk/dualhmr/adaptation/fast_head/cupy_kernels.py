@@ -3,15 +3,34 @@
 Needs CuPy 14 for the CUDA that PyTorch is built with, such as `cupy-cuda13x`.
 """
 
-from typing import NamedTuple
+import importlib
+import logging
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
-import cupy
 import torch
 
-from dualhmr.adaptation.fast_head.cuda_kernels import Kernel, KernelVariant, Launch
+from dualhmr.adaptation.fast_head.cuda_kernels import CudaKernels, Kernel, KernelVariant, Launch
+
+_log = logging.getLogger("dualhmr")
 
 
-def compiled(variant: KernelVariant) -> Kernel:
+@lru_cache(maxsize=1)
+def cuda_kernels() -> CudaKernels | None:
+    """What compiles kernels; None, with a warning, where CuPy cannot be imported."""
+    try:
+        cupy = importlib.import_module("cupy")
+    except Exception as error:  # CuPy raises others than ImportError where a library is missing
+        _log.warning(
+            "steps run in PyTorch alone, slower, as CuPy cannot be imported: %s; "
+            'pip install "dualhmr[cuda13]" or "dualhmr[cuda12]"',
+            error,
+        )
+        return None
+    return CudaKernels(partial(_compiled, cupy))
+
+
+def _compiled(cupy: Any, variant: KernelVariant) -> Kernel:
     """Compiles now, with CuPy's cache on disk; launched on PyTorch's current stream."""
     options = ("-std=c++17", *variant.options)
     kernel = cupy.RawKernel(variant.source, variant.name, options=options)

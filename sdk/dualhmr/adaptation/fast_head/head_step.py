@@ -174,7 +174,6 @@ class HeadEvaluation(NamedTuple):
     """(N,), NaN for persons whose gradient is not finite."""
     minimised_loss: Tensor
     """(N,), what the step minimises."""
-    activation_gradients: ActivationGradients
     gradients: MatrixGradients
     """Of the minimised loss."""
 
@@ -205,7 +204,7 @@ def evaluate_head(problem: Problem, matrices: AdaptedMatrices, phase: Phase) -> 
     loss = sum_losses(values, watched.losses, watched.scale)
     loss = nan_unless_finite(loss, gradients)
     minimised = sum_losses(values, phase.losses, phase.scale)
-    return HeadEvaluation(activations, loss, minimised, through_head, gradients)
+    return HeadEvaluation(activations, loss, minimised, gradients)
 
 
 def evaluate_last(problem: Problem, matrices: AdaptedMatrices) -> tuple[Tensor, Tensor]:

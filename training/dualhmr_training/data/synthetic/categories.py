@@ -14,11 +14,6 @@ from dualhmr.rotations import rotvec_to_rotmat
 from dualhmr_training.data.synthetic.poses import PoseFile
 
 STANDING = "standing"
-GEOMETRIC = (
-    *("lying", "gymnastics", "sitting_floor", "sitting_chair", "squatting", "kneeling"),
-    *("climbing", "standing_work", "walking", STANDING, "sport"),
-)
-"""The categories that `pose_categories` tells apart; files may have others."""
 
 _PELVIS, _NECK, _HEAD = (JOINT_NAMES.index(name) for name in ("pelvis", "neck", "head"))
 _AT_ONCE = 4096
@@ -48,7 +43,7 @@ def _skeleton() -> Body:
 
 @torch.no_grad()
 def pose_categories(rotvecs: Tensor) -> tuple[str, ...]:
-    """What people do in poses (N, 24, 3) of a y-up world, one of `GEOMETRIC` each.
+    """What people do in poses (N, 24, 3) of a y-up world, such as `standing`, by the rules below.
 
     The joints are those of the free body in its mean shape. A pose without its motion says only so
     much: a person who runs, throws or fights is in `sport`, as is all that no rule knows.
