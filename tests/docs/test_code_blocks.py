@@ -1,79 +1,44 @@
 """Every code block of README, CONTRIBUTING and docs runs, and so do the examples in docstrings.
 
 Blocks of a page run in their order, in one namespace and one folder, on small files that are made
-here (`helpers/reader_files.py`). bash says which commands a block of them starts. Those of
-`dualhmr` run in this process; those that take minutes, listen or need a network are only parsed, by
-the real parser, and other programs' names and targets are looked up.
+here (`helpers/reader_files.py`). bash says which commands a block of them starts; what happens to
+each is in `helpers/block_commands.py`.
 """
 
-import argparse
 import doctest
 import functools
-import importlib.util
 import io
 import json
 import re
-import runpy
-import shlex
-import sys
 import tempfile
+import traceback
 import webbrowser
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
-from helpers.http_client import Client, served
+from helpers.block_commands import OTHER_PROGRAMS, PARSED, run_command
 from helpers.narrow_networks import narrow_networks
-from helpers.page_blocks import (
-    ROOT,
-    SOURCES,
-    Block,
-    Command,
-    blocks_of,
-    commands_of,
-    docstring_examples,
-    pages,
-)
+from helpers.page_blocks import ROOT, Block, blocks_of, commands_of, docstring_examples, pages
 from helpers.reader_files import FILES, variables
 
 import dualhmr_export.export
-from dualhmr import Recoverer, cli, outputs
+from dualhmr import outputs
 from dualhmr.detection import movenet
 from dualhmr.engines import onnxruntime_network
 from dualhmr.jobs import job
 from dualhmr.jobs.items import JobItem
 from dualhmr.jobs.worker import JobWorker, Outcome
 from dualhmr.person_fitting import adaptation_graph
-from dualhmr.serving.app import Limits, make_app
-from dualhmr.serving.service import BodyService
 from dualhmr.video import frames
 from dualhmr_export.bundle_folder import write_torch_bundle
 
 LANGUAGES = ("python", "bash", "json", "text")
 PAGES = {name: blocks for name, path in pages().items() if (blocks := blocks_of(path))}
 EXAMPLES = docstring_examples()
-
-PARSED = {
-    "bench": "measures for minutes",
-    "demo": "listens",
-    "evaluate": "recovers thousands of people",
-    "job --ray": "needs Ray",
-    "reproduce": "trains for hours",
-    "serve": "listens",
-    "verify": "compares graphs, which `exported` does not make",
-}
-"""Commands of `dualhmr`, each perhaps with an option, that do not run here, and why."""
-OTHER_PROGRAMS = {
-    "blender": "is not installed",
-    "npm": "downloads",
-}
-"""What is not looked at, and why."""
-NOT_INSTALLED = ("anny", "anny.shape_distribution", "fast_simplification")
-"""Which scripts import before they parse their arguments."""
 
 
 class SameProcess:
@@ -128,19 +93,7 @@ def folder(
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_a_page_run(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = PAGES[page]
-    make_files(folder, "".join(block.text for block in blocks))
-    names = {"__name__": "__main__", **variables()}
-    for block in blocks:
-        if block.language == "python":
-            run_python(block, names)
-        elif block.language == "bash":
-            for command in commands_of(block, folder):
-                run_command(command, monkeypatch)
-        elif block.language == "json":
-            json.loads(block.text)
-        else:
-            assert block.language in LANGUAGES, f"{block.place}: begin it with one of {LANGUAGES}"
+    run_blocks(PAGES[page], folder, monkeypatch)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
@@ -179,113 +132,77 @@ def run_python(block: Block, names: dict[str, Any]) -> None:
         exec(compile(padded, block.page, "exec"), names)
 
 
-def run_command(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs it or checks its arguments; a failure names the page and the line."""
-    program, *arguments = command.words
-    if Path(program).parent.name == "bin":
-        program = Path(program).name
-    if "/" in program:
-        assert (ROOT / program).is_file(), command
-    elif program not in OTHER_PROGRAMS:
-        assert program in PROGRAMS, f"{command}: say in OTHER_PROGRAMS why this is not checked"
-        said = io.StringIO()
-        try:
-            with redirect_stdout(said), redirect_stderr(said), monkeypatch.context() as patch:
-                PROGRAMS[program](arguments, patch)
-        except (Exception, SystemExit) as error:
-            if isinstance(error, SystemExit) and not error.code:
-                return  # of --help
-            pytest.fail(f"{command}\n{said.getvalue()}{type(error).__name__}: {error}")
-
-
-def run_dualhmr(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    if arguments[0] == "train":
-        arguments = [*arguments, "--show"]  # checks every field of the configuration
-    line = shlex.join(arguments)
-    if any(re.match(f"{name.replace(' ', ' .*')}\\b", line) for name in PARSED):
-        (module,) = [each for each in cli._commands() if arguments[0] == each.NAME]
-        monkeypatch.setattr(module, "run", lambda _: 0)
-    assert cli.main(arguments) == 0
-
-
-class ParsedError(Exception):
-    """Ends a script after its arguments were parsed."""
-
-
-def run_python_program(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Up to where its arguments are parsed, if it is one of this project."""
-    if arguments[0] == "-m":
-        found = importlib.util.find_spec(arguments[1])
-        assert found is not None, f"there is no module {arguments[1]}"
-        path = Path(found.origin or "")
-        arguments = arguments[1:]
-    else:
-        path = ROOT / arguments[0]
-    if not any(path.is_relative_to(ROOT / root) for root in (*SOURCES, "scripts", "examples")):
-        return
-    parse = argparse.ArgumentParser.parse_known_args
-
-    def parse_and_stop(self: Any, *given: Any, **options: Any) -> None:
-        _, unknown = parse(self, *given, **options)
-        raise ParsedError(unknown)
-
-    for name in NOT_INSTALLED:
-        monkeypatch.setitem(sys.modules, name, MagicMock())
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", parse_and_stop)
-    monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(ParsedError, match=r"^\[\]$"):
-        runpy.run_path(str(path), run_name="__main__")
-
-
-def run_make(arguments: list[str], _: pytest.MonkeyPatch) -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert {*arguments} <= {*re.findall(r"^([\w-]+):", makefile, re.MULTILINE)}
-
-
-def run_pip(arguments: list[str], _: pytest.MonkeyPatch) -> None:
-    """Extras exist."""
-    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    section = project.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
-    extras = {*re.findall(r"^([\w-]+) = \[", section, re.MULTILINE)}
-    for argument in arguments:
-        if found := re.match(r"(?:dualhmr|\.)\[([\w,-]+)\]", argument):
-            assert {*found[1].split(",")} <= extras
-
-
-def run_curl(arguments: list[str], _: pytest.MonkeyPatch) -> None:
-    """Asks a server in this process whatever the page asks."""
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    parser.add_argument("url")
-    parser.add_argument("--data-binary", type=file_content)
-    parser.add_argument("-F", action="append", default=[])
-    parser.add_argument("-o")
-    options = parser.parse_args(arguments)
-    found = re.fullmatch(r"http://127\.0\.0\.1:8765(/.*)", options.url)
-    assert found, "expected the address of `dualhmr serve`"
-    with served(make_app(BodyService(Recoverer()), Limits())) as client:
-        reply = ask(client, found[1], options)
-    assert reply.status == 200, reply.body
-    if options.o:
-        Path(options.o).write_bytes(reply.body)
-
-
-def ask(client: Client, path: str, options: argparse.Namespace) -> Any:
-    if options.F:
-        parts = dict(part.split("=", 1) for part in options.F)
-        return client.form(path, **{name: file_content(at) for name, at in parts.items()})
-    body: bytes | None = options.data_binary
-    return client("GET" if body is None else "POST", path, body)
-
-
-def file_content(at: str) -> bytes:
-    """Of `@name`."""
-    return Path(at.removeprefix("@")).read_bytes()
-
-
-PROGRAMS: dict[str, Callable[[list[str], pytest.MonkeyPatch], None]] = {
-    "dualhmr": run_dualhmr,
-    "python": run_python_program,
-    "make": run_make,
-    "pip": run_pip,
-    "curl": run_curl,
+WRONG = {
+    "```\nmake test\n```": "begin it with one of",
+    "```json\n{1}\n```": "Expecting property name",
+    "```python\nimport dualhmr\ndualhmr.recovr()\n```": "no attribute 'recovr'",
+    "```bash\nfor\n```": "syntax error",
+    "```bash\ndualhmr info\necho $unset\n```": "unset",
+    "```bash\ndualhmr info  # it\ndualhmr info --bundel x\n```": "arguments: --bundel",
+    "```bash\ndualhmr view \\\n    results\n```": "results does not exist",
+    "```bash\ndualhmr serve --prot 8000\n```": "arguments: --prot 8000",
+    "```bash\nfor seed in 1 2; do\n  dualhmr train demo --sed $seed\ndone\n```": "sed",
+    "```bash\npython benchmarks/scripts/seeds.py --grup a b\n```": "--grup",
+    "```bash\npython -m dualhmr_training.curv runs\n```": "no module dualhmr_training.curv",
+    "```bash\npip install 'dualhmr[cuda99]'\n```": "cuda99",
+    "```bash\nmake everything\n```": "everything",
+    "```bash\n.ci/walk\n```": ".ci/walk",
+    "```bash\nX=1 wget page\n```": "say in OTHER_PROGRAMS",
 }
+
+
+@pytest.mark.parametrize("text", WRONG, ids=WRONG.values())
+def test_what_is_wrong_is_found_and_named(
+    text: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = folder / "page.md"
+    page.write_text(f"# A list\n\n- of\n\n{text}\n", encoding="utf-8")
+    with pytest.raises((Exception, pytest.fail.Exception)) as caught:
+        run_blocks(blocks_of(page), folder, monkeypatch)
+    assert WRONG[text] in str(caught.value)
+    assert re.search(
+        r"page\.md(:|\", line )[67]", "".join(traceback.format_exception(caught.value))
+    )
+
+
+def test_a_block_in_a_list_is_read_without_its_indentation(folder: Path) -> None:
+    page = folder / "page.md"
+    page.write_text("1. a\n\n   ```python hl=1\n   if a:\n       b\n   ```\n", encoding="utf-8")
+    assert [block[1:] for block in blocks_of(page)] == [(4, "python", "if a:\n    b\n")]
+    page.write_text("```text\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="not closed"):
+        blocks_of(page)
+
+
+def test_bash_says_what_starts(folder: Path) -> None:
+    text = "A=1 a 'b c' # d\nfor n in 1 2; do\n  a/b --n $n \\\n     x?\ndone; cd e\n"
+    words = [
+        (command.place.rpartition(":")[2], *command.words)
+        for command in commands_of(Block(folder / "page.md", 10, "bash", text), folder)
+    ]
+    assert words == [
+        ("10", "a", "b c"), ("12", "a/b", "--n", "1", "x?"), ("12", "a/b", "--n", "2", "x?"),
+        ("14", "cd", "e"),
+    ]  # fmt: skip
+
+
+def run_blocks(blocks: list[Block], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_files(folder, "".join(block.text for block in blocks))
+    names = {"__name__": "__main__", **variables()}
+    for block in blocks:
+        if block.language == "python":
+            run_python(block, names)
+        elif block.language == "bash":
+            for command in commands_of(block, folder):
+                run_command(command, monkeypatch)
+        elif block.language == "json":
+            read_json(block)
+        else:
+            assert block.language in LANGUAGES, f"{block.place}: begin it with one of {LANGUAGES}"
+
+
+def read_json(block: Block) -> None:
+    try:
+        json.loads(block.text)
+    except ValueError as error:
+        pytest.fail(f"{block.place}: {error}")

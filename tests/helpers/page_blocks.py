@@ -19,9 +19,11 @@ _BASH = shutil.which("bash") or "bash"
 # understands them: quotes, comments, variables and loops are those of a real shell.
 _RECORDER = r"""
 set -eu
-command_not_found_handle() { printf '%s\0' "${BASH_LINENO[0]}" "$#" "$@" >> "$RECORDED"; }
+record() { printf '%s\0' "$1" "$(($# - 1))" "${@:2}" >> "$RECORDED"; }
+command_not_found_handle() { record "${BASH_LINENO[0]}" "$@"; }
+cd() { record "${BASH_LINENO[0]}" cd "$@"; }
+source() { record "${BASH_LINENO[0]}" source "$@"; }
 """
-_RECORDED_BUILTINS = ("cd", "source")
 _SLASH = "\N{FRACTION SLASH}"
 # bash does not ask for programs that are named by their path: here in the place of a command.
 _PROGRAM_BY_PATH = re.compile(r"((?:^|[;&|])\s*(?:[A-Za-z_]\w*=\S*\s+)*)([\w.-]*/[\w./-]+)", re.M)
@@ -37,7 +39,7 @@ class Block(NamedTuple):
     @property
     def place(self) -> str:
         """As compilers name it."""
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
+        return f"{os.path.relpath(self.page, ROOT)}:{self.line}"
 
 
 class Command(NamedTuple):
@@ -81,9 +83,7 @@ def commands_of(block: Block, folder: Path) -> list[Command]:
     recorder, script, recorded = (
         folder / f".{name}" for name in ("recorder", "script", "recorded")
     )
-    builtins = (f"{name}() {{ command_not_found_handle {name} \"$@\"; }}\n"
-                for name in _RECORDED_BUILTINS)  # fmt: skip
-    recorder.write_text(_RECORDER + "".join(builtins), encoding="utf-8")
+    recorder.write_text(_RECORDER, encoding="utf-8")
     named = _PROGRAM_BY_PATH.sub(lambda each: each[1] + each[2].replace("/", _SLASH), block.text)
     script.write_text(named, encoding="utf-8")
     recorded.write_bytes(b"")
