@@ -4,7 +4,6 @@ import argparse
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,9 +38,8 @@ def of_scripts() -> set[str]:
     """Whatever stands in a source file as an option."""
     texts = (
         path.read_text(encoding="utf-8")
-        for root in ("benchmarks", "scripts", "tests", "training", "export", "examples")
+        for root in ("benchmarks", "scripts", "training", "export", "examples")
         for path in sorted((ROOT / root).rglob("*.py"))
-        if path != Path(__file__)
     )
     return {option for text in texts for option in re.findall(r'"(--[\w-]+)"', text)}
 
