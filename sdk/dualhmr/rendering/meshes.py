@@ -1,6 +1,7 @@
 """Draws persons' meshes over a picture: colours, shading, and smooth outlines."""
 
 import colorsys
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +39,9 @@ GAMMA = 2.2
 
 # Samples per pixel along each axis, averaged into smooth outlines.
 SAMPLES = 3
+
+# Of a video's tracks, after which colours repeat.
+_TRACK_COLOURS = 12
 
 # Rows drawn at a time, which bounds the memory for the samples of a large photograph.
 BAND_ROWS = 128
@@ -147,6 +151,11 @@ def person_colours(count: int) -> NDArray[np.float32]:
         for k in range(count - len(PALETTE))
     ]
     return np.array([*PALETTE, *more][:count], np.float32).reshape(count, 3)
+
+
+def track_colours(numbers: Sequence[int]) -> NDArray[np.float32]:
+    """Return (N, 3) the colours of a video's tracks by their numbers, from 1; they repeat."""
+    return person_colours(_TRACK_COLOURS)[(np.array(numbers, np.int64) - 1) % _TRACK_COLOURS]
 
 
 def vertex_normals(vertices: ArrayLike, faces: ArrayLike) -> NDArray[np.float64]:

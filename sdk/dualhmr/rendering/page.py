@@ -21,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from dualhmr.rendering.distance_colours import FULL_M, distance_colours
-from dualhmr.rendering.meshes import person_colours
+from dualhmr.rendering.meshes import person_colours, track_colours
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -88,8 +88,10 @@ def page(
     deepest = max((float(person.vertices[..., 2].max()) for person in persons), default=1.0)
     pictures = {} if image is None else {0: jpeg(image, _LONGEST_SIDE, _JPEG_QUALITY)}
     height, width = (0, 0) if image is None else image.shape[:2]
+    colours = person_colours(len(persons))
     if video is not None:
         (width, height), pictures = video.size, dict(video.pictures)
+        colours = track_colours([person.number for person in persons])
     data = {
         "pictures": [
             [number, "data:image/jpeg;base64," + _base64(each)] for number, each in pictures.items()
@@ -109,8 +111,7 @@ def page(
         "vertex_count": persons[0].vertices.shape[1] if persons else 0,
         "bones": [[parent, joint] for joint, parent in enumerate(parents) if parent >= 0],
         "persons": [
-            _person(person, _hex(colour))
-            for person, colour in zip(persons, person_colours(len(persons)), strict=True)
+            _person(person, _hex(colour)) for person, colour in zip(persons, colours, strict=True)
         ],
     }
     return _filled(title, data)

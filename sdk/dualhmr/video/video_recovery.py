@@ -21,8 +21,6 @@ from dualhmr.video.video_recoverer import FrameRecovery
 
 TRACKS_FORMAT, TRACKS_VERSION = "dualhmr-tracks", 1
 _OPACITY = 0.85
-_COLOURS = 12
-"""After which the colours of tracks repeat."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -133,7 +131,7 @@ class VideoRecovery:
     def drawn(self, frame: VideoFrame) -> Pixels:
         """A frame with its people drawn over it."""
         # Loads libraries that recovering does not need.
-        from dualhmr.rendering.meshes import draw_scene, person_colours
+        from dualhmr.rendering.meshes import draw_scene, track_colours
         from dualhmr.rendering.scene import Scene
 
         found = [
@@ -145,16 +143,14 @@ class VideoRecovery:
         if not found:
             return picture
         motions = [track.motion[row : row + 1] for track, row in found]
-        palette = person_colours(_COLOURS)
         scene = Scene.checked(
             np.concatenate([motion.vertices() for motion in motions]),
             motions[0].body.faces,
             focal_length=np.concatenate([motion.focal_length for motion in motions]),
             principal_point=np.concatenate([motion.principal_point for motion in motions]),
         )
-        colours = [palette[(track.number - 1) % _COLOURS] for track, _ in found]
-        draw_scene(scene, picture, colours=np.stack(colours), opacity=_OPACITY)
         numbers = [track.number for track, _ in found]
+        draw_scene(scene, picture, colours=track_colours(numbers), opacity=_OPACITY)
         return _numbered(picture, scene.project()[..., :2], numbers)
 
 
