@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
+import onnx
 import torch
+from onnx import helper
 from torch import Tensor
 
 from dualhmr.body.files import ExtraJoints
 from dualhmr.body.model import Body
-from dualhmr.bundle import ADAPTATION_GRAPH, Manifest
+from dualhmr.bundle import ADAPTATION_GRAPH, ADAPTATION_START, ADAPTATION_STEPS, Manifest
 from dualhmr.keypoints import network_keypoints
-from dualhmr.networks import MeshRegressor
+from dualhmr.networks import MeshRegressor, RegressorHead
 from dualhmr.networks.regressor import (
     AUXILIARY_OUTPUTS,
     BACKBONE_OUTPUTS,
@@ -20,7 +22,9 @@ from dualhmr.networks.regressor import (
     FrozenBackbone,
     FrozenHead,
 )
-from dualhmr_export.adaptation_graph import write_adaptation_graph
+from dualhmr_export.adaptation_graph import GraphProblem, TracedProblem, adaptation_graph
+from dualhmr_export.adaptation_graph.build import MAX_STEPS_INPUT
+from dualhmr_export.adaptation_graph.step_graphs import start_graph, step_graph
 from dualhmr_export.bundle_folder import new_bundle, save_networks
 from dualhmr_export.int8 import QUANTISED_BACKBONES, check_quantisable, quantise
 from dualhmr_export.onnx_files import OPSETS, export_onnx, in_precision
@@ -118,6 +122,43 @@ def _quantise_graphs(
         quantise(folder / "backbone.onnx", calibration)
     if manifest.auxiliary.backbone in QUANTISED_BACKBONES and not manifest.shared_backbone:
         quantise(folder / "auxiliary.onnx", calibration)
+
+
+def write_adaptation_graph(
+    path: Path,
+    head: RegressorHead,
+    manifest: Manifest,
+    body: Body,
+    *,
+    schedule: str | None = None,
+    steps: bool = False,
+) -> None:
+    """Writes the graph of a bundle's main network, `head`, by the schedule of that name.
+
+    None is the manifest's own. With `steps`, `ADAPTATION_START` and one of `ADAPTATION_STEPS` for
+    each phase are written beside it. Raises ValueError for an unknown schedule, and for a body
+    without a definition of its keypoints.
+    """
+    named = manifest.schedule.schedule(schedule, weights=manifest.weights)
+    problem = GraphProblem.of(head, manifest, body, named)
+    traced = TracedProblem(problem)
+    models = {path.name: adaptation_graph(traced)}
+    if steps:
+        models[ADAPTATION_START] = start_graph(problem)
+        phases = range(len(named.phases))
+        models |= {ADAPTATION_STEPS[phase]: step_graph(traced, phase) for phase in phases}
+    facts = {
+        "keypoints": ",".join(problem.keypoints),
+        "schedule": named.name,
+        "stop_rule": named.stop_rule,
+        MAX_STEPS_INPUT: str(named.max_steps),
+        "tolerance": str(named.tolerance),
+        "camera": manifest.camera,
+        "body": body.name,
+    }
+    for name, model in models.items():
+        helper.set_model_props(model, facts)
+        onnx.save(model, path.with_name(name))
 
 
 def example_inputs(manifest: Manifest) -> dict[str, Tensor]:

@@ -31,10 +31,10 @@ from dualhmr.engines.torch_networks import torch_head
 from dualhmr.example import example
 from dualhmr.files import sha256
 from dualhmr_export import parity
-from dualhmr_export.adaptation_graph import write_adaptation_graph
 from dualhmr_export.export import _adaptation_body
 from dualhmr_export.parity import STEP_GRAPHS, adaptation_differences, real_people
 from dualhmr_export.verify import verify
+from dualhmr_export.write_bundle import write_adaptation_graph
 
 
 def with_file(bundle: Bundle, path: Path) -> Bundle:

@@ -8,8 +8,8 @@ from dualhmr import Recoverer, open_bundle
 from dualhmr.cli import main
 from dualhmr.engines.onnx_check import onnx_metadata
 from dualhmr.example import example
-from dualhmr_export.adaptation_graph import write_adaptation_graph
 from dualhmr_export.parity import BOUNDS, Bounds
+from dualhmr_export.write_bundle import write_adaptation_graph
 
 EFT = ["--schedule", "eft"]
 """The schedule of one phase and the fewest losses."""

@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from dualhmr.body.arrays import JOINT_NAMES
 from dualhmr.motion import Motion, foot_contacts, lock_feet, sliding_mm, smooth
-from dualhmr.motion.legs import with_ankles_at
+from dualhmr.motion.feet import with_ankles_at
 from dualhmr_benchmarks.motion.measure import joint_error
 from dualhmr_benchmarks.motion.walks import Walk, clap, jittered, walk
 

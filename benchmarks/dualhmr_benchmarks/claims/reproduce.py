@@ -17,13 +17,12 @@ from dualhmr_benchmarks.claims.experiments.recipes import RECIPES
 from dualhmr_benchmarks.claims.experiments.setting import Setting, file_sha256
 from dualhmr_benchmarks.claims.experiments.shared_weights import HEAD
 from dualhmr_benchmarks.claims.experiments.trainings import TrainingRun, training_folder
-from dualhmr_benchmarks.claims.reports.levels_plot import write_levels_plot
 from dualhmr_benchmarks.claims.reports.report import (
     ClaimReport,
     MeasuredRow,
     write_claim_report,
 )
-from dualhmr_benchmarks.claims.reports.row_plots import write_report_plot
+from dualhmr_benchmarks.claims.reports.row_plots import write_levels_plot, write_report_plot
 from dualhmr_benchmarks.claims.reports.statistics import (
     PairedDifference,
     paired_difference,

@@ -10,7 +10,7 @@ from dualhmr.body.arrays import JOINT_NAMES, BodyArrays
 from dualhmr.body.files import read_body
 from dualhmr.body.parameters import rotvec_to_matrix
 from dualhmr.motion import Motion
-from dualhmr.motion.legs import with_ankles_at
+from dualhmr.motion.feet import with_ankles_at
 
 Array = npt.NDArray[np.float64]
 

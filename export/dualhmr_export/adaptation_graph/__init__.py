@@ -8,4 +8,3 @@ graphs of single steps, which TensorRT runs.
 from dualhmr_export.adaptation_graph.build import TracedProblem as TracedProblem
 from dualhmr_export.adaptation_graph.build import adaptation_graph as adaptation_graph
 from dualhmr_export.adaptation_graph.problem import GraphProblem as GraphProblem
-from dualhmr_export.adaptation_graph.writing import write_adaptation_graph as write_adaptation_graph

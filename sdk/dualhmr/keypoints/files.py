@@ -12,9 +12,15 @@ from typing import Any
 import numpy as np
 
 from dualhmr.keypoints.coco import coco_images
-from dualhmr.keypoints.detectors import array_images, mmpose_images, results_images
+from dualhmr.keypoints.detectors import (
+    array_images,
+    is_openpose,
+    mmpose_images,
+    openpose_images,
+    results_images,
+)
+from dualhmr.keypoints.frames import read_upright
 from dualhmr.keypoints.keypoints import MIN_CONFIDENCE, Keypoints, as_keypoints, check_unit_scale
-from dualhmr.keypoints.openpose import is_openpose, openpose_images
 from dualhmr.keypoints.records import (
     ImageRecord,
     LowScoreError,
@@ -25,7 +31,6 @@ from dualhmr.keypoints.records import (
 from dualhmr.keypoints.rectangles import Corners, upright_rectangles
 from dualhmr.keypoints.sets import KeypointSet
 from dualhmr.keypoints.sets import keypoint_set as set_of_name
-from dualhmr.keypoints.upright import read_upright
 from dualhmr.untrusted import brief, read_json, read_npy
 
 MIN_PERSON_SCORE = 0.2

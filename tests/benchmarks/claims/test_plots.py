@@ -11,9 +11,12 @@ from matplotlib.figure import Figure
 
 from dualhmr_benchmarks.claims.experiments.evaluations import SeedErrors
 from dualhmr_benchmarks.claims.reports.curves_plot import write_curves
-from dualhmr_benchmarks.claims.reports.levels_plot import write_levels_plot
 from dualhmr_benchmarks.claims.reports.report import ClaimReport
-from dualhmr_benchmarks.claims.reports.row_plots import write_joints, write_report_plot
+from dualhmr_benchmarks.claims.reports.row_plots import (
+    write_joints,
+    write_levels_plot,
+    write_report_plot,
+)
 
 LINE, DIFFERENCE = REPORT.lines[0], REPORT.differences[0]
 AT_LEVELS = replace(

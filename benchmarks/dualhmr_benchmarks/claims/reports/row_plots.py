@@ -34,6 +34,8 @@ _LABEL_WIDTH = 34
 _WIDTH, _TEXT_LINE, _GAP = 11.0, 0.17, 0.22
 """Inches: of a figure, of a line of a label, and between labels."""
 _LETTERS_PER_INCH = 10.5
+_SPREAD = 0.22
+"""Between the levels of a row, in rows."""
 _FAR = 3
 """The paper's differences are drawn to scale up to so many times our largest one."""
 
@@ -204,3 +206,58 @@ def _draw_joints(panel: "Axes", change: Interval, title: str) -> None:
     panel.use_sticky_edges = False
     panel.margins(x=0.06)
     panel.set_xlabel("difference in error, mm (pale: the interval has zero in it)", fontsize=9)
+
+
+def write_levels_plot(
+    report: ClaimReport, levels: Sequence[str], path: str | os.PathLike[str]
+) -> None:
+    """Plots PA-MPJPE: errors on the left, differences with their intervals on the right.
+
+    Labels of lines and differences end with ", LEVEL"; those that are else alike share a row.
+    Raises as `check_plot`, and OSError.
+    """
+    check_plot(path)
+    differences = [each for each in report.differences if each.measure == _FIRST_CHOICE]
+    methods = _without_levels([line.label for line in report.lines], levels)
+    compared = _without_levels([each.label for each in differences], levels)
+    figure = new_figure()
+    left, right = row_panels(figure, [methods, compared])
+    right.axvline(0, color="black", linewidth=0.8)
+    for number, level in enumerate(levels):
+        aside = (number - (len(levels) - 1) / 2) * _SPREAD
+        colour = COLOURS[number % len(COLOURS)]
+        for line in report.lines:
+            if line.label.endswith(f", {level}") and _FIRST_CHOICE in line.measured:
+                row = aside + methods.index(_without_level(line.label, level))
+                seeds = line.measured[_FIRST_CHOICE]
+                left.plot(seeds.by_seed, [row] * len(seeds.by_seed), "o", color=colour, ms=3)
+                left.plot(seeds.mean, row, "|", color=colour, ms=9, markeredgewidth=2)
+        for each in differences:
+            if each.label.endswith(f", {level}"):
+                row = aside + compared.index(_without_level(each.label, level))
+                right.plot([each.low, each.high], [row, row], "-", color=colour)
+                right.plot(each.mean, row, "D", color=colour, ms=4)
+                right.plot(each.by_seed, [row] * len(each.by_seed), "|", color=colour, ms=5)
+        left.plot([], [], "o", color=colour, label=level)
+    _set_words_of_levels(left, right)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(levels))
+    set_title(figure, f"{report.name}: {report.title}")
+    save_figure(figure, path)
+
+
+def _without_levels(labels: Sequence[str], levels: Sequence[str]) -> list[str]:
+    """Labels without their level, each once."""
+    plain = (_without_level(label, level) for label in labels for level in levels)
+    return list(dict.fromkeys(each for each in plain if not each.endswith(tuple(levels))))
+
+
+def _without_level(label: str, level: str) -> str:
+    return label.replace(f", {level}", "")
+
+
+def _set_words_of_levels(left: "Axes", right: "Axes") -> None:
+    title = format_of(_FIRST_CHOICE).title
+    left.set_xlabel(title)
+    left.set_title("bar: mean over seeds; dots: seeds", fontsize=9)
+    right.set_xlabel(f"difference in {title}")
+    right.set_title("mean, 95% interval; bars: seeds", fontsize=9)
