@@ -70,13 +70,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Links lead to pages; the scripts of examples and the commands are written."""
+    """Links lead to pages; commands, scripts and the plots of tables are added."""
     source = Path(page.file.abs_src_path or DOCS)
     parts = FENCE.split(markdown)
     parts[::2] = [_linked(part, source.parent, page.file.src_uri) for part in parts[::2]]
     markdown = "".join(parts)
     if page.file.src_uri == "index.md":
         page.meta["hide"] = ["navigation"]
+    if page.file.src_uri.startswith("results/claims/"):
+        markdown += "".join(f"\n![]({path.name})\n" for path in sorted(source.parent.glob("*.png")))
     if page.file.src_uri == EXAMPLES_PAGE:
         markdown += "".join(_example(path) for path in sorted(EXAMPLES.glob("*.py")))
     return markdown.replace(COMMANDS_MARK, _commands()) if COMMANDS_MARK in markdown else markdown
