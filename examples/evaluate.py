@@ -3,8 +3,7 @@
 Run: python examples/evaluate.py
 Needs: pip install "dualhmr[training]"
 The same on the command line: dualhmr evaluate --json errors.json
-docs/how_to/training.md describes --poses, for poses of your own, and evaluation on licensed
-data sets.
+docs/how_to/evaluating.md describes evaluation on poses of your own and on licensed data sets.
 """
 
 import argparse

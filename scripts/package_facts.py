@@ -3,9 +3,9 @@
     python scripts/package_facts.py [--libraries]
 
 Writes tests/package_facts.json, which tests/test_extras.py compares with pyproject.toml, and prints
-the table of wheels in docs/install.md. Needs a network and a recent pip, which installs nothing.
-`--libraries` also downloads onnxruntime-gpu, twice 270 MB, to see which libraries it is linked to
-(needs readelf).
+the table of wheels in docs/how_to/edge.md. Needs a network and a recent pip, which installs
+nothing. `--libraries` also downloads onnxruntime-gpu, twice 270 MB, to see which libraries it is
+linked to (needs readelf).
 """
 
 import argparse

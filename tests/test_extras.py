@@ -19,6 +19,7 @@ from scripts import package_facts  # noqa: E402
 FACTS = json.loads((ROOT / "tests" / "package_facts.json").read_text(encoding="utf-8"))
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 INSTALL = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+DEVICES = (ROOT / "docs" / "how_to" / "edge.md").read_text(encoding="utf-8")
 # Packages of one module; not more than one of each may be installed.
 SHARED = (
     {"onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"},
@@ -120,7 +121,7 @@ def test_onnx_runtime_for_a_gpu_as_the_docs_install_it(cuda: int) -> None:
 
 def test_the_table_of_wheels_is_the_registrys() -> None:
     devices = FACTS["wheels"]
-    assert f"| package | {' | '.join(devices)} |" in INSTALL
+    assert f"| package | {' | '.join(devices)} |" in DEVICES
     for name in FACTS["wheels"]["Windows"]:
         cells = " | ".join(devices[device][name] or "none" for device in devices)
-        assert f"| {name} | {cells} |" in INSTALL
+        assert f"| {name} | {cells} |" in DEVICES
