@@ -37,7 +37,7 @@ NOTEBOOKS = {
 PUBLIC = {name for name in (*vars(dualhmr), "Body", "load_body") if not name.startswith("_")}
 LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 NAME = re.compile(r"<code>((dualhmr\w*\.)?([A-Za-z_]\w*)((?:\.\w+)*))((?:\([^<]*\))?)</code>")
-WITHOUT_NAMES = re.compile(r"(<(a|pre|h\d|autoref)\b.*?</\2>)", re.DOTALL)
+WITHOUT_NAMES = re.compile(r"(<(a|pre|script|style|iframe|h\d|autoref)\b.*?</\2>)", re.DOTALL)
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$", re.DOTALL)
 # Of notebooks: they would fetch MathJax and Mermaid from other hosts.
 LOADING_SCRIPT = re.compile(
