@@ -5,11 +5,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LIGHT := $(VENV)-light
 TORCH ?= torch==2.13.0
+PIP := $(BIN)/pip install --quiet --no-compile
 TEST := OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=2 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 MOST_MEMORY := tests/adaptation tests/benchmarks tests/objective tests/person_fitting tests/recovery
 
-.PHONY: demo test lint wheel light docs docs-serve clean
+.PHONY: demo dev test lint wheel light docs docs-serve clean
 
 demo: $(VENV)/.installed
 	$(BIN)/dualhmr detect --example --out dualhmr-out
@@ -39,20 +40,23 @@ wheel: $(VENV)/.installed-dev
 
 # The wheel in an environment of its own, as `pip install dualhmr` makes it, without PyTorch and
 # numba: the example is recovered there, within bounds of disk and memory.
-light: wheel
-	$(PYTHON) benchmarks/scripts/small_install.py "$$(ls -t dist/*.whl | head -n 1)" --folder $(LIGHT)
+light:
+	$(PYTHON) benchmarks/scripts/small_install.py . --folder $(LIGHT)
+
+# The environment of tests and lint. Python compiles the few modules that are imported by itself.
+dev: $(VENV)/.installed-dev
 
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) $(TORCH)
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --editable ".[torch]"
+	$(PIP) --editable ".[torch]"
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --editable ".[dev]"
+	$(PIP) --editable ".[dev]"
 	touch $@ $(VENV)/.installed
 
 clean:

@@ -1,9 +1,9 @@
 """Disk and memory of `pip install dualhmr` alone: a clean environment, the example recovered in it.
 
-    make wheel; python benchmarks/scripts/small_install.py dist/dualhmr-*.whl
+    python benchmarks/scripts/small_install.py .
 
-Prints what the wheel and its dependencies add to an empty environment, the largest packages, and
-the memory and time of `dualhmr recover --example` there, first and second run. Exits with 1 beyond
+Installs the project, or a wheel of it. Prints what it and its dependencies add to an empty
+environment, the largest packages, and the memory and time of `dualhmr recover --example` there, first and second run. Exits with 1 beyond
 the bounds. Unix only; needs nothing but the standard library.
 """
 
@@ -38,13 +38,13 @@ def run(command: list[str]) -> tuple[float, float]:
     return time.perf_counter() - start, resident / 1e6
 
 
-def measure(wheel: Path, folder: Path) -> bool:
+def measure(project: Path, folder: Path) -> bool:
     """Prints the measurements; whether they are within the bounds."""
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     empty = megabytes(folder)
     pip = [str(folder / "bin" / "pip"), "install", "--quiet"]
-    subprocess.run([*pip, str(wheel)], check=True)
+    subprocess.run([*pip, str(project.resolve())], check=True)
     added = megabytes(folder) - empty
     print(f"disk: {added:.0f} MB, at most {MOST_MB}; an empty environment: {empty:.0f} MB")
     (packages,) = (folder / "lib").glob("python3*/site-packages")
@@ -67,13 +67,13 @@ def measure(wheel: Path, folder: Path) -> bool:
 def main() -> int:
     """Reads the command line; 1 beyond the bounds."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("wheel", type=Path)
+    parser.add_argument("project", type=Path, help="a wheel, or the folder of pyproject.toml")
     parser.add_argument("--folder", type=Path, help="of the environment, kept (default: temporary)")
     options = parser.parse_args()
     if options.folder:
-        return 0 if measure(options.wheel, options.folder) else 1
+        return 0 if measure(options.project, options.folder) else 1
     with tempfile.TemporaryDirectory() as folder:
-        return 0 if measure(options.wheel, Path(folder) / "environment") else 1
+        return 0 if measure(options.project, Path(folder) / "environment") else 1
 
 
 if __name__ == "__main__":
