@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -130,6 +131,10 @@ def test_the_command(
         return memory.peak_megabytes(bundle, method) if method == STRUCTURED else None
 
     monkeypatch.setattr(timing, "peak_megabytes", of_one_way)
+    # No method reads the graph, which takes longer to trace than all else here.
+    monkeypatch.setattr("dualhmr_export.write_bundle.write_adaptation_graph", mock.Mock())
+    monkeypatch.setattr(timing, "_STEPS", (1, 4))
+    monkeypatch.setattr(timing, "_PAPER_STEPS", (1, 2))
     files = ["--json", str(tmp_path / "b.json"), "--plot", str(tmp_path / "b.png")]
     assert main(["bench", "--networks", "default", "--rounds", "1", *files]) == 0
     printed = capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Persons to adapt a small head to, by `adapt` in PyTorch and by a graph in ONNX Runtime."""
 
+import copy
 import dataclasses
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from onnx import numpy_helper
 from torch import Tensor
 
 from dualhmr.adaptation.adapt import Adaptation, adapt
@@ -157,9 +159,9 @@ class Person:
 class AdaptingGraph:
     """A case's graph in ONNX Runtime."""
 
-    def __init__(self, case: Case) -> None:
-        self.case, self.problem = case, case.problem()
-        self.traced = TracedProblem(self.problem)
+    def __init__(self, case: Case, traced: TracedProblem | None = None) -> None:
+        self.case, self.traced = case, traced or TracedProblem(case.problem())
+        self.problem = self.traced.problem
         self.model = adaptation_graph(self.traced)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -167,6 +169,22 @@ class AdaptingGraph:
             self.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         self._names = [output.name for output in self._session.get_outputs()]
+
+    def at_rate(self, rate: float) -> "AdaptingGraph":
+        """The same at another rate of Adam, which is one number in what was traced."""
+        case = dataclasses.replace(self.case, rate=rate)
+        traced = TracedProblem(case.problem())
+        vars(traced).update(fragments=[], poses=self.traced.poses, last=self.traced.last)
+        own, changed = numpy_helper.from_array(np.float32(self.case.rate)).raw_data, 0
+        for fragment in self.traced.fragments:
+            graph = copy.deepcopy(fragment.graph)
+            for constant in graph.initializer:
+                if constant.raw_data == own:
+                    constant.CopyFrom(numpy_helper.from_array(np.float32(rate), constant.name))
+                    changed += 1
+            traced.fragments.append(fragment._replace(graph=graph))
+        assert changed == 1
+        return AdaptingGraph(case, traced)
 
     def run(self, inputs: dict[str, np.ndarray], max_steps: int) -> dict[str, np.ndarray]:
         inputs = inputs | {"max_steps": np.array(max_steps, np.int64)}

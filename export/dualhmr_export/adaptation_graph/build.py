@@ -55,6 +55,11 @@ class TracedProblem:
         return [fragment_of(step) for step in self.steps]
 
     @cached_property
+    def last(self) -> Fragment:
+        """Of the evaluation after the last step."""
+        return fragment_of(FinalEvaluation(self.problem))
+
+    @cached_property
     def poses(self) -> Fragment:
         """Of any number of estimates."""
         return fragment_of(IteratePoses(self.problem), free=ESTIMATE)
@@ -124,7 +129,7 @@ def _run_phases(traced: TracedProblem, graph: Assembly, inputs: Names) -> Names:
         losses.append(after.pop(LOSS))
         estimates.append(after.pop(ESTIMATE))
         state |= after
-    last = graph.inline(fragment_of(FinalEvaluation(problem)), inputs | state, prefix="last")
+    last = graph.inline(traced.last, inputs | state, prefix="last")
     return {
         LOSS: graph.add("Concat", *losses, last[LOSS], axis=0),
         ESTIMATE: graph.add("Concat", *estimates, last[ESTIMATE], axis=0),
