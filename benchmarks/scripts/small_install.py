@@ -3,8 +3,9 @@
     python benchmarks/scripts/small_install.py .
 
 Installs the project, or a wheel of it. Prints what it and its dependencies add to an empty
-environment, the largest packages, and the memory and time of `dualhmr recover --example` there, first and second run. Exits with 1 beyond
-the bounds. Unix only; needs nothing but the standard library.
+environment, the largest packages, and the memory and time of `dualhmr recover --example` there,
+first and second run. Exits with 1 beyond the bounds. Unix only; needs nothing but the standard
+library.
 """
 
 import argparse
