@@ -20,6 +20,7 @@ function openRenderer() {
   } catch (error) {
     at("failure").textContent = "This page needs WebGL, which this browser does not offer.";
     at("failure").hidden = false;
+    at("time").hidden = at("panel").hidden = true;
     throw error;
   }
 }
