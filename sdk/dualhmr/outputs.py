@@ -19,9 +19,12 @@ OUTPUTS = {
     "steps": "steps.png",
     "glb": "mesh.glb",
     "html": "result.html",
+    "gif": "steps.gif",
 }
 """The files that `write_outputs` can write."""
-PICTURES = ("overlay", "steps", "html")
+USUAL_OUTPUTS = tuple(output for output in OUTPUTS if output != "gif")
+"""Those that are written where none are named."""
+PICTURES = ("overlay", "steps", "html", "gif")
 """Those that show the photograph."""
 
 # Of the strips of all persons, one below the other.
@@ -33,7 +36,7 @@ def write_outputs(
     recovery: Recovery,
     image: npt.NDArray[np.uint8] | None,
     folder: Path,
-    outputs: Collection[str] = tuple(OUTPUTS),
+    outputs: Collection[str] = USUAL_OUTPUTS,
     *,
     title: str | None = None,
     color: str = "person",
@@ -56,6 +59,8 @@ def write_outputs(
             write_png(path, _all_strips(recovery, image, color))
         elif output == "html":
             write_text(path, recovery.page(image, title=title))
+        elif output == "gif":
+            recovery.save(path, image=image)
         else:
             recovery.save(path)
     return list(paths.values())

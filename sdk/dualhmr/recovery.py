@@ -18,6 +18,7 @@ from dualhmr.recovery_files import padded, read_recovery_fields, trace_arrays
 
 if TYPE_CHECKING:
     from dualhmr.motion import Motion
+    from dualhmr.rendering.animation import Animation
     from dualhmr.rendering.page import PagePerson
 
 OVERLAY_COLORS = ("person", "uncertainty")
@@ -35,38 +36,47 @@ class Recovery(RecoveredPeople):
     """
 
     def save(self, path: str | os.PathLike[str], *, image: Any = None) -> None:
-        """Writes the arrays to `.npz`, the meshes to `.glb`, `.obj` or `.ply`, a page, a skeleton.
+        """Writes arrays (`.npz`), meshes (`.glb`, `.obj`, `.ply`), a page, the steps, a skeleton.
 
         An `.npz` holds the arrays of this class under their names, and what `load` needs; mesh
         files are y-up. `.html` is one page that shows the bodies in 3D at every step in any
         browser, without a network, in front of `image`, the one passed to `recover`; it holds the
         mesh, and the photograph.
+        `.gif`, `.webp` and `.apng` are the moving picture of `step_animation(image)`.
         `.bvh`, `.trc` and `.smpl` are the skeleton of the only person, as `motion().save` does it;
         `motion(person).save("p.glb")` is a mesh with its skeleton. The file is written completely
-        or not at all. Raises ValueError for another suffix, an `image` with another than `.html`, a
-        skeleton of several persons or a body left out of a pickle (steps, skeletons),
-        FileNotFoundError for a missing folder, and PermissionError.
+        or not at all. Raises ValueError for another suffix, an `image` where the file does not show
+        it, none where it must, a skeleton of several persons or a body left out of a pickle (steps,
+        skeletons), FileNotFoundError for a missing folder, and PermissionError.
         """
         path = Path(path)
         suffix = path.suffix.lower()
         if suffix == ".html":
             write_text(path, self.page(image))
             return
+        from dualhmr.rendering import ANIMATION_SUFFIXES, MESH_SUFFIXES, write_mesh
+
+        if suffix in ANIMATION_SUFFIXES:
+            if image is None:
+                raise ValueError(f"{path} shows the photograph: pass the one recovered, image=...")
+            self.step_animation(image).write(path)
+            return
         if image is not None:
-            raise ValueError(f"image came with {path}; only a page, .html, shows the photograph")
+            shown = ", ".join((".html", *ANIMATION_SUFFIXES))
+            raise ValueError(f"image came with {path}; only {shown} show the photograph")
         if suffix == ".npz":
             # Into a file, as NumPy adds ".npz" to every other name, ".NPZ" too.
             with atomic_path(path) as temporary, temporary.open("wb") as file:
                 np.savez_compressed(file, **self._arrays())  # type: ignore[arg-type]
             return
         from dualhmr.motion import MOTION_SUFFIXES
-        from dualhmr.rendering import MESH_SUFFIXES, write_mesh
 
         if suffix not in MESH_SUFFIXES and suffix in MOTION_SUFFIXES:
             self.motion().save(path)
             return
         if suffix not in MESH_SUFFIXES:
-            suffixes = ", ".join(dict.fromkeys((".npz", ".html", *MESH_SUFFIXES, *MOTION_SUFFIXES)))
+            others = (*ANIMATION_SUFFIXES, *MESH_SUFFIXES, *MOTION_SUFFIXES)
+            suffixes = ", ".join(dict.fromkeys((".npz", ".html", *others)))
             raise ValueError(f"cannot save {path}: its suffix must be one of {suffixes}")
         write_mesh(path, self.vertices, self.faces, numbers=self.persons.tolist())
 
@@ -220,6 +230,25 @@ class Recovery(RecoveredPeople):
             title=f"person {self.persons[person]}" if several else "input",
             panel_height=panel_height,
             distances=self._uncertainty_of(person, vertices, joints) if uncertain else None,
+        )
+
+    def step_animation(self, image: Any, *, max_side: int = 440, turn: int = 24) -> Animation:
+        """The steps as a moving picture: everybody over the photograph, and from the side.
+
+        `image` is the one passed to `recover`; `rendering.step_animation` says what is shown. Of
+        more than 160 bodies, steps are left out between the first and the result.
+        """
+        from dualhmr import rendering
+
+        one = len(self) > 0
+        return rendering.step_animation(
+            self._upright(image),
+            [self._page_person(person) for person in range(len(self))],
+            self.faces,
+            focal_length=float(self.focal_length[0]) if one else 1.0,
+            principal_point=self.principal_point[0] if one else (0.0, 0.0),
+            max_side=max_side,
+            turn=turn,
         )
 
     def _upright(self, image: Any) -> npt.NDArray[np.uint8]:

@@ -172,10 +172,12 @@ def test_only_the_chosen_outputs_are_made(
     drawn = []
     monkeypatch.setattr(Recovery, "overlay", lambda *_, **__: drawn.append("overlay") or photo)
     monkeypatch.setattr(Recovery, "step_strip", lambda *_, **__: drawn.append("steps") or photo)
+    moving = rendering.Animation(photo[None], (100,))
+    monkeypatch.setattr(Recovery, "step_animation", lambda *_: drawn.append("gif") or moving)
     written = write_outputs(recovery, photo, tmp_path / "out", chosen)
     assert {path.name for path in written} == {OUTPUTS[output] for output in chosen}
     assert sorted(written) == sorted((tmp_path / "out").iterdir())
-    assert set(drawn) == {"overlay", "steps"} & set(chosen)
+    assert set(drawn) == {"overlay", "steps", "gif"} & set(chosen)
 
 
 def test_pictures_of_many_people_cost_little_more_than_those_of_a_few(
@@ -255,5 +257,25 @@ def test_the_page_has_every_step_and_the_keypoints_of_the_result(
     made.clear()
     repeated(recovery[0], 100).page(photo)
     assert [person.steps for person in made] == [[int(recovery.best_step[0])]] * 100
-    with pytest.raises(ValueError, match=r"image came with .*only a page"):
+    with pytest.raises(ValueError, match=r"image came with .*only \.html, \.gif"):
         recovery.save(tmp_path / "r.glb", image=photo)
+
+
+def test_the_moving_picture_has_every_step_and_the_distances_of_the_recovery(
+    recovery: Recovery, photo: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=r"steps\.gif shows the photograph: pass"):
+        recovery.save(tmp_path / "steps.gif")
+    shown: list[Any] = []
+    draw = rendering.step_animation
+
+    def small(image: Any, people: Any, *rest: Any, **options: Any) -> Any:
+        shown.extend(people)
+        return draw(image, people, *rest, **options | {"max_side": 64, "turn": 2})
+
+    monkeypatch.setattr(rendering, "step_animation", small)
+    recovery.save(tmp_path / "steps.gif", image=photo)
+    with Image.open(tmp_path / "steps.gif") as file:
+        assert file.n_frames == recovery.best_step.max() + 1 + 2  # type: ignore[attr-defined]
+    errors = [[person.errors_px()[k] for k in (0, -1)] for person in shown]
+    np.testing.assert_allclose(errors, recovery.reprojection_px, rtol=1e-3)

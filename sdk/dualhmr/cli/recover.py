@@ -38,7 +38,7 @@ from dualhmr.engines import EngineOptions
 from dualhmr.images import scan_folder
 from dualhmr.keypoints import MIN_CONFIDENCE, NAMED_SETS
 from dualhmr.keypoints.frames import FRAMES
-from dualhmr.outputs import OUTPUTS
+from dualhmr.outputs import OUTPUTS, USUAL_OUTPUTS
 from dualhmr.recoverer import Recoverer
 from dualhmr.recoverer.ordered_work import in_order
 
@@ -82,13 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save",
         type=_outputs,
-        default=tuple(OUTPUTS),
+        default=USUAL_OUTPUTS,
         metavar="LIST",
-        help=f"what to write, of {','.join(OUTPUTS)} (all)",
+        help=f"what to write, of {','.join(OUTPUTS)} (all but gif)",
     )
     add_options(parser, "color")
     parser.add_argument(
-        "--no-pictures", action="store_true", help="write no overlay, steps or page"
+        "--no-pictures", action="store_true", help="write no overlay, steps, page or gif"
     )
     add_options(parser, *OF_SCHEDULE, "focal_length")
     add_options(parser, *OF_RECOVERER[2:])

@@ -1,5 +1,8 @@
 """Pictures and mesh files of recovered persons, from NumPy arrays, on any CPU without a display."""
 
+from dualhmr.rendering.animation import ANIMATION_SUFFIXES as ANIMATION_SUFFIXES
+from dualhmr.rendering.animation import Animation as Animation
+from dualhmr.rendering.animation import step_animation as step_animation
 from dualhmr.rendering.keypoint_picture import keypoint_picture as keypoint_picture
 from dualhmr.rendering.mesh_files import MESH_SUFFIXES as MESH_SUFFIXES
 from dualhmr.rendering.mesh_files import write_mesh as write_mesh

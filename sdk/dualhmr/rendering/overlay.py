@@ -103,34 +103,50 @@ def _shown(keypoints: ArrayLike, persons: int) -> NDArray[np.float64]:
 
 
 def side_view(
-    scene: Scene, *, height: int, max_width: int, colours: ArrayLike | None = None
+    scene: Scene,
+    *,
+    height: int,
+    max_width: int,
+    colours: ArrayLike | None = None,
+    room_for: Scene | None = None,
+    degrees: float = 90.0,
+    turning: bool = False,
 ) -> NDArray[np.uint8]:
-    """Return a picture (height, at most max_width, 3) of the scene turned by 90 degrees.
+    """Return a picture (height, at most max_width, 3) of the scene turned by 90 degrees, or others.
 
     All persons turn together about the vertical axis through their common centre, so their relative
-    positions stay: the photograph's camera is to the left, and far persons are to the right. The
-    view is orthographic. Persons have the size and the height of the photograph, unless they would
-    not fit or nearly vanish; a line marks the lowest point.
+    positions stay: at 90 degrees the photograph's camera is to the left, and far persons are to the
+    right. The view is orthographic. Persons have the size and the height of the photograph, unless
+    they would not fit or nearly vanish; a line marks the lowest point. Pictures of the same
+    `room_for`, in place of the scene itself, and `turning` have one size, centre and scale; with
+    `turning` there is room for every angle.
     """
-    box = bounds(scene.vertices)
+    whole = scene if room_for is None else room_for
+    box = bounds(whole.vertices)
     if box is None:
         return blank(height, max(min(height // 2, max_width), 1))
     middle = (box[0] + box[1]) / 2
     size_x, size_y, size_z = np.maximum(box[1] - box[0], 1e-6)
+    if turning:
+        away = np.hypot(*np.moveaxis((whole.vertices - middle)[..., [0, 2]], -1, 0))
+        size_z = max(2 * float(np.nanmax(away)), 1e-6)
     room = 1 - 2 * MARGIN
-    scale = max(_pixels_per_metre(scene), SMALLEST * height / size_y)
+    scale = max(_pixels_per_metre(whole), SMALLEST * height / size_y)
     scale = min(scale, room * height / size_y, room * max_width / size_z)
     wanted = max(scale * size_z + 2 * MARGIN * height, height / 2)
     width = max(round(min(wanted, max_width)), 1)
     slack = (room * height - scale * size_y) / 2
-    row = np.clip(_middle_row(scene, height), height / 2 - slack, height / 2 + slack) - 0.5
+    row = np.clip(_middle_row(whole, height), height / 2 - slack, height / 2 + slack) - 0.5
 
     x, y, z = np.moveaxis(scene.vertices - middle, -1, 0)
+    # Exact at 90 degrees.
+    cosine, sine = np.round([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], 15)
     distance = REMOTENESS * (size_x + size_y + size_z)
     persons = len(scene.vertices)
+    across, away_m = cosine * x + sine * z, cosine * z - sine * x
     turned = replace(
         scene,
-        vertices=np.stack([z, y, distance - x], axis=-1),
+        vertices=np.stack([across, y, distance + away_m], axis=-1),
         focal_length=np.full(persons, scale * distance),
         principal_point=np.tile([(width - 1) / 2, row], (persons, 1)),
     )

@@ -55,6 +55,11 @@ class PagePerson:
     seen: Sequence[bool] | None = None
     """S: False in frames of a video where the person was not seen, and the motion was filled in."""
 
+    def errors_px(self) -> list[float | None]:
+        """S: the mean distance of the keypoints to those that were observed; None without any."""
+        distance = np.linalg.norm(self.keypoints - self.observed, axis=-1)
+        return [_mean(each) for each in distance]
+
 
 @dataclass(frozen=True, eq=False)
 class PageVideo:
@@ -136,7 +141,6 @@ def _person(person: PagePerson, colour: str) -> dict[str, Any]:
     scale = max(float((person.vertices.max(axis=(0, 1)) - low).max()), 1e-6) / 65535
     quantised = ((person.vertices - low) / scale).round().astype("<u2")
     counted = np.isfinite(person.observed).all(-1)
-    distance = np.linalg.norm(person.keypoints - person.observed, axis=-1)[:, counted]
     return {
         "number": int(person.number),
         "colour": colour,
@@ -148,7 +152,7 @@ def _person(person: PagePerson, colour: str) -> dict[str, Any]:
         "observed": _points(person.observed[counted]),
         "keypoints": [_points(each[counted]) for each in person.keypoints],
         "loss": [float(loss) if np.isfinite(loss) else None for loss in person.losses],
-        "error_px": [_mean(each) for each in distance],
+        "error_px": person.errors_px(),
         "tints": None if person.uncertainty is None else _tints(person.uncertainty),
         "seen": None if person.seen is None else [int(each) for each in person.seen],
     }
