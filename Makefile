@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LIGHT := $(VENV)-light
 TORCH ?= torch==2.13.0
 PIP := $(BIN)/pip install --quiet --no-compile
-TEST := OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=2 $(BIN)/python -m pytest -n 2 --dist loadfile
+TEST := OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=2 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 MOST_MEMORY := tests/adaptation tests/benchmarks tests/objective tests/person_fitting tests/recovery
 

@@ -9,12 +9,34 @@ from pathlib import Path
 import pytest
 
 _PACKAGES = ("dualhmr", "dualhmr_training", "dualhmr_export", "dualhmr_benchmarks")
+_LONGEST = (
+    "export/test_adaptation_graph.py",
+    "export/test_adaptation_graph_bundles.py",
+    "export/test_command_export.py",
+    "benchmarks/claims/test_reproduce.py",
+    "networks/test_hrnet.py",
+    "export/test_write_bundle.py",
+    "export/test_release_bundles.py",
+    "benchmarks/test_bench.py",
+    "export/test_goldens.py",
+    "person_fitting/test_compiled_fitter.py",
+    "export/test_verify.py",
+    "export/checkpoints/test_releases.py",
+    "export/test_int8.py",
+)
+"""Files that take longer than 10 s of one core, in order."""
 _SHARED = Path(__file__).parents[2] / "shared"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """More inputs for the tests of tests/fuzz than in CI."""
     parser.addoption("--fuzz-count", type=int, metavar="N", help="inputs for each fuzz test")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: one at the end keeps one of two processes waiting for the other."""
+    places = {f"tests/{name}": place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
 def pytest_collection_finish() -> None:
