@@ -1,11 +1,13 @@
 """Disk and memory of `pip install dualhmr` alone: a clean environment, the example recovered in it.
 
     python benchmarks/scripts/small_install.py .
+    python benchmarks/scripts/small_install.py . --extras fast video serve
 
 Installs the project, or a wheel of it. Prints what it and its dependencies add to an empty
 environment, the largest packages, and the memory and time of `dualhmr recover --example` there,
-first and second run. Exits with 1 beyond the bounds. Unix only; needs nothing but the standard
-library.
+first and second run. Exits with 1 beyond the bounds. With `--extras`: what each of them adds to
+`dualhmr` alone; nothing is run. PyTorch is the build that pip finds: give pip the index of the CPU
+builds, or a constraint, for theirs. Unix only; needs nothing but the standard library.
 """
 
 import argparse
@@ -39,13 +41,32 @@ def run(command: list[str]) -> tuple[float, float]:
     return time.perf_counter() - start, resident / 1e6
 
 
-def measure(project: Path, folder: Path) -> bool:
-    """Prints the measurements; whether they are within the bounds."""
+def install(folder: Path, what: str) -> None:
+    """Installs with the environment's own pip."""
+    subprocess.run([str(folder / "bin" / "pip"), "install", "--quiet", what], check=True)
+
+
+def new_environment(folder: Path) -> float:
+    """Makes an empty environment, in place of what is there; its megabytes."""
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    empty = megabytes(folder)
-    pip = [str(folder / "bin" / "pip"), "install", "--quiet"]
-    subprocess.run([*pip, str(project.resolve())], check=True)
+    return megabytes(folder)
+
+
+def measure_extras(project: Path, extras: list[str], folder: Path) -> None:
+    """Prints what each extra adds to an environment that holds `dualhmr` alone."""
+    for extra in extras:
+        new_environment(folder)
+        install(folder, str(project.resolve()))
+        base = megabytes(folder)
+        install(folder, f"{project.resolve()}[{extra}]")
+        print(f"{extra}: {megabytes(folder) - base:.0f} MB", flush=True)
+
+
+def measure(project: Path, folder: Path) -> bool:
+    """Prints the measurements; whether they are within the bounds."""
+    empty = new_environment(folder)
+    install(folder, str(project.resolve()))
     added = megabytes(folder) - empty
     print(f"disk: {added:.0f} MB, at most {MOST_MB}; an empty environment: {empty:.0f} MB")
     (packages,) = (folder / "lib").glob("python3*/site-packages")
@@ -70,11 +91,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("project", type=Path, help="a wheel, or the folder of pyproject.toml")
     parser.add_argument("--folder", type=Path, help="of the environment, kept (default: temporary)")
+    parser.add_argument("--extras", nargs="+", metavar="EXTRA", help="measure these, run nothing")
     options = parser.parse_args()
-    if options.folder:
-        return 0 if measure(options.project, options.folder) else 1
-    with tempfile.TemporaryDirectory() as folder:
-        return 0 if measure(options.project, Path(folder) / "environment") else 1
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary) / "environment"
+        if options.extras:
+            measure_extras(options.project, options.extras, folder)
+            return 0
+        return 0 if measure(options.project, folder) else 1
 
 
 if __name__ == "__main__":
