@@ -12,6 +12,7 @@ import yaml
 from test_imports import LAYERS
 
 import dualhmr
+from dualhmr.recovery_files import _SHAPES
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -101,6 +102,21 @@ def test_the_reference_has_every_public_name() -> None:
     assert len(public) > 30
     described = re.findall(r"^::: dualhmr\.(\w+)$", reference, re.MULTILINE)
     assert public - {"Any", "TYPE_CHECKING"} == set(described)
+
+
+def test_a_how_to_begins_with_what_comes_out_and_a_block_that_makes_it() -> None:
+    pages = [page for page in PAGES if "/how_to/" in page and not page.endswith("/examples.md")]
+    assert len(pages) > 10
+    for page in pages:
+        title, _, start = PAGES[page].partition("\n## ")[0].partition("\n\n")
+        assert title.startswith("# "), page
+        assert re.match(r"[^`#|!].*?^```(bash|python)$", start, re.MULTILINE | re.DOTALL), page
+
+
+def test_the_page_on_formats_has_every_array_of_a_recovery() -> None:
+    section = PAGES["docs/reference/formats.md"].partition("## `recovery.npz`")[2]
+    rows = re.findall(r"^\| (`.*?) \|", section.partition("\n## ")[0], re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(_SHAPES)
 
 
 def test_the_page_on_architecture_has_the_layers_of_the_code() -> None:
