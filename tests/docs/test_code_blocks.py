@@ -26,7 +26,7 @@ from helpers.page_blocks import ROOT, Block, blocks_of, commands_of, docstring_e
 from helpers.reader_files import FILES, variables
 
 import dualhmr_export.export
-from dualhmr import outputs
+from dualhmr import EngineOptions, outputs
 from dualhmr.detection import movenet
 from dualhmr.engines import onnxruntime_network
 from dualhmr.jobs import job
@@ -68,8 +68,13 @@ def exported(imported: Any, manifest: Any, folder: Path, **_: object) -> str:
 
 @pytest.fixture(scope="module")
 def open_session() -> Callable[..., Any]:
-    """Opens each file once: pages open the same networks again and again."""
-    return functools.cache(onnxruntime_network.open_session)
+    """Opens each file once, on one thread: pages open the same networks again and again."""
+    once = functools.cache(onnxruntime_network.open_session)
+
+    def opened(*arguments: Any, options: EngineOptions, **others: Any) -> Any:
+        return once(*arguments, options=replace(options, threads=1), **others)
+
+    return opened
 
 
 @pytest.fixture
