@@ -18,6 +18,7 @@ from scripts.notebooks import FOLDER, execute, problems, read_notebook  # noqa: 
 NOTEBOOKS = {path.stem: read_notebook(path) for path in sorted(FOLDER.glob("*.ipynb"))}
 SMALL = {
     "photo_to_body": {"STEPS": 3},
+    "train_a_pair": {"STEPS": 1, "BATCH": 4, "POSES": 300, "PEOPLE": 2},
 }
 """Parameters with which a notebook takes seconds."""
 LARGEST_BYTES = 1_650_000
