@@ -23,8 +23,7 @@ from dualhmr.networks.regressor import (
     FrozenHead,
 )
 from dualhmr_export.adaptation_graph import GraphProblem, TracedProblem, adaptation_graph
-from dualhmr_export.adaptation_graph.build import MAX_STEPS_INPUT
-from dualhmr_export.adaptation_graph.step_graphs import start_graph, step_graph
+from dualhmr_export.adaptation_graph.build import MAX_STEPS_INPUT, start_graph, step_graph
 from dualhmr_export.bundle_folder import new_bundle, save_networks
 from dualhmr_export.int8 import QUANTISED_BACKBONES, check_quantisable, quantise
 from dualhmr_export.onnx_files import OPSETS, export_onnx, in_precision

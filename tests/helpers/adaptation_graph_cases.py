@@ -27,7 +27,7 @@ from dualhmr.objective.weights import LossWeights
 from dualhmr.person_fitting.tensorrt_fitter import AdaptationSteps
 from dualhmr.rotations import rot6d_to_rotmat
 from dualhmr_export.adaptation_graph import GraphProblem, TracedProblem, adaptation_graph
-from dualhmr_export.adaptation_graph.step_graphs import start_graph, step_graph
+from dualhmr_export.adaptation_graph.build import start_graph, step_graph
 from helpers.small_bundle import MANIFEST
 from helpers.tensorrt_fakes import HostMemory, OnnxEngine, fake_module
 

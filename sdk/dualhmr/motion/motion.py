@@ -34,9 +34,14 @@ from dualhmr.motion.amass import (
     smpl_codec_arrays,
 )
 from dualhmr.motion.bvh import bvh_text
-from dualhmr.motion.kinematics import posed_joints, rest_joints, skin_points, world_rotations
 from dualhmr.motion.quaternions import matrix_to_rotvec
-from dualhmr.motion.skeleton import SkeletonMotion
+from dualhmr.motion.skeleton import (
+    SkeletonMotion,
+    posed_joints,
+    rest_joints,
+    skin_points,
+    world_rotations,
+)
 from dualhmr.motion.trc import trc_text
 from dualhmr.untrusted import one_value_error
 
