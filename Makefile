@@ -10,7 +10,7 @@ TEST := OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=2 $(BIN)/python -m pytest -n 2 --dist
 
 MOST_MEMORY := tests/adaptation tests/benchmarks tests/objective tests/person_fitting tests/recovery
 
-.PHONY: demo dev test lint wheel light docs docs-serve clean
+.PHONY: demo dev test lint wheel light docs docs-serve pictures clean
 
 demo: $(VENV)/.installed
 	$(BIN)/dualhmr detect --example --out dualhmr-out
@@ -34,6 +34,10 @@ docs: $(VENV)/.installed-dev
 
 docs-serve: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+# The pictures in docs/images that show this software; three of them need Chromium.
+pictures: $(VENV)/.installed-dev
+	$(BIN)/python -m scripts.pictures
 
 wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel

@@ -5,16 +5,13 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-if str(ROOT) not in sys.path:  # `scripts` is not installed
-    sys.path.append(str(ROOT))
+from scripts import package_facts
 
-from scripts import package_facts  # noqa: E402
+ROOT = Path(__file__).parents[1]
 
 FACTS = json.loads((ROOT / "tests" / "package_facts.json").read_text(encoding="utf-8"))
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -1,19 +1,12 @@
 """The notebooks in examples/notebooks run, and what is stored in them is of their own code."""
 
 import copy
-import sys
-from pathlib import Path
 
 import pytest
 from nbformat import NotebookNode
 from nbformat.validator import validate
+from scripts.notebooks import FOLDER, execute, problems, read_notebook
 from test_docs import LINK
-
-ROOT = Path(__file__).parents[1]
-if str(ROOT) not in sys.path:  # `scripts` is not installed
-    sys.path.append(str(ROOT))
-
-from scripts.notebooks import FOLDER, execute, problems, read_notebook  # noqa: E402
 
 NOTEBOOKS = {path.stem: read_notebook(path) for path in sorted(FOLDER.glob("*.ipynb"))}
 SMALL = {

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.chromium import CHROMIUM, Page, chromium_page
 from helpers.solids import sphere
 from numpy.typing import NDArray
+from scripts.chromium import CHROMIUM, Page, chromium_page
 
 from dualhmr.rendering.page import PagePerson, PageVideo, jpeg, page
 

@@ -2,8 +2,6 @@
 
 import base64
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +9,9 @@ import numpy.typing as npt
 import onnxruntime
 import pytest
 import torch
+from scripts.detector.onnx_graph import onnx_model
+from scripts.detector.tfjs_graph import TensorflowGraph, read_graph
 from torch.nn import functional
-
-ROOT = Path(__file__).parents[2]
-if str(ROOT) not in sys.path:  # `scripts` is not installed
-    sys.path.append(str(ROOT))
-
-from scripts.detector.onnx_graph import onnx_model  # noqa: E402
-from scripts.detector.tfjs_graph import TensorflowGraph, read_graph  # noqa: E402
 
 Weights = dict[str, npt.NDArray[Any]]
 

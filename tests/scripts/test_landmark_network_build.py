@@ -1,23 +1,15 @@
 """The reader of TensorFlow Lite files, on a file that is written here."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).parents[2]
-if str(ROOT) not in sys.path:  # `scripts` is not installed
-    sys.path.append(str(ROOT))
-
-from scripts.landmark_network.build import landmark_weights  # noqa: E402
-from scripts.landmark_network.tflite_graph import (  # noqa: E402
+from scripts.landmark_network.build import landmark_weights
+from scripts.landmark_network.tflite_graph import (
     Operator,
     operators_before,
     read_graph,
 )
 
-from dualhmr.networks.landmark_network import LandmarkNetwork  # noqa: E402
+from dualhmr.networks.landmark_network import LandmarkNetwork
 
 flatbuffers = pytest.importorskip("flatbuffers")
 

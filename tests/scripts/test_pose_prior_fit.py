@@ -1,22 +1,17 @@
 """scripts/pose_prior: mixtures, the flow, and what becomes of them in the asset."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal
+from scripts.pose_prior.captured import Captured, held_out, read_captured
+from scripts.pose_prior.fit import as_prior
+from scripts.pose_prior.flow import Flow
+from scripts.pose_prior.mixture import fit_mixture, fit_mixtures, log_sum_exp
 
-REPOSITORY = Path(__file__).parents[2]
-sys.path.insert(0, str(REPOSITORY))
-
-from scripts.pose_prior.captured import Captured, held_out, read_captured  # noqa: E402
-from scripts.pose_prior.fit import as_prior  # noqa: E402
-from scripts.pose_prior.flow import Flow  # noqa: E402
-from scripts.pose_prior.mixture import fit_mixture, fit_mixtures, log_sum_exp  # noqa: E402
-
-from dualhmr_training.data.synthetic.poses import save_poses  # noqa: E402
+from dualhmr_training.data.synthetic.poses import save_poses
 
 
 def two_clusters(rng: np.random.Generator, count: int, size: int = 4) -> np.ndarray:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.chromium import CHROMIUM, Page, chromium_page
 from helpers.http_client import Client, served
+from scripts.chromium import CHROMIUM, Page, chromium_page
 
 from dualhmr import Recoverer
 from dualhmr.detection import open_detector
