@@ -16,6 +16,8 @@ _LONGEST = (
     "export/test_release_bundles.py",
     "benchmarks/claims/test_reproduce.py",
     "networks/test_hrnet.py",
+    "docs/test_code_blocks.py",
+    "test_notebooks.py",
     "benchmarks/test_bench.py",
     "export/test_goldens.py",
     "export/test_write_bundle.py",
