@@ -1,7 +1,10 @@
 """HMR2.0's frozen part against a restatement in NumPy, which knows the release's tensors alone."""
 
 import math
+from collections import UserDict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 
 from dualhmr.networks import HMR2Features
 
-Weights = dict[str, NDArray[np.float64]]
+Weights = Mapping[str, NDArray[np.float64]]
 _erf = np.vectorize(math.erf, otypes=[float])
 
 
@@ -90,11 +93,18 @@ def decoded(weights: Weights, context: NDArray) -> NDArray:
     return x[0]
 
 
+class InDouble(UserDict[str, Any]):
+    """Weights in float64, each made when it is read: all together are a gigabyte."""
+
+    def __getitem__(self, name: str) -> NDArray:
+        return super().__getitem__(name).double().numpy()
+
+
 def test_as_restated(network: HMR2Features) -> None:
     images = random_maps(2)
     with torch.no_grad():
         features = network(images).double().numpy()
-    weights = {name: tensor.double().numpy() for name, tensor in network.state_dict().items()}
+    weights = InDouble(network.state_dict())
     for found, image in zip(features, images.double().numpy(), strict=True):
         expected = decoded(weights, tokens_of(weights, image, blocks=2))
         assert np.std(expected) > 0.5
