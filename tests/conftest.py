@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -66,7 +67,7 @@ def shared_folder() -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def freed_memory_returned() -> Iterator[None]:
+def freed_memory_returned(request: pytest.FixtureRequest) -> Iterator[None]:
     """After each file, returns freed memory to the system.
 
     glibc keeps most of what a network's weights took: without this, a worker that ran all files
@@ -74,16 +75,17 @@ def freed_memory_returned() -> Iterator[None]:
     first.
     """
     yield
-    _forget_cached()
+    _forget_cached(request.module)
     gc.collect()
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
 
 
-def _forget_cached() -> None:
-    """Empties the caches of helpers and of the packages: bodies, networks, gradients of both."""
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in ("helpers", *_PACKAGES):
-            for value in list(vars(module).values()):
-                if callable(clear := getattr(value, "cache_clear", None)):
-                    clear()
+def _forget_cached(done: ModuleType) -> None:
+    """Empties caches: bodies, networks and recoverers of the file, of helpers and the packages."""
+    roots = ("helpers", *_PACKAGES)
+    shared = [module for name, module in sys.modules.items() if name.partition(".")[0] in roots]
+    for module in (done, *shared):
+        for value in list(vars(module).values()):
+            if callable(clear := getattr(value, "cache_clear", None)):
+                clear()

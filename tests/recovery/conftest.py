@@ -7,9 +7,9 @@ from dualhmr.example import example
 from dualhmr.keypoints import Keypoints
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def recoverer() -> Recoverer:
-    """The default networks."""
+    """The default networks; of one file, as ONNX Runtime keeps the memory of the largest batch."""
     return Recoverer()
 
 
