@@ -52,7 +52,7 @@ def check_type(name: str, value: object, kinds: type | tuple[type, ...], expecte
 
 
 def message_of(error: BaseException) -> str:
-    """What users are told. Of an error that is not expected, the type is a part of it."""
+    """Returns the message for users, with the error's type if it is not in `EXPECTED_ERRORS`."""
     name, text = type(error).__name__, str(error)
     if isinstance(error, EXPECTED_ERRORS):
         return text or name

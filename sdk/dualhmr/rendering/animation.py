@@ -14,7 +14,7 @@ from dualhmr.files import atomic_path
 from dualhmr.rendering.meshes import draw_scene, person_colours
 from dualhmr.rendering.overlay import OPACITY, side_view
 from dualhmr.rendering.page import PagePerson
-from dualhmr.rendering.pictures import INK, blank, check_picture, draw_dots, resize, write_words
+from dualhmr.rendering.pictures import INK, blank, check_picture, draw_dots, resize, with_words
 from dualhmr.rendering.scene import Scene
 
 ANIMATION_SUFFIXES = (".gif", ".webp", ".apng")
@@ -117,9 +117,10 @@ def step_animation(
     scale = min(max_side / max(image.shape[:2]), 1.0)
     height, width = (max(round(scale * side), 1) for side in image.shape[:2])
     photograph = resize(image, height, width) if scale < 1 else image
+    line_height = _WORDS * max_side
     if not persons:
         frame = np.concatenate([photograph, blank(height, max(min(height // 2, width), 1))], axis=1)
-        return Animation(_with_line(frame, "nobody recovered", max_side)[None], (_LAST_MS,))
+        return Animation(with_words(frame, "nobody recovered", line_height)[None], (_LAST_MS,))
 
     def scene_of(vertices: NDArray[np.floating]) -> Scene:
         scene = Scene.checked(
@@ -130,6 +131,7 @@ def step_animation(
     everything = scene_of(np.concatenate([person.vertices for person in persons]))
     colours = person_colours(len(persons))
     numbers = sorted({step for person in persons for step in person.steps})
+    errors_px = [person.errors_px() for person in persons]
     frames = []
 
     def beside(scene: Scene, degrees: float = 90.0) -> NDArray[np.uint8]:
@@ -151,8 +153,10 @@ def step_animation(
         draw_scene(scene, drawn, colours=colours, opacity=OPACITY)
         for person, row in zip(persons, rows, strict=True):
             _draw_marks(drawn, person.observed, person.keypoints[row], scale)
-        words = _words(number, numbers[-1], persons, rows)
-        frames.append(_with_line(np.concatenate([drawn, beside(scene)], axis=1), words, max_side))
+        errors = [errors_px[person][row] for person, row in enumerate(rows)]
+        words = _words(number, numbers[-1], errors)
+        frame = np.concatenate([drawn, beside(scene)], axis=1)
+        frames.append(with_words(frame, words, line_height))
     for k in range(1, turn + 1):
         frame = frames[len(numbers) - 1].copy()
         frame[:height, width:] = beside(scene, 90.0 + 360.0 * k / turn)
@@ -170,8 +174,7 @@ def _durations_ms(steps: int, turn: int) -> tuple[int, ...]:
     return (*shown, _LAST_MS, *turned)
 
 
-def _words(number: int, last: int, persons: Sequence[PagePerson], rows: Sequence[int]) -> str:
-    errors = [person.errors_px()[row] for person, row in zip(persons, rows, strict=True)]
+def _words(number: int, last: int, errors: Sequence[float | None]) -> str:
     known = [error for error in errors if error is not None]
     step = "step 0, the network's own body" if number == 0 else f"step {number} of {last}"
     return step + (f": {np.mean(known):.1f} px from the keypoints" if known else "")
@@ -195,11 +198,6 @@ def _draw_marks(
     radius = max(_DOT_RADIUS * side, 2.0)
     draw_dots(picture, pairs[:, 0], radius=radius, colour=OF_BODY)
     draw_dots(picture, pairs[:, 1], radius=radius, colour=OBSERVED)
-
-
-def _with_line(picture: NDArray[np.uint8], words: str, max_side: int) -> NDArray[np.uint8]:
-    line = blank(max(round(_WORDS * max_side), 8), picture.shape[1])
-    return np.concatenate([picture, write_words(line, words)])
 
 
 def _with_palette(pictures: Sequence[Image.Image]) -> list[Image.Image]:

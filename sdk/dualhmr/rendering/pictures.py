@@ -83,6 +83,12 @@ def write_words(picture: NDArray[np.uint8], words: str) -> NDArray[np.uint8]:
     return np.array(image)
 
 
+def with_words(picture: NDArray[np.uint8], words: str, line_height: float) -> NDArray[np.uint8]:
+    """Return the picture with a line of words below it, at least 8 pixels high."""
+    line = blank(max(round(line_height), 8), picture.shape[1])
+    return np.concatenate([picture, write_words(line, words)])
+
+
 def write_png(path: str | os.PathLike[str], picture: NDArray[np.uint8]) -> None:
     """Write a picture (H, W, 3) as a PNG file, whole or not at all.
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dualhmr.rendering.distance_colours import distance_colours, distance_scale
 from dualhmr.rendering.meshes import draw_scene
-from dualhmr.rendering.pictures import blank, check_picture, resize, write_words
+from dualhmr.rendering.pictures import blank, check_picture, resize, with_words
 from dualhmr.rendering.scene import Scene, bounds
 
 # Around the person, as a share of its larger side.
@@ -100,16 +100,17 @@ def step_strip(
     width = max(round(crop.width * scale), 1)
     panel = resize(_cut(image, crop), panel_height, width)
     near = scene.resampled(scale, left=crop.left, top=crop.top)
-    panels = [_with_words(panel, title)]
+    line_height = WORDS * panel_height
+    panels = [with_words(panel, title, line_height)]
     for step in shown:
         drawn = panel.copy()
         colours = None if colour is None else np.asarray(colour)[None]
         if distances is not None:
             colours = distance_colours(np.asarray(distances)[[step]])
         draw_scene(near.select([step]), drawn, colours=colours, opacity=opacity)
-        panels.append(_with_words(drawn, words[step]))
+        panels.append(with_words(drawn, words[step], line_height))
     if distances is not None:
-        panels.append(_with_words(distance_scale(panel_height), ""))
+        panels.append(with_words(distance_scale(panel_height), "", line_height))
     return _in_a_row(panels, round(GAP * panel_height))
 
 
@@ -147,11 +148,6 @@ def _cut(image: NDArray[np.uint8], crop: Crop) -> NDArray[np.uint8]:
     below, right = top - crop.top, left - crop.left
     sheet[below : below + part.shape[0], right : right + part.shape[1]] = part
     return sheet
-
-
-def _with_words(panel: NDArray[np.uint8], words: str) -> NDArray[np.uint8]:
-    line = blank(max(round(WORDS * panel.shape[0]), 8), panel.shape[1])
-    return np.concatenate([panel, write_words(line, words)])
 
 
 def _in_a_row(panels: list[NDArray[np.uint8]], gap: int) -> NDArray[np.uint8]:
